@@ -1,0 +1,254 @@
+//! The stable codes of findings. Each has a page in `docs/codes`, which `argus explain` prints, and a fixture.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[doc = $about:literal])* $name:ident = $number:literal),* $(,)?) => {
+        /// A stable code. A number is never used again for something else.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum Code { $($(#[doc = $about])* $name = $number),* }
+
+        impl Code {
+            /// All codes, in order of their numbers.
+            pub const ALL: &'static [Code] = &[$(Code::$name),*];
+
+            /// The page that explains it, in Markdown.
+            pub fn page(self) -> &'static str {
+                match self {
+                    $(Code::$name => include_str!(concat!("../../docs/codes/ARG", $number, ".md"))),*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    // 10xx: reading files
+    /// A file is larger than a manifest may be.
+    FileTooLarge = 1001,
+    /// A file is not UTF-8.
+    NotUtf8 = 1002,
+    /// A file is not YAML.
+    Syntax = 1003,
+    /// A key stands twice in one mapping.
+    DuplicateKey = 1004,
+    /// A tag changes what a value means.
+    Tag = 1005,
+    /// A merge key pulls in another mapping.
+    MergeKey = 1006,
+    /// Values are nested too deeply.
+    TooDeep = 1007,
+    /// A file holds too many values.
+    TooManyValues = 1008,
+    /// An alias has no anchor, or stands within its own.
+    BadAlias = 1009,
+    /// A character that cannot be seen or does not belong into text.
+    BadCharacter = 1010,
+    /// A document is no mapping.
+    NotAMapping = 1011,
+    /// A key is no text.
+    BadKey = 1012,
+    /// A file or directory cannot be read.
+    Unreadable = 1013,
+    /// There are too many files, or they are too large together.
+    TooManyFiles = 1014,
+    /// A file holds no document.
+    EmptyFile = 1015,
+    /// A symbolic link stands among the manifests.
+    Symlink = 1016,
+
+    // 10xx: the form of a document
+    /// The apiVersion is missing or unknown.
+    UnknownVersion = 1020,
+    /// The kind is missing or unknown.
+    UnknownKind = 1021,
+    /// A required field is missing.
+    MissingField = 1022,
+    /// A value has the wrong type.
+    WrongType = 1024,
+    /// A boolean is not written `true` or `false`.
+    LooseBoolean = 1025,
+    /// A required field is null.
+    NullRequired = 1026,
+    /// A name is not a name.
+    BadName = 1027,
+    /// A value is outside its bounds.
+    OutOfBounds = 1028,
+    /// A word is none of those that may stand here.
+    UnknownWord = 1029,
+    /// An email address is not one.
+    BadEmail = 1030,
+    /// An amount of money is not one.
+    BadMoney = 1031,
+    /// A moment is not one.
+    BadTime = 1032,
+    /// A length of time is not one.
+    BadDuration = 1033,
+    /// A cron schedule is not one.
+    BadSchedule = 1034,
+    /// An address or a domain is not one.
+    BadAddress = 1035,
+    /// A permission or an event pattern is not one.
+    BadPattern = 1036,
+    /// The same item stands twice in a list.
+    DuplicateItem = 1037,
+    /// Something that looks like a secret stands in a manifest.
+    PlainSecret = 1038,
+    /// A field is unknown.
+    UnknownField = 1042,
+
+    // 11xx: what a set of documents means
+    /// The same resource is declared in two places.
+    DeclaredTwice = 1101,
+    /// A reference names what does not exist.
+    DanglingReference = 1102,
+    /// A resource belongs to an organization that is not declared.
+    UndeclaredOrganization = 1103,
+    /// Teams are each other's parents.
+    TeamCycle = 1104,
+    /// A built-in role is declared.
+    BuiltInRole = 1105,
+    /// A child may use more than its parent.
+    ChildAboveParent = 1106,
+    /// A moment has passed.
+    InThePast = 1107,
+    /// A schedule never fires.
+    NeverFires = 1108,
+    /// A rotation cannot work.
+    BadRotation = 1109,
+    /// Something is declared and removed at once.
+    RemovedYetDeclared = 1110,
+    /// An organization has nobody who owns it.
+    NoOwner = 1111,
+    /// A role is of the wrong scope.
+    WrongRoleScope = 1112,
+    /// A previous name cannot be right.
+    BadPreviousName = 1115,
+    /// Fields do not fit together.
+    FieldsDisagree = 1120,
+
+    // 20xx: what a plan found
+    /// Another source owns the resource.
+    OwnedElsewhere = 2001,
+    /// A protected resource left its manifest.
+    Protected = 2002,
+    /// A delete and a create look like a rename.
+    LooksLikeRename = 2003,
+    /// The old and the new name of a rename both exist.
+    RenameConflict = 2004,
+    /// A declaration has done its work.
+    DoneDeclaration = 2006,
+    /// An organization is held, because a file that describes it cannot be read.
+    HeldOrganization = 2007,
+    /// A tier that is in use would go.
+    TierInUse = 2009,
+    /// A field that cannot change would change.
+    FixedField = 2010,
+    /// A field was left alone, because somebody else has changed it.
+    KeptField = 2012,
+    /// Rows stand beside the declared ones and are left alone.
+    UnmanagedRows = 2013,
+    /// A target matches nothing.
+    NoSuchTarget = 2014,
+    /// A rule takes something out of comparison.
+    Ignored = 2015,
+    /// Drift is reported and not corrected.
+    DriftLeft = 2016,
+
+    // 30xx: guards
+    /// Too many members of an organization would go.
+    MembersRemoved = 3001,
+    /// Too many members of a team would go.
+    TeamMembersRemoved = 3002,
+    /// Too many administrators would go.
+    AdminsRemoved = 3003,
+    /// Too many roles would be taken away.
+    GrantsRemoved = 3004,
+    /// Too many keys would be revoked.
+    KeysRevoked = 3005,
+    /// Too many budgets would be cut.
+    BudgetsCut = 3006,
+    /// Too few owners would stay.
+    TooFewOwners = 3007,
+    /// Nobody would be left who could undo this.
+    LastHuman = 3008,
+    /// A source would empty itself.
+    EmptySource = 3009,
+
+    // 40xx: applying
+    /// A plan is stale.
+    Stale = 4001,
+    /// An organization could not be applied.
+    ApplyFailed = 4002,
+    /// Others write the organization all the time.
+    Contended = 4003,
+    /// Somebody else holds the lock.
+    Locked = 4004,
+    /// A file is no plan, or not the one that was saved.
+    NotAPlan = 4005,
+
+    // 50xx: the world around
+    /// The database cannot be reached.
+    NoDatabase = 5001,
+    /// PostgreSQL is not installed.
+    NoPostgres = 5002,
+    /// The schema is newer than this Argus.
+    SchemaNewer = 5003,
+    /// The schema is older than this Argus.
+    SchemaOlder = 5004,
+    /// The settings are wrong.
+    BadSettings = 5005,
+    /// The settings of a source reach for what only the machine may set.
+    ForbiddenSetting = 5006,
+    /// An output cannot be written.
+    CannotWrite = 5007,
+}
+
+impl Code {
+    /// The number.
+    pub fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The code of this name (`ARG1042`, `arg1042` or `1042`).
+    pub fn named(name: &str) -> Option<Code> {
+        let digits = name.get(..3).filter(|head| head.eq_ignore_ascii_case("arg")).map_or(name, |_| &name[3..]);
+        let number: u16 = digits.parse().ok()?;
+        Code::ALL.iter().copied().find(|code| code.number() == number)
+    }
+
+    /// The first line of its page, without the code.
+    pub fn title(self) -> &'static str {
+        let heading = self.page().lines().next().unwrap_or_default();
+        heading.split_once(": ").map_or(heading, |(_, title)| title)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ARG{}", self.number())
+    }
+}
+
+impl serde::Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Code::named(&name).ok_or_else(|| serde::de::Error::custom(format!("unknown code `{name}`")))
+    }
+}
+
+impl schemars::JsonSchema for Code {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Code".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^ARG[0-9]{4}$" })
+    }
+}

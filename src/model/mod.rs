@@ -1,0 +1,14 @@
+//! The words of Argus: values, names, kinds, resources, states and findings. Knows no I/O.
+
+pub mod code;
+pub mod finding;
+pub mod id;
+pub mod kind;
+pub mod kinds;
+pub mod money;
+pub mod origin;
+pub mod resource;
+pub mod shape;
+pub mod state;
+pub mod time;
+pub mod value;

@@ -1,0 +1,132 @@
+//! Moments, lengths of time and schedules as manifests write them. The only home of the cron crate.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+/// The longest length of time: a hundred years.
+const DURATION_SECONDS_MAX: i64 = 100 * 366 * 86_400;
+
+/// Reads a moment with a zone, to the second, and gives its canonical form in UTC.
+pub fn normalize_time(text: &str) -> Result<String, String> {
+    let moment = parse_time(text)?;
+    Ok(moment.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// Reads a moment with a zone.
+pub fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
+    let shape = text.as_bytes();
+    let dated = shape.len() >= 19 && shape[4] == b'-' && shape[7] == b'-' && matches!(shape[10], b'T' | b't' | b' ');
+    if !dated {
+        return Err(format!("`{text}` is no moment"));
+    }
+    if !text.ends_with(['Z', 'z']) && !text[19..].contains(['+', '-']) {
+        return Err(format!("`{text}` has no zone"));
+    }
+    let moment = DateTime::parse_from_rfc3339(text).map_err(|_| format!("`{text}` is not on the calendar"))?;
+    if moment.timestamp_subsec_nanos() != 0 {
+        return Err(format!("`{text}` is finer than a second"));
+    }
+    Ok(moment.with_timezone(&Utc))
+}
+
+/// Reads a length of time and gives its canonical form: the same number and unit.
+pub fn normalize_duration(text: &str) -> Result<String, String> {
+    parse_duration(text).map(|_| text.to_owned())
+}
+
+/// Reads `90d`, `24h`, `30m` or `45s`.
+pub fn parse_duration(text: &str) -> Result<TimeDelta, String> {
+    let fault = || format!("`{text}` is no length of time");
+    let unit = text.chars().last().ok_or_else(fault)?;
+    let seconds_each = match unit {
+        'w' => 7 * 86_400,
+        'd' => 86_400,
+        'h' => 3_600,
+        'm' => 60,
+        's' => 1,
+        _ => return Err(fault()),
+    };
+    let digits = &text[..text.len() - unit.len_utf8()];
+    if digits.is_empty()
+        || !digits.bytes().all(|byte| byte.is_ascii_digit())
+        || (digits.len() > 1 && digits.starts_with('0'))
+    {
+        return Err(fault());
+    }
+    let seconds = digits.parse::<i64>().ok().and_then(|count| count.checked_mul(seconds_each));
+    match seconds {
+        Some(seconds) if seconds <= DURATION_SECONDS_MAX => Ok(TimeDelta::seconds(seconds)),
+        _ => Err(format!("`{text}` is longer than a hundred years")),
+    }
+}
+
+/// Reads a cron schedule of five fields: minute, hour, day of month, month, day of week.
+///
+/// The crate counts Sunday as 1, cron as 0 and 7; numbers of the last field are turned into names first.
+pub fn parse_schedule(text: &str) -> Result<cron::Schedule, String> {
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    if fields.len() != 5 {
+        return Err(format!(
+            "a schedule has five fields (minute hour day month weekday), and this one has {}",
+            fields.len()
+        ));
+    }
+    let weekday = weekday_names(fields[4]);
+    let six = format!("0 {} {} {} {} {weekday}", fields[0], fields[1], fields[2], fields[3]);
+    cron::Schedule::from_str(&six).map_err(|_| format!("`{text}` is no cron schedule"))
+}
+
+fn weekday_names(field: &str) -> String {
+    const NAMES: [&str; 8] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
+    let part = |part: &str| {
+        let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
+        let name = |word: &str| {
+            word.parse::<usize>().ok().and_then(|at| NAMES.get(at)).map_or(word.to_owned(), |n| n.to_string())
+        };
+        let range: Vec<String> = range.split('-').map(name).collect();
+        let range = range.join("-");
+        step.map_or(range.clone(), |step| format!("{range}/{step}"))
+    };
+    field.split(',').map(part).collect::<Vec<_>>().join(",")
+}
+
+/// Whether a schedule fires at all after a moment (`0 0 31 2 *` does not).
+pub fn fires_after(schedule: &cron::Schedule, moment: DateTime<Utc>) -> bool {
+    schedule.after(&moment).next().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_need_a_zone_and_a_day_that_exists() {
+        assert_eq!(normalize_time("2030-01-01T02:00:00+02:00").as_deref(), Ok("2030-01-01T00:00:00Z"));
+        for bad in ["2030-01-01", "2030-01-01T00:00:00", "2030-02-30T00:00:00Z", "tomorrow", "2030-01-01T00:00:00.5Z"] {
+            assert!(parse_time(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_have_one_unit() {
+        assert_eq!(parse_duration("90d"), Ok(TimeDelta::days(90)));
+        for bad in ["", "d", "1.5h", "-1d", "1y", "007d", "99999999999999999999s", "90 d", "١d"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn schedules_are_read_as_cron_reads_them() {
+        let moment = parse_time("2026-01-01T00:00:00Z").expect("a moment");
+        let next = |text: &str| parse_schedule(text).expect(text).after(&moment).next().map(|at| at.to_rfc3339());
+        // 2026-01-04 is a Sunday, which cron counts as 0 and as 7.
+        assert_eq!(next("0 3 * * 0").as_deref(), Some("2026-01-04T03:00:00+00:00"));
+        assert_eq!(next("0 3 * * 7").as_deref(), Some("2026-01-04T03:00:00+00:00"));
+        assert_eq!(next("0 3 * * 1").as_deref(), Some("2026-01-05T03:00:00+00:00"));
+        for bad in ["0 0 * * * *", "* * * *", "61 * * * *", "x", ""] {
+            assert!(parse_schedule(bad).is_err(), "{bad}");
+        }
+        assert!(!fires_after(&parse_schedule("0 0 31 2 *").expect("parses"), moment));
+    }
+}

@@ -1,0 +1,203 @@
+//! A plan: the ordered changes of one run, the version of every row that it read, and why the rest was left alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::model::finding::Finding;
+use crate::model::id::OrganizationName;
+use crate::model::kind::KindId;
+use crate::model::origin::Origin;
+use crate::model::value::Value;
+
+/// The version of the plan's JSON. It grows when a reader of the old form would misread the new one.
+pub const PLAN_FORMAT: u32 = 1;
+
+/// What happens to one resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// A row comes into being.
+    Create,
+    /// Fields of a row change.
+    Update,
+    /// A row that exists becomes managed; fields may change with it.
+    Adopt,
+    /// A row stays and is no longer managed.
+    Release,
+    /// A row goes.
+    Delete,
+}
+
+/// Why something differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// Desired has moved.
+    Change,
+    /// Live has moved.
+    Drift,
+    /// Both have moved.
+    Conflict,
+}
+
+/// Who wrote a row, as the audit tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Attribution {
+    /// The actor that the writer named, or the database role; `unattributed` where neither is known.
+    pub actor: String,
+    /// Through what: `argus`, an API, or the name of the application that spoke SQL.
+    pub via: String,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
+/// One differing field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FieldChange {
+    /// The path: `displayName`, `settings.theme`.
+    pub path: String,
+    /// What the row holds.
+    pub before: Value,
+    /// What it will hold.
+    pub after: Value,
+    /// What Argus wrote last, if it ever did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub applied: Option<Value>,
+    /// Why it differs.
+    pub cause: Cause,
+    /// Where the desired value was written.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub origin: Option<Origin>,
+    /// Who moved live, where live has moved.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub moved_by: Option<Attribution>,
+}
+
+/// What happens to one resource, in full: whoever carries it out has nothing left to decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// The kind.
+    pub kind: KindId,
+    /// The name (after a rename).
+    #[schemars(with = "String")]
+    pub name: Arc<str>,
+    /// What happens.
+    pub action: Action,
+    /// Why.
+    pub cause: Cause,
+    /// Whether it is a row that nobody declared in a collection where all are declared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extra: bool,
+    /// The name before, where the resource is renamed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub previous_name: Option<Arc<str>>,
+    /// The version of the row that was read; none where there was no row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+    /// The differing fields, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldChange>,
+    /// The stored fields to write, whole, by path; null writes the field's empty value.
+    #[serde(default)]
+    pub set: BTreeMap<String, Value>,
+    /// Where the resource was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// Who wrote the row that goes or came, where that is not Argus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_by: Option<Attribution>,
+    /// Why, in words, where the cause does not say it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What the ownership record of one resource becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Record {
+    /// The kind.
+    pub kind: KindId,
+    /// The name.
+    #[schemars(with = "String")]
+    pub name: Arc<str>,
+    /// The fields that the manifest names, by path; none drops the record.
+    pub spec: Option<Value>,
+    /// Where the manifest stands; none where the record is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// What the guards count in one dimension, before and after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Count {
+    /// What is counted: `members`, `teamMembers`, `admins`, `roleGrants`, `apiKeys`, `budgets`, `owners`, `reverters`.
+    pub dimension: String,
+    /// Of which part: the name of a team; empty for the organization.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub part: String,
+    /// How many there were.
+    pub before: u64,
+    /// How many of those go (or, for budgets, are cut).
+    pub removed: u64,
+    /// How many there will be.
+    pub after: u64,
+}
+
+/// The plan of one organization; under the empty name that of what all share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrganizationPlan {
+    /// The organization.
+    #[schemars(with = "String")]
+    pub organization: OrganizationName,
+    /// The digest of the changes and of the versions that they stand on.
+    pub digest: String,
+    /// The changes, in the order in which they are carried out.
+    pub changes: Vec<Change>,
+    /// The ownership records that change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<Record>,
+    /// What the guards look at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<Count>,
+    /// The digest of what the source says, to be remembered when nothing is left to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settles: Option<String>,
+    /// Drift that is reported and not corrected, because the source's mode or the caller says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Change>,
+    /// What was left alone and why, and what must be known before this is applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// The findings that hold this organization back until somebody approves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Finding>,
+}
+
+/// The plan of one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Plan {
+    /// The version of this form.
+    pub format: u32,
+    /// The source.
+    pub source: String,
+    /// The digest of the digests of the organizations.
+    pub digest: String,
+    /// How many organizations the source describes.
+    pub organizations_seen: usize,
+    /// How many resources it describes.
+    pub resources_seen: usize,
+    /// Those with something to do or to tell, sorted by name.
+    pub organizations: Vec<OrganizationPlan>,
+    /// What could not be planned, and other things worth knowing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+/// The SHA-256 of some bytes, in hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
