@@ -25,7 +25,7 @@ use crate::model::value::Value;
 use crate::plan::{Action, Cause, Change, FieldChange, OrganizationPlan, Record};
 
 /// What the run says about how to compare.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Rules<'a> {
     /// The source on whose behalf this happens; it owns what it applied.
     pub source: &'a str,
@@ -37,6 +37,8 @@ pub struct Rules<'a> {
     pub tiers: &'a BTreeMap<String, BTreeSet<OrganizationName>>,
     /// The tiers that this source declares.
     pub declared_tiers: &'a BTreeSet<Arc<str>>,
+    /// Whether a resource is among those that the run is limited to.
+    pub targeted: &'a (dyn Fn(&ResourceId) -> bool + Sync),
 }
 
 /// Compares one organization.
@@ -416,7 +418,8 @@ impl<'a> Diff<'a> {
                     self.changes.push(delete(Cause::Change, false, &reason));
                 }
             } else if self.desired.authoritative.contains(&local.0) {
-                let change = delete(Cause::Drift, true, "not declared, and all of its kind are");
+                let mut change = delete(Cause::Drift, true, "not declared, and all of its kind are");
+                change.fields = fields::held(local.0.get(), &row.spec);
                 if self.rules.correct_drift {
                     self.changes.push(change);
                 } else {
@@ -500,7 +503,24 @@ impl<'a> Diff<'a> {
         free && self.live.rows.contains_key(local)
     }
 
+    /// Drops what the run is not about. A rename is about both of its names.
+    fn keep_targeted(&mut self) {
+        let organization = self.desired.organization.clone();
+        let targeted = self.rules.targeted;
+        let meant = |kind: KindId, name: &Arc<str>| {
+            targeted(&ResourceId { organization: organization.clone(), kind, name: name.clone() })
+        };
+        let renames = &self.renames;
+        self.changes.retain(|change| meant(change.kind, &change.name));
+        self.left.retain(|change| meant(change.kind, &change.name));
+        self.records.retain(|record| {
+            let renamed = renames.get(&(record.kind, record.name.clone()));
+            meant(record.kind, &record.name) || renamed.is_some_and(|name| meant(record.kind, name))
+        });
+    }
+
     fn finish(mut self) -> OrganizationPlan {
+        self.keep_targeted();
         for (rule, count) in &self.ignored {
             let rule = &self.desired.ignore[*rule];
             let message = match rule.fields.is_empty() {

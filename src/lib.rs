@@ -4,3 +4,7 @@ pub mod diff;
 pub mod guard;
 pub mod model;
 pub mod plan;
+pub mod render;
+pub mod cli;
+pub mod exit_code;
+pub mod settings;

@@ -251,6 +251,27 @@ impl OrganizationPlan {
         sha256_hex(serde_json::to_string(&bound).unwrap_or_default().as_bytes())
     }
 
+    /// The plan of an organization of which nothing has moved, with what there is to tell all the same.
+    pub fn unchanged(organization: &OrganizationName, findings: Vec<Finding>) -> Self {
+        OrganizationPlan {
+            organization: organization.clone(),
+            digest: String::new(),
+            changes: Vec::new(),
+            records: Vec::new(),
+            counts: Vec::new(),
+            settles: None,
+            left: Vec::new(),
+            findings,
+            holds: Vec::new(),
+        }
+        .sealed()
+    }
+
+    /// Whether there is anything to carry out, to write down or to say.
+    pub fn has_something_to_tell(&self) -> bool {
+        !self.is_settled() || !self.findings.is_empty() || !self.holds.is_empty()
+    }
+
     /// Whether there is nothing to carry out. Bookkeeping alone is no change.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
@@ -320,6 +341,17 @@ impl Plan {
         self.organizations.iter().all(|plan| plan.is_empty())
     }
 
+    /// The same plan with nothing in it but drift.
+    pub fn only_drift(&self) -> Plan {
+        let only = |organization: &Arc<OrganizationPlan>| OrganizationPlan {
+            changes: organization.changes.iter().filter(|change| change.drifted()).cloned().collect(),
+            ..(**organization).clone()
+        };
+        let drifted = self.organizations.iter().filter(|organization| organization.drift().next().is_some());
+        let seen = (self.organizations_seen, self.resources_seen);
+        Plan::new(&self.source, seen, drifted.map(|each| only(each).sealed()).collect(), self.findings.clone())
+    }
+
     /// Whether drift was found, corrected or not.
     pub fn has_drift(&self) -> bool {
         self.organizations.iter().any(|plan| plan.drift().next().is_some())
@@ -327,8 +359,13 @@ impl Plan {
 
     /// How much would change.
     pub fn summary(&self) -> Summary {
+        Plan::count(self.organizations.iter().map(|plan| &**plan))
+    }
+
+    /// How much would change in these organizations.
+    pub fn count<'a>(organizations: impl Iterator<Item = &'a OrganizationPlan>) -> Summary {
         let mut summary = Summary::default();
-        for change in self.organizations.iter().flat_map(|plan| &plan.changes) {
+        for change in organizations.flat_map(|plan| &plan.changes) {
             match change.action {
                 Action::Create => summary.add += 1,
                 Action::Update | Action::Adopt => summary.change += 1,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::kind::Kind;
 use crate::model::origin::Origin;
-use crate::model::resource::{Resource, Spec};
+use crate::model::resource::{Entry, Resource, Spec};
 use crate::model::shape::{Column, Field};
 use crate::model::value::Value;
 use crate::plan::{Cause, FieldChange};
@@ -109,6 +109,21 @@ pub fn compare(
         }
     }
     compared
+}
+
+/// What a row holds that nobody declared, field by field.
+pub fn held(kind: &'static Kind, live: &Spec) -> Vec<FieldChange> {
+    let telling = live.entries().iter().filter(|entry| entry.value != kind.fields[entry.field as usize].preset.value());
+    let change = |entry: &Entry| FieldChange {
+        path: kind.fields[entry.field as usize].path.into(),
+        before: entry.value.clone(),
+        after: Value::Null,
+        applied: None,
+        cause: Cause::Drift,
+        origin: None,
+        moved_by: None,
+    };
+    telling.map(change).collect()
 }
 
 /// The map columns that these differences write, with all other keys as they are.
