@@ -1,5 +1,7 @@
 //! Argus keeps organizations in the shape that a source says they should have.
 
-pub mod model;
+pub mod failpoint;
 pub mod guard;
+pub mod model;
 pub mod plan;
+pub mod store;
