@@ -1,5 +1,5 @@
 //! Argus keeps organizations in the shape that a source says they should have.
 
-pub mod model;
 pub mod guard;
+pub mod model;
 pub mod plan;
