@@ -15,7 +15,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/argus-demo.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 # PostgreSQL refuses to run as root; whoever runs it then must be able to enter the folder.
 chmod 755 "$work"
-unset ARGUS_DATABASE_URL
+unset ARGUS_DATABASE_URL ARGUS_CONFIG
 export ARGUS_DATA_DIR=$work/data
 
 bold=$(tput bold 2>/dev/null || true)
@@ -57,7 +57,7 @@ expect 0 -- "$argus" apply examples/acme --auto-approve
 
 tell 'Now the database is what the manifests say.'
 expect 0 --says 'No changes' -- "$argus" plan examples/acme --detailed-exitcode
-expect 0 -- "$argus" get members --organization acme
+expect 0 -- "$argus" get members -O acme
 
 tell 'Somebody with SQL access changes a name and makes an owner of herself.'
 expect 0 --says 'UPDATE 1' -- "$argus" db run -- \
@@ -77,6 +77,6 @@ expect 0 -- "$argus" apply examples/acme --auto-approve
 expect 0 --says 'No changes' -- "$argus" plan examples/acme --detailed-exitcode
 
 tell 'And the audit remembers all of it.'
-expect 0 --says 'psql' -- "$argus" history --organization acme
+expect 0 --says 'psql' -- "$argus" history acme
 
 tell 'That was it. The private database is gone again; your turn: argus plan examples/acme'

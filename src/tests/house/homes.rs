@@ -8,7 +8,7 @@ use super::{Source, assert_none, code_of, is_under, mentions, root, sources};
 const HOMES: &[(&str, Home)] = &[
     ("chrono", Home::Anywhere("the words for moments")),
     ("clap", Home::In(&["cli.rs", "commands"])),
-    ("clap_complete", Home::In(&["commands"])),
+    ("clap_complete", Home::In(&["cli.rs", "commands"])),
     ("clap_mangen", Home::In(&["commands"])),
     ("cron", Home::In(&["model/time.rs"])),
     ("git2", Home::In(&["source/git.rs", "source/git"])),
@@ -20,7 +20,8 @@ const HOMES: &[(&str, Home)] = &[
     ("schemars", Home::Anywhere("schemas are derived beside their types")),
     ("serde", Home::Anywhere("it is derived beside the types")),
     ("serde_json", Home::Anywhere("the form of plans, records and events")),
-    ("serde_yaml", Home::In(&["render/yaml.rs"])),
+    // Manifests are not read with it, because it keeps no places; the settings are small and need none but for errors.
+    ("serde_yaml", Home::In(&["render/yaml.rs", "settings.rs"])),
     ("sha2", Home::Anywhere("digests")),
     ("similar", Home::OneFileIn("render")),
     ("sqlx", Home::In(&["store", "store.rs"])),
