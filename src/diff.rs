@@ -34,7 +34,7 @@ pub struct Rules<'a> {
     /// When this happens.
     pub now: DateTime<Utc>,
     /// The tiers that exist and who uses them.
-    pub tiers: &'a BTreeMap<String, BTreeSet<OrganizationName>>,
+    pub tiers: &'a BTreeMap<Arc<str>, Vec<OrganizationName>>,
     /// The tiers that this source declares.
     pub declared_tiers: &'a BTreeSet<Arc<str>>,
     /// Whether a resource is among those that the run is limited to.
@@ -550,6 +550,7 @@ impl<'a> Diff<'a> {
             records: self.records,
             counts,
             settles: None,
+            read_at: None,
             left: self.left,
             findings: crate::model::finding::in_order(self.findings),
             holds: crate::model::finding::in_order(self.holds),

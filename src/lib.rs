@@ -18,7 +18,7 @@ pub mod model;
 
 // Floor 1: thought. No I/O, no clock, no environment.
 pub mod plan;
-pub mod validate;
+//VAL
 pub mod diff;
 pub mod guard;
 
@@ -26,14 +26,14 @@ pub mod guard;
 pub mod render;
 
 // Floor 3: the world. Adapters never import each other.
-pub mod source;
+//SRC
 pub mod store;
 
 // Floor 4: the engine.
 pub mod engine;
 
 // Floor 5: the tops.
-pub mod commands;
+//CMD
 
 // Around them: what `main` needs to get going.
 pub mod cli;

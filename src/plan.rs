@@ -167,6 +167,9 @@ pub struct OrganizationPlan {
     /// The digest of what the source says, to be remembered when nothing is left to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settles: Option<String>,
+    /// The organization's version when its rows were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<i64>,
     /// Drift that is reported and not corrected, because the source's mode or the caller says so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Change>,
@@ -260,6 +263,7 @@ impl OrganizationPlan {
             records: Vec::new(),
             counts: Vec::new(),
             settles: None,
+            read_at: None,
             left: Vec::new(),
             findings,
             holds: Vec::new(),

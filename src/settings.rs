@@ -19,8 +19,19 @@ const SETTINGS_BYTES_MAX: u64 = 256 * 1024;
 
 /// What only the machine may set, in any spelling that somebody may try in `argus.yaml`.
 const MACHINE_ONLY: &[&str] = &[
-    "database", "databaseUrl", "dataDir", "postgresBin", "connections", "sinks", "kafka", "signers", "credentials",
-    "token", "tokens", "secrets", "force",
+    "database",
+    "databaseUrl",
+    "dataDir",
+    "postgresBin",
+    "connections",
+    "sinks",
+    "kafka",
+    "signers",
+    "credentials",
+    "token",
+    "tokens",
+    "secrets",
+    "force",
 ];
 
 /// The settings of the machine, as `--config FILE` holds them.
@@ -126,7 +137,8 @@ fn parse<T: for<'de> Deserialize<'de> + Default>(text: &str, shown: &str) -> Res
         let name = message.split('`').nth(1).filter(|_| message.contains("unknown field")).unwrap_or_default();
         let name = name.to_owned();
         if shown == SOURCE_FILE && MACHINE_ONLY.contains(&name.as_str()) {
-            let message = format!("`{name}` cannot be set in {SOURCE_FILE}: whoever may change that file must not reach it");
+            let message =
+                format!("`{name}` cannot be set in {SOURCE_FILE}: whoever may change that file must not reach it");
             let finding = Finding::error(Code::ForbiddenSetting, message).at(origin);
             return Box::new(finding.hint("set it on the machine: by flag, environment or `--config FILE`"));
         }
@@ -141,8 +153,9 @@ mod tests {
 
     #[test]
     fn a_source_can_set_guards_but_not_reach_for_the_machine() {
-        let good: Source = parse("source: acme\nmode: apply\nguards:\n  owners: 2\n  members: {percent: 10}\n", SOURCE_FILE)
-            .expect("these settings are right");
+        let good: Source =
+            parse("source: acme\nmode: apply\nguards:\n  owners: 2\n  members: {percent: 10}\n", SOURCE_FILE)
+                .expect("these settings are right");
         assert_eq!((good.guards.owners, good.guards.members.percent, good.mode), (2, 10, Mode::Apply));
         let code = |text: &str| parse::<Source>(text, SOURCE_FILE).expect_err(text).code;
         assert_eq!(code("databaseUrl: postgres://x"), Code::ForbiddenSetting);

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::guard::{Approved, Verdict};
+use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::{Plan, Summary};
-use crate::store::ApplyError;
+use crate::store::error::ApplyError;
 
 /// Why an organization was not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +49,7 @@ impl Outcome {
                 self.applied.insert(name, approved);
             }
             Err(error) => {
-                let refusal = if error.is_stale() { Refusal::Stale } else { Refusal::Failed };
+                let refusal = if error.code() == Code::Stale { Refusal::Stale } else { Refusal::Failed };
                 tracing::error!(organization = %name, %error, "organization {name} was not applied: {error}");
                 self.refused.insert(name.clone(), (refusal, vec![error.finding().about(name)]));
             }

@@ -12,7 +12,8 @@ use crate::model::kinds;
 use crate::model::resource::ResourceId;
 use crate::model::state::{Desired, World};
 use crate::plan::OrganizationPlan;
-use crate::store::{OrganizationState, Planning, StoreError};
+use crate::store::error::StoreError;
+use crate::store::planning::{OrganizationState, Planning};
 
 /// What a pass is limited to; nothing named means everything.
 #[derive(Clone, Debug, Default)]
@@ -157,10 +158,10 @@ impl<'a> Scope<'a> {
         let digest = digest::of(desired, pass.correct_drift);
         let state = states.get(name);
         let settled = state.and_then(|state| state.pass.as_ref().filter(|pass| pass.version == state.version));
-        if let Some(settled) = settled.filter(|settled| settled.digest == digest && settled.source == pass.source)
+        if let Some(settled) = settled.filter(|settled| settled.digest == digest && *settled.source == *pass.source)
             && !pass.full
         {
-            let findings = settled.notes.clone();
+            let findings: Vec<Finding> = serde_json::from_str(&settled.notes.to_string()).unwrap_or_default();
             if !findings.is_empty() {
                 self.unmoved.push(OrganizationPlan::unchanged(name, findings));
             }
@@ -189,6 +190,16 @@ pub fn no_longer_described(
     gone.map(|(name, _)| (name.clone(), Desired { organization: name.clone(), ..Desired::default() })).collect()
 }
 
+/// The tiers that exist, each with the organizations that use it.
+pub async fn tiers(planning: &mut Planning) -> Result<BTreeMap<Arc<str>, Vec<OrganizationName>>, StoreError> {
+    let mut tiers = planning.tier_users().await?;
+    let shared = planning.live(&[Arc::from(GLOBAL)]).await?;
+    for (_, name) in shared.values().flat_map(|live| live.rows.keys()) {
+        tiers.entry(name.clone()).or_default();
+    }
+    Ok(tiers)
+}
+
 /// The tiers that the source declares.
 pub fn declared_tiers(world: &World) -> BTreeSet<Arc<str>> {
     let shared = world.organizations.get(GLOBAL).map(|desired| desired.resources.as_slice()).unwrap_or_default();
@@ -196,11 +207,7 @@ pub fn declared_tiers(world: &World) -> BTreeSet<Arc<str>> {
 }
 
 /// The organizations that must stay as they are: those with errors, and those of files that cannot be read.
-async fn held(
-    world: &World,
-    planning: &mut Planning,
-    source: &str,
-) -> Result<BTreeSet<OrganizationName>, StoreError> {
+async fn held(world: &World, planning: &mut Planning, source: &str) -> Result<BTreeSet<OrganizationName>, StoreError> {
     let mut held = world.blocked.clone();
     if !world.unreadable_files.is_empty() {
         let files: Vec<Arc<str>> = world.unreadable_files.iter().cloned().collect();
@@ -210,10 +217,7 @@ async fn held(
 }
 
 /// The name under which the rows of a renamed organization stand, as long as they do.
-fn renamed_from(
-    desired: &Desired,
-    states: &BTreeMap<OrganizationName, OrganizationState>,
-) -> Option<OrganizationName> {
+fn renamed_from(desired: &Desired, states: &BTreeMap<OrganizationName, OrganizationState>) -> Option<OrganizationName> {
     let root = desired.resources.iter().find(|resource| resource.id.kind.is(&kinds::organization::KIND))?;
     let previous = root.previous_name.clone()?;
     let exists = |name: &str| states.get(name).is_some_and(|state| state.exists);

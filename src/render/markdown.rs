@@ -57,8 +57,12 @@ fn count(all: &[Finding]) -> String {
 }
 
 fn table(page: &mut Page, plan: &Plan, verdict: &Verdict) {
-    let rows: Vec<&OrganizationPlan> =
-        plan.organizations.iter().map(|organization| &**organization).filter(|o| !o.is_empty() || o.is_blocked()).collect();
+    let rows: Vec<&OrganizationPlan> = plan
+        .organizations
+        .iter()
+        .map(|organization| &**organization)
+        .filter(|o| !o.is_empty() || o.is_blocked())
+        .collect();
     if rows.is_empty() {
         return;
     }
@@ -94,7 +98,8 @@ fn findings<'a>(page: &mut Page, title: &str, findings: impl Iterator<Item = &'a
         if std::mem::take(&mut first) {
             page.add(&format!("**{title}**\n\n"));
         }
-        let place = finding.origin.as_ref().map(|origin| format!(" ({})", inert(&origin.to_string()))).unwrap_or_default();
+        let place =
+            finding.origin.as_ref().map(|origin| format!(" ({})", inert(&origin.to_string()))).unwrap_or_default();
         let hint = finding.hint.as_ref().map(|hint| format!(" — {}", inert(hint))).unwrap_or_default();
         page.add(&format!("- {} **{}**: {}{place}{hint}\n", finding.severity, finding.code, inert(&finding.message)));
     }
@@ -112,7 +117,11 @@ fn details(page: &mut Page, organization: &OrganizationPlan, part: text::Part) {
     let longest = body.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest.max(2) + 1);
     let mut block = String::new();
-    let _ = write!(block, "<details><summary>{}</summary>\n\n{fence}diff\n{body}{fence}\n\n</details>\n", name(organization));
+    let _ = write!(
+        block,
+        "<details><summary>{}</summary>\n\n{fence}diff\n{body}{fence}\n\n</details>\n",
+        name(organization)
+    );
     page.add(&block);
 }
 
