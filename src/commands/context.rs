@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -98,7 +97,14 @@ pub struct Database {
     /// The store.
     pub store: Store,
     /// Kept until the command ends; the last to leave stops the server.
-    _server: Option<PrivateServer>,
+    server: Option<PrivateServer>,
+}
+
+impl Database {
+    /// The private server, if it stands on one.
+    pub fn server(&self) -> Option<&PrivateServer> {
+        self.server.as_ref()
+    }
 }
 
 impl Context {
@@ -185,12 +191,12 @@ impl Context {
     pub async fn database(&self) -> Result<Database, Failure> {
         let connections = self.connections();
         if let Some(url) = self.database_url()? {
-            return Ok(Database { store: Store::connect(&url, connections).await?, _server: None });
+            return Ok(Database { store: Store::connect(&url, connections).await?, server: None });
         }
         let server = self.private_server()?;
         migrate::migrate(&server.url()).await?;
         let store = Store::connect(&server.url(), connections).await?;
-        Ok(Database { store, _server: Some(server) })
+        Ok(Database { store, server: Some(server) })
     }
 
     /// How many connections to use.
@@ -206,11 +212,6 @@ fn default_data_dir() -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home != Path::new("/root"));
     let state = state.or_else(|| home.map(|home| home.join(".local/state")));
     state.unwrap_or_else(|| PathBuf::from("/var/lib")).join("argus/postgres")
-}
-
-/// Findings about files, drawn with their lines; used where a world is at hand.
-pub fn shared_name(name: &Arc<str>) -> &str {
-    if name.is_empty() { "shared by all" } else { name }
 }
 
 /// Prints a document.

@@ -3,5 +3,6 @@
 pub mod inert;
 pub mod json;
 pub mod markdown;
+pub mod table;
 pub mod text;
 pub mod unified;
