@@ -18,7 +18,7 @@ pub mod model;
 
 // Floor 1: thought. No I/O, no clock, no environment.
 pub mod plan;
-//VAL
+pub mod validate;
 pub mod diff;
 pub mod guard;
 
@@ -26,14 +26,14 @@ pub mod guard;
 pub mod render;
 
 // Floor 3: the world. Adapters never import each other.
-//SRC
+pub mod source;
 pub mod store;
 
 // Floor 4: the engine.
 pub mod engine;
 
 // Floor 5: the tops.
-//CMD
+pub mod commands;
 
 // Around them: what `main` needs to get going.
 pub mod cli;

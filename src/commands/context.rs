@@ -13,7 +13,7 @@ use crate::model::finding::{Finding, in_order};
 use crate::model::state::World;
 use crate::render::excerpt::{self, Excerpts};
 use crate::render::text::Paint;
-use crate::settings::{Machine, SOURCE_FILE, Source};
+use crate::settings::{Machine, Source};
 use crate::source::directory;
 use crate::store::error::StoreError;
 use crate::store::private::PrivateServer;
@@ -152,7 +152,7 @@ impl Context {
         if let Some(name) = &manifests.source {
             settings.source = name.clone();
         }
-        let options = directory::Options { paths: settings.paths.clone(), settings_file: SOURCE_FILE.into() };
+        let options = directory::Options { paths: settings.paths.clone(), ..directory::Options::default() };
         let mut world = directory::read(&root, &options);
         validate::validate(&mut world, self.now());
         world.findings = in_order(std::mem::take(&mut world.findings));
@@ -162,7 +162,7 @@ impl Context {
     /// Draws the findings of manifests with the lines that they point at.
     pub fn draw(&self, reading: &Reading) {
         if !reading.world.findings.is_empty() {
-            let excerpts = directory::excerpts(&reading.root, &reading.world.findings);
+            let excerpts = directory::excerpts(&reading.root, reading.world.findings.iter().filter_map(|f| f.origin.as_ref()));
             self.complain(&reading.world.findings, &excerpts);
         }
     }

@@ -53,7 +53,7 @@ fn prepare(directory: &Path) -> Result<(), Failure> {
 }
 
 fn write(args: &Export, name: &OrganizationName, live: &Live, first: bool) -> Result<(), Failure> {
-    let text = yaml::organization(name, live, Some(&args.schema));
+    let text = yaml::organization(name, live, Some(&args.schema), |_, _| true);
     match &args.output {
         Some(directory) => {
             let file = if &**name == GLOBAL { "tiers" } else { name };
