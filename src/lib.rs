@@ -17,10 +17,10 @@ pub mod failpoint;
 pub mod model;
 
 // Floor 1: thought. No I/O, no clock, no environment.
-pub mod plan;
-pub mod validate;
 pub mod diff;
 pub mod guard;
+pub mod plan;
+pub mod validate;
 
 // Floor 2: faces of values.
 pub mod render;

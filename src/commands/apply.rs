@@ -33,7 +33,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
     }
     let outcome = carry_out(context, &database, &plan, verdict, args).await?;
     if let Some(file) = &args.invitations {
-        invite(&database, file).await?;
+        invite(context, &database, file).await?;
     }
     report(context, &plan, &outcome, args.format)?;
     Ok(match outcome.worst() {
@@ -96,6 +96,7 @@ async fn carry_out(
     let store = &database.store;
     let lock = store.source_lock(&plan.source, Duration::from_secs(args.lock_timeout.into())).await?;
     let applying = Applying {
+        run: context.new_run()?,
         actor: context.actor(),
         forced: args.force,
         at_once: (context.connections() as usize / 2).max(1),
@@ -107,16 +108,11 @@ async fn carry_out(
 }
 
 /// Issues the tokens of invitations that have none yet. The file is the only place where they ever stand.
-async fn invite(database: &Database, file: &Path) -> Result<(), Failure> {
-    let issued = database.store.issue_invitations(&mut random).await?;
+async fn invite(context: &Context, database: &Database, file: &Path) -> Result<(), Failure> {
+    let mut system = context.random()?;
+    let issued = database.store.issue_invitations(|| system.draw()).await?;
     let lines: String = issued.iter().map(|i| format!("{},{},{}\n", i.organization, i.email, i.token)).collect();
     output::write_file(file, &format!("organization,email,token\n{lines}"), true)
-}
-
-/// Random bytes from the system.
-fn random(bytes: &mut [u8]) -> std::io::Result<()> {
-    use std::io::Read as _;
-    std::fs::File::open("/dev/urandom")?.read_exact(bytes)
 }
 
 fn report(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Result<(), Failure> {

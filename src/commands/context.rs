@@ -17,6 +17,7 @@ use crate::settings::{Machine, Source};
 use crate::source::directory;
 use crate::store::error::StoreError;
 use crate::store::private::PrivateServer;
+use crate::store::run::RunId;
 use crate::store::url::DatabaseUrl;
 use crate::store::{Store, migrate};
 use crate::validate;
@@ -92,6 +93,20 @@ pub struct Reading {
     pub root: PathBuf,
 }
 
+/// Randomness from the system.
+pub struct Random(std::fs::File);
+
+impl Random {
+    /// 256 random bits.
+    pub fn draw(&mut self) -> [u8; 32] {
+        use std::io::Read as _;
+        let mut bytes = [0; 32];
+        // A token made of anything else would be guessable: better to stop here than to go on without.
+        self.0.read_exact(&mut bytes).expect("the system gives random bytes");
+        bytes
+    }
+}
+
 /// A database, with the private server that it may stand on.
 pub struct Database {
     /// The store.
@@ -117,6 +132,21 @@ impl Context {
     /// The present moment; everything below the commands gets it as a value.
     pub fn now(&self) -> DateTime<Utc> {
         Utc::now()
+    }
+
+    /// The id of a new run: when it began, and enough randomness that no two are the same.
+    pub fn new_run(&self) -> Result<RunId, Failure> {
+        let random = self.random()?.draw();
+        let tail: String = random.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Ok(RunId::new(format!("{}-{tail}", self.now().format("%Y%m%dT%H%M%SZ"))))
+    }
+
+    /// The system's source of randomness.
+    pub fn random(&self) -> Result<Random, Failure> {
+        let source = std::fs::File::open("/dev/urandom");
+        source.map(Random).map_err(|error| {
+            Failure::from(Finding::error(Code::Unreadable, format!("the system gives no randomness: {error}")))
+        })
     }
 
     /// How standard output is painted.
@@ -162,7 +192,8 @@ impl Context {
     /// Draws the findings of manifests with the lines that they point at.
     pub fn draw(&self, reading: &Reading) {
         if !reading.world.findings.is_empty() {
-            let excerpts = directory::excerpts(&reading.root, reading.world.findings.iter().filter_map(|f| f.origin.as_ref()));
+            let excerpts =
+                directory::excerpts(&reading.root, reading.world.findings.iter().filter_map(|f| f.origin.as_ref()));
             self.complain(&reading.world.findings, &excerpts);
         }
     }
@@ -194,8 +225,8 @@ impl Context {
             return Ok(Database { store: Store::connect(&url, connections).await?, server: None });
         }
         let server = self.private_server()?;
-        migrate::migrate(&server.url()).await?;
-        let store = Store::connect(&server.url(), connections).await?;
+        migrate::migrate(server.url()).await?;
+        let store = Store::connect(server.url(), connections).await?;
         Ok(Database { store, server: Some(server) })
     }
 

@@ -13,7 +13,7 @@ use crate::store::url::DatabaseUrl;
 /// Does what was asked for.
 pub async fn run(context: &Context, args: &Db) -> Done {
     match &args.command {
-        DbCommand::Migrate { print_roles: true } => print(&migrate::print_roles(), ExitCode::Done),
+        DbCommand::Migrate { print_roles: true } => print(&migrate::print_roles(&login(context)?), ExitCode::Done),
         DbCommand::Migrate { print_roles: false } => migrate_schema(context).await,
         DbCommand::Status => status(context).await,
         DbCommand::Run { command } => run_command(context, command).await,
@@ -26,9 +26,14 @@ fn address(context: &Context) -> Result<(DatabaseUrl, Option<PrivateServer>), Fa
         Some(url) => Ok((url, None)),
         None => {
             let server = context.private_server()?;
-            Ok((server.url(), Some(server)))
+            Ok((server.url().clone(), Some(server)))
         }
     }
+}
+
+/// The role that logs in, for which the roles are set up.
+fn login(context: &Context) -> Result<String, Failure> {
+    Ok(context.database_url()?.map_or_else(|| "argus".to_owned(), |url| url.user().to_owned()))
 }
 
 async fn migrate_schema(context: &Context) -> Done {
@@ -45,7 +50,7 @@ async fn status(context: &Context) -> Done {
     let (url, _server) = address(context)?;
     let status = migrate::status(&url).await?;
     let header = ["VERSION", "NAME", "APPLIED", "BY"].map(String::from);
-    let rows = status.migrations.iter().map(|migration| {
+    let rows = status.iter().map(|migration| {
         let pending = || "pending".to_owned();
         vec![
             migration.version.to_string(),
@@ -54,7 +59,8 @@ async fn status(context: &Context) -> Done {
             migration.binary_version.clone().unwrap_or_default(),
         ]
     });
-    let code = if status.is_current() { ExitCode::Done } else { ExitCode::Failed };
+    let code =
+        if status.iter().all(|migration| migration.applied_at.is_some()) { ExitCode::Done } else { ExitCode::Failed };
     print(&table::table(&header, &rows.collect::<Vec<_>>()), code)
 }
 
@@ -65,9 +71,10 @@ async fn run_command(context: &Context, command: &[String]) -> Done {
         return Err(Failure::from(finding.hint("call the command itself, with the address of your database")));
     }
     let database = context.database().await?;
-    let server = database.server().ok_or_else(|| Failure::from(Finding::error(Code::NoDatabase, "no private server")))?;
+    let server =
+        database.server().ok_or_else(|| Failure::from(Finding::error(Code::NoDatabase, "no private server")))?;
     let [program, arguments @ ..] = command else { return Ok(ExitCode::Failed) };
-    let status = tokio::process::Command::new(program).args(arguments).envs(server.environment()).status().await;
+    let status = tokio::process::Command::new(program).args(arguments).envs(server.url().environment()).status().await;
     match status {
         Ok(status) if status.success() => Ok(ExitCode::Done),
         Ok(_) => Ok(ExitCode::Failed),

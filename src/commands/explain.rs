@@ -41,7 +41,9 @@ fn kind(what: &str) -> Option<String> {
     let (name, path) = what.split_once('.').map_or((what, None), |(name, path)| (name, Some(path)));
     let kind = Kind::meant_by(name)?;
     let below = |field: &&Field| {
-        path.is_none_or(|path| field.path == path || field.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+        path.is_none_or(|path| {
+            field.path == path || field.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
+        })
     };
     let fields: Vec<&Field> = kind.fields.iter().filter(below).collect();
     if fields.is_empty() {

@@ -56,7 +56,9 @@ async fn read(planning: &mut Planning, kind: &'static Kind, args: &Get) -> Resul
     let organizations: Vec<OrganizationName> = match (kind.scope, &args.organization) {
         (Scope::Global, _) => vec![GLOBAL.into()],
         (_, Some(name)) => vec![name.as_str().into()],
-        (_, None) => states.into_iter().filter(|(name, state)| state.exists && &**name != GLOBAL).map(|(n, _)| n).collect(),
+        (_, None) => {
+            states.into_iter().filter(|(name, state)| state.exists && &**name != GLOBAL).map(|(n, _)| n).collect()
+        }
     };
     let id = KindId::of(kind);
     let mut rows = Vec::new();
@@ -96,7 +98,9 @@ fn show(kind: &'static Kind, rows: &[Row], output: Rows) -> String {
                     "spec": row.spec.to_json(kind),
                 })
             });
-            json::pretty(&serde_json::json!({ "document": "argus.rows", "format": 1, "items": items.collect::<Vec<_>>() }))
+            json::pretty(
+                &serde_json::json!({ "document": "argus.rows", "format": 1, "items": items.collect::<Vec<_>>() }),
+            )
         }
     }
 }
@@ -143,7 +147,11 @@ fn cell(value: &Value) -> String {
         Value::Null => "-".into(),
         Value::Text(text) => inert::line(text),
         Value::List(items) if items.iter().all(|item| item.pairs().is_empty()) => {
-            if items.is_empty() { "-".into() } else { items.iter().map(cell).collect::<Vec<_>>().join(",") }
+            if items.is_empty() {
+                "-".into()
+            } else {
+                items.iter().map(cell).collect::<Vec<_>>().join(",")
+            }
         }
         Value::List(items) => items.len().to_string(),
         other => inert::value(other),
@@ -156,7 +164,8 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
         Rows::Json => json::pretty(&serde_json::json!({ "document": "argus.runs", "format": 1, "items": runs })),
         Rows::Name => runs.iter().map(|run| format!("{}\n", run.id)).collect(),
         Rows::Table | Rows::Wide | Rows::Yaml => {
-            let header = ["RUN", "SOURCE", "ACTOR", "STARTED", "OUTCOME", "APPLIED", "FORCED"].map(String::from);
+            let header =
+                ["RUN", "SOURCE", "ACTOR", "STARTED", "OUTCOME", "APPLIED", "FAILED", "FORCED"].map(String::from);
             let line = |run: &crate::store::history::RunRow| {
                 vec![
                     inert::line(&run.id),
@@ -164,7 +173,8 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
                     inert::line(&run.actor),
                     run.started_at.clone(),
                     run.outcome.clone().unwrap_or_else(|| "unfinished".into()),
-                    run.applied.to_string(),
+                    run.organizations_applied.to_string(),
+                    run.organizations_failed.to_string(),
                     run.forced.to_string(),
                 ]
             };

@@ -62,7 +62,9 @@ fn changed(row: &AuditRow) -> String {
 }
 
 fn markdown(rows: &[AuditRow]) -> String {
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.iter().map(|c| inert::markdown(c)).collect::<Vec<_>>().join(" | "));
+    let line = |cells: Vec<String>| {
+        format!("| {} |\n", cells.iter().map(|c| inert::markdown(c)).collect::<Vec<_>>().join(" | "))
+    };
     let header = format!("| {} |\n|{}\n", HEADER.join(" | "), "---|".repeat(HEADER.len()));
     std::iter::once(header).chain(rows.iter().map(|row| line(cells(row)))).collect()
 }

@@ -24,8 +24,7 @@ pub fn page(_: &Context) -> Done {
     // Writing into memory cannot fail.
     let _ = render(command.clone(), &mut page);
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        let name = format!("argus-{}", sub.get_name());
-        let _ = render(sub.clone().name(name), &mut page);
+        let _ = render(sub.clone(), &mut page);
     }
     output::print(&String::from_utf8_lossy(&page))?;
     Ok(ExitCode::Done)

@@ -71,11 +71,7 @@ fn by_hand(origin: &Origin, why: &str) -> Finding {
     finding.at(origin.clone()).hint("`argus drift` shows the live value; write it into the manifest")
 }
 
-fn by_file<'a>(
-    world: &'a World,
-    plan: &'a Plan,
-    findings: &mut Vec<Finding>,
-) -> BTreeMap<Arc<str>, FileDrift<'a>> {
+fn by_file<'a>(world: &'a World, plan: &'a Plan, findings: &mut Vec<Finding>) -> BTreeMap<Arc<str>, FileDrift<'a>> {
     let mut files: BTreeMap<Arc<str>, FileDrift<'a>> = BTreeMap::new();
     for organization in &plan.organizations {
         let described = world.organizations.get(&organization.organization);
@@ -129,8 +125,12 @@ fn adopt_in_file(file: &Arc<str>, text: &str, drift: &FileDrift<'_>, findings: &
         let spec = root.and_then(|root| root.node.get("spec"));
         let list = spec.and_then(|spec| spec.pairs()?.iter().find(|(key, _)| key.text() == Some(kind.plural)));
         match list {
-            Some((key, list)) => editor.add_items(key, list, extras.iter().map(|(change, ..)| item(kind, change)).collect()),
-            None => extras.iter().for_each(|(change, ..)| editor.append_document(&document(kind, organization, change))),
+            Some((key, list)) => {
+                editor.add_items(key, list, extras.iter().map(|(change, ..)| item(kind, change)).collect())
+            }
+            None => {
+                extras.iter().for_each(|(change, ..)| editor.append_document(&document(kind, organization, change)))
+            }
         }
     }
     editor.finish()
@@ -153,7 +153,11 @@ struct Place<'n, 't> {
     list: Option<(&'n Node<'t>, &'n Node<'t>)>,
 }
 
-fn find<'n, 't>(node: &'n Node<'t>, origin: &Origin, list: Option<(&'n Node<'t>, &'n Node<'t>)>) -> Option<Place<'n, 't>> {
+fn find<'n, 't>(
+    node: &'n Node<'t>,
+    origin: &Origin,
+    list: Option<(&'n Node<'t>, &'n Node<'t>)>,
+) -> Option<Place<'n, 't>> {
     if node.pairs().is_some() && (node.at.line, node.at.column) == (origin.line, origin.column) {
         return Some(Place { node, list });
     }
@@ -228,7 +232,8 @@ fn adopt_emptied_group(editor: &mut Editor<'_>, spec: &Node<'_>, path: &str, val
 /// The key and the value of a dotted path.
 fn pair_at<'n, 't>(spec: &'n Node<'t>, path: &str) -> Option<(&'n Node<'t>, &'n Node<'t>)> {
     let (head, rest) = path.split_once('.').map_or((path, None), |(head, rest)| (head, Some(rest)));
-    let (key, value) = spec.pairs()?.iter().find(|(key, _)| key.text() == Some(head)).map(|(key, value)| (key, value))?;
+    let (key, value) =
+        spec.pairs()?.iter().find(|(key, _)| key.text() == Some(head)).map(|(key, value)| (key, value))?;
     match rest {
         None => Some((key, value)),
         Some(rest) => pair_at(value, rest),

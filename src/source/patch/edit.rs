@@ -255,7 +255,8 @@ impl<'a> Editor<'a> {
         }
         let end = self.whole_lines(self.offset(node.at)..self.end(node)).end;
         let missing = !self.text[..end].ends_with('\n');
-        let new = if missing { format!("{}{}", self.newline, new.trim_end_matches(['\r', '\n'])) } else { new.to_owned() };
+        let new =
+            if missing { format!("{}{}", self.newline, new.trim_end_matches(['\r', '\n'])) } else { new.to_owned() };
         self.edit(end..end, new);
     }
 
@@ -284,10 +285,14 @@ impl<'a> Editor<'a> {
     /// Where a node really ends: block collections end with their last value.
     fn end(&self, node: &Node<'_>) -> usize {
         match &node.value {
-            NodeValue::Sequence(items) if !self.is_flow(node) => items.last().map_or(self.offset(node.at), |i| self.end(i)),
-            NodeValue::Mapping(pairs) if !self.is_flow(node) => pairs.last().map_or(self.offset(node.at), |(key, value)| {
-                if value.text() == Some("") && value.is_null() { self.offset(key.end) } else { self.end(value) }
-            }),
+            NodeValue::Sequence(items) if !self.is_flow(node) => {
+                items.last().map_or(self.offset(node.at), |i| self.end(i))
+            }
+            NodeValue::Mapping(pairs) if !self.is_flow(node) => {
+                pairs.last().map_or(self.offset(node.at), |(key, value)| {
+                    if value.text() == Some("") && value.is_null() { self.offset(key.end) } else { self.end(value) }
+                })
+            }
             _ => {
                 let start = self.offset(node.at);
                 let end = self.offset(node.end).max(start);
