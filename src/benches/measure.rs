@@ -182,7 +182,7 @@ fn measure_argus(argus: &Path, repo: &Path, data: &Path, folder: &Path, runs: us
 
 fn measure_load(folder: &Path) -> Outcome<()> {
     let tables = postgres::tables()?;
-    let usage = with_server(&mut postgres::load(&tables, &folder.join("rows")))?;
+    let usage = with_server(&mut postgres::load(&tables, &folder.join("rows"))?)?;
     let mut figures = report::read(&folder.join("figures"))?;
     figures.insert("load".into(), usage);
     report::write(&folder.join("figures"), &figures)

@@ -63,28 +63,48 @@ pub fn copy_out(table: &str) -> String {
     format!("COPY {SCHEMA}.{table} TO STDOUT (FORMAT binary)")
 }
 
+/// The columns of a table that hold something of their own, and whether it also holds rows that come by themselves.
+fn columns(table: &str) -> Result<(String, bool), Box<dyn Error>> {
+    let columns = query(&format!(
+        "SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = '{SCHEMA}.{table}'::regclass \
+         AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum"
+    ))?;
+    // Every organization gets the built-in roles by a trigger.
+    let built_in = columns.iter().any(|column| column == "built_in");
+    Ok((columns.join(", "), built_in))
+}
+
 /// Dumps every table into a file of its own and returns the number of bytes.
 pub fn dump(tables: &[String], folder: &Path) -> Result<u64, Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
     let mut client = Client::connect()?;
     let mut bytes = 0;
     for table in tables {
+        let (columns, built_in) = columns(table)?;
+        let only = if built_in { "WHERE NOT built_in" } else { "" };
+        let sql = format!("COPY (SELECT {columns} FROM {SCHEMA}.{table} {only}) TO STDOUT (FORMAT binary)");
         let mut file = std::io::BufWriter::new(std::fs::File::create(folder.join(table))?);
-        bytes += client.copy_out(&copy_out(table), |part| file.write_all(part))?;
+        bytes += client.copy_out(&sql, |part| file.write_all(part))?;
         file.flush()?;
     }
     Ok(bytes)
 }
 
-/// The command that loads the dumped files, all in one transaction.
-pub fn load(tables: &[String], folder: &Path) -> Command {
+/// The command that loads the dumped files into a fresh database, all in one transaction. Tables that a fresh database
+/// fills by itself are left out.
+pub fn load(tables: &[String], folder: &Path) -> Result<Command, Box<dyn Error>> {
     let mut psql = Command::new("psql");
     psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction"]);
     for table in tables {
+        let (columns, built_in) = columns(table)?;
+        let filled = query(&format!("SELECT EXISTS (SELECT FROM {SCHEMA}.{table})"))?.join("") == "t";
+        if filled && !built_in {
+            continue;
+        }
         let file = folder.join(table);
-        psql.arg("-c").arg(format!("\\copy {SCHEMA}.{table} from '{}' (format binary)", file.display()));
+        psql.arg("-c").arg(format!("\\copy {SCHEMA}.{table} ({columns}) from '{}' (format binary)", file.display()));
     }
-    psql
+    Ok(psql)
 }
 
 /// A client that knows nothing but trust and COPY OUT: nothing could read the rows for less.
