@@ -100,16 +100,21 @@ impl FromStr for DatabaseUrl {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (user, port) = (self.options.get_username(), self.options.get_port());
-        write!(f, "postgres://{user}@")?;
+        let database = self.options.get_database().unwrap_or(user);
         match self.options.get_socket() {
-            Some(socket) => write!(f, "{}:{port}", socket.display())?,
-            None => write!(f, "{}:{port}", self.options.get_host())?,
-        }
-        match self.options.get_database() {
-            Some(name) => write!(f, "/{name}"),
-            None => Ok(()),
+            // Both this driver and psql read the directory of a socket from the parameter.
+            Some(socket) => {
+                let directory = percent_encoded(&socket.to_string_lossy());
+                write!(f, "postgres://{user}@localhost:{port}/{database}?host={directory}")
+            }
+            None => write!(f, "postgres://{user}@{}:{port}/{database}", self.options.get_host()),
         }
     }
+}
+
+fn percent_encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 impl fmt::Debug for DatabaseUrl {
@@ -134,6 +139,14 @@ mod tests {
                 assert!(shown.contains("postgres://ada@db.example:6000/argus"), "{shown}");
             }
         }
+    }
+
+    #[test]
+    fn the_address_of_a_socket_can_be_read_again() {
+        let url = DatabaseUrl::on_socket(std::path::Path::new("/tmp/a b"), 5432, "argus", "argus");
+        assert_eq!(url.to_string(), "postgres://argus@localhost:5432/argus?host=/tmp/a%20b");
+        let again: DatabaseUrl = url.to_string().parse().expect("an address");
+        assert_eq!(again.to_string(), url.to_string());
     }
 
     #[test]
