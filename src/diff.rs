@@ -326,19 +326,21 @@ impl<'a> Diff<'a> {
             if self.tier_in_use(local, own) {
                 continue;
             }
-            let removal =
-                self.removal_of(local).or_else(|| organization_goes.clone().map(|(release, why, _)| (release, why)));
-            let (release, reason) = match &removal {
-                Some((release, reason)) => (*release, Some(reason.clone())),
-                None => (false, Some(format!("no longer declared in {}", own.origin.file))),
+            let removal = self.removal_of(local);
+            let said = removal.is_some();
+            // What goes with its organization is held with it, once.
+            let with_organization = organization_goes.clone().filter(|_| local.0.get().scope != Scope::Root);
+            let (release, reason) = match removal.or(with_organization) {
+                Some((release, reason)) => (release, reason),
+                None => (false, format!("no longer declared in {}", own.origin.file)),
             };
-            if local.0.get().protected && removal.is_none() {
+            if local.0.get().protected && !said && (organization_goes.is_none() || local.0.get().scope == Scope::Root) {
                 self.hold_protected(local, own);
             }
             let action = if release { Action::Release } else { Action::Delete };
             let change = Change {
                 version: Some(row.version),
-                reason,
+                reason: Some(reason),
                 origin: Some(own.origin.clone()),
                 ..blank(local, action, Cause::Change)
             };
@@ -347,8 +349,8 @@ impl<'a> Diff<'a> {
         }
     }
 
-    /// Whether the organization itself goes or is released, why, and whether somebody said so.
-    fn organization_goes(&self) -> Option<(bool, String, bool)> {
+    /// Whether the organization itself goes: whether it is only released, and why its parts go with it.
+    fn organization_goes(&self) -> Option<(bool, String)> {
         let root: LocalId = (KindId::of(&kinds::organization::KIND), self.desired.organization.clone());
         if self.desired.get(&root).is_some() || !self.live.rows.contains_key(&root) {
             return None;
@@ -359,7 +361,7 @@ impl<'a> Diff<'a> {
         }
         let removal = self.removals.get(&root);
         let release = removal.is_some_and(|removal| removal.release);
-        Some((release, "goes with its organization".to_owned(), removal.is_some()))
+        Some((release, "goes with its organization".to_owned()))
     }
 
     fn hold_protected(&mut self, local: &LocalId, own: &AppliedRow) {
@@ -409,7 +411,7 @@ impl<'a> Diff<'a> {
                 reason: Some(reason.to_owned()),
                 ..blank(local, Action::Delete, cause)
             };
-            if let Some((release, why, _)) = &organization_goes {
+            if let Some((release, why)) = &organization_goes {
                 if !release {
                     self.changes.push(delete(Cause::Change, false, why));
                 }

@@ -182,12 +182,13 @@ impl Point {
                 };
                 Verdict::Differs(wanted.clone(), cause)
             }
+            (None, _) if self.live == empty => Verdict::Same,
             // A key that nobody names, in a map that is declared empty.
             (None, written) if all_keys => {
                 let cause = if written.as_ref() == Some(&self.live) { Cause::Change } else { Cause::Drift };
                 Verdict::Differs(empty, cause)
             }
-            (None, Some(written)) if self.live == empty || *written == empty => Verdict::Same,
+            (None, Some(written)) if *written == empty => Verdict::Same,
             (None, Some(written)) if *written == self.live => Verdict::Differs(empty, Cause::Change),
             (None, Some(_)) => Verdict::Kept(format!(
                 "`{}` is no longer named and keeps {}, since somebody else has changed it",
