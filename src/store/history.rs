@@ -10,6 +10,8 @@ use super::columns::{Place, StoredField, table};
 use super::error::StoreError;
 use super::live::parse_json;
 use super::planning::Planning;
+use serde::Serialize;
+
 use crate::model::id::OrganizationName;
 use crate::model::kind::KindId;
 use crate::model::resource::ResourceId;
@@ -26,7 +28,7 @@ const COLUMNS: &str = r#"a.organization, a.version, a.ordinal,
     a.actor, a.via, a.run, a.role, a.application, host(a.client_addr)"#;
 
 /// One write to one row, as the database noted it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AuditRow {
     /// The organization.
     pub organization: OrganizationName,
@@ -130,6 +132,8 @@ pub struct HistoryFilter {
     pub kind: Option<KindId>,
     /// Of this name.
     pub name: Option<Arc<str>>,
+    /// By this actor or database role.
+    pub actor: Option<String>,
     /// Of this run.
     pub run: Option<String>,
     /// How many at most, the newest first.
@@ -137,7 +141,7 @@ pub struct HistoryFilter {
 }
 
 /// A run, as it was noted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunRow {
     /// Its id.
     pub id: String,
@@ -195,11 +199,12 @@ impl Planning {
 
     /// Audit rows, newest first.
     pub async fn history(&mut self, filter: &HistoryFilter) -> Result<Vec<AuditRow>, StoreError> {
-        let HistoryFilter { organization, kind, name, run, limit } = filter;
+        let HistoryFilter { organization, kind, name, actor, run, limit } = filter;
         let query = format!(
             "SELECT {COLUMNS} FROM argus.audit a
              WHERE ($1::text IS NULL OR a.organization = $1) AND ($2::text IS NULL OR a.kind = $2)
                AND ($3::text IS NULL OR a.name = $3) AND ($4::text IS NULL OR a.run = $4)
+               AND ($6::text IS NULL OR COALESCE(a.actor, a.role) = $6)
              ORDER BY a.at DESC, a.organization, a.version DESC, a.ordinal DESC LIMIT $5"
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(query))
@@ -208,6 +213,7 @@ impl Planning {
             .bind(name.as_deref())
             .bind(run.as_deref())
             .bind(i64::from(*limit))
+            .bind(actor)
             .fetch_all(&mut *self.transaction)
             .await?;
         rows.iter().map(AuditRow::read).collect()
