@@ -22,9 +22,11 @@ pub const SETTINGS_FILE: &str = "argus.yaml";
 /// The directory of policies, at the root.
 pub const POLICIES_DIRECTORY: &str = "policies";
 
-/// Limits on a directory.
-#[derive(Clone, Copy, Debug)]
+/// What is read of a directory, and the limits on it.
+#[derive(Clone, Debug)]
 pub struct Options {
+    /// The directories and files below the root that are read; none for all of it.
+    pub paths: Vec<PathBuf>,
     /// The most files.
     pub files_max: usize,
     /// The most entries of any sort that are looked at.
@@ -40,6 +42,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
+            paths: Vec::new(),
             files_max: 1_000_000,
             entries_max: 2_000_000,
             depth_levels_max: 64,
@@ -132,8 +135,15 @@ fn find(root: &Path, options: &Options) -> Found {
             );
         }
         Ok(about) if about.is_dir() => {
-            walk(root, "", 0, options, &mut found);
+            if options.paths.is_empty() {
+                walk(root, "", 0, options, &mut found);
+            }
+            for path in &options.paths {
+                find_below(root, path, options, &mut found);
+            }
             found.files.sort_by(|a, b| a.name.cmp(&b.name));
+            // Configured paths may overlap.
+            found.files.dedup_by(|a, b| a.name == b.name);
             if found.files.is_empty() && found.unreadable.is_empty() {
                 let message = format!("{shown} holds no manifest");
                 found.nothing(
@@ -148,6 +158,34 @@ fn find(root: &Path, options: &Options) -> Found {
         }
     }
     found
+}
+
+/// Finds what one of the configured paths holds; it may be a directory or a file, and no link.
+fn find_below(root: &Path, path: &Path, options: &Options, found: &mut Found) {
+    let parts = path.components().filter(|part| !matches!(part, std::path::Component::CurDir));
+    let path: PathBuf = parts.collect();
+    if path.as_os_str().is_empty() {
+        return walk(root, "", 0, options, found);
+    }
+    let name: Arc<str> = file_name(&path).into();
+    let mut place = root.to_owned();
+    for part in path.components() {
+        place.push(part);
+        match fs::symlink_metadata(&place) {
+            Ok(about) if about.is_symlink() => {
+                let finding = Finding::error(Code::Symlink, format!("{name} leads over a symbolic link"))
+                    .hint("put the files themselves there; links are never followed");
+                return found.unreadable.push(FileReading::unreadable(&name, finding));
+            }
+            Ok(_) => {}
+            Err(fault) => return found.unreadable.push(FileReading::unreadable(&name, unreadable(&name, &fault))),
+        }
+    }
+    match fs::metadata(&place) {
+        Ok(about) if about.is_dir() => walk(&place, &format!("{name}/"), 0, options, found),
+        Ok(about) => found.files.push(Candidate { path: place, name, bytes: about.len() }),
+        Err(fault) => found.unreadable.push(FileReading::unreadable(&name, unreadable(&name, &fault))),
+    }
 }
 
 fn walk(directory: &Path, prefix: &str, depth: usize, options: &Options, found: &mut Found) {

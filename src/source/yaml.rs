@@ -90,6 +90,14 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The items of a list; of anything else, none.
+    pub fn items(&self) -> &[Node<'a>] {
+        match &self.value {
+            NodeValue::Sequence(items) => items,
+            _ => &[],
+        }
+    }
+
     /// The value under a key of a mapping.
     pub fn get(&self, key: &str) -> Option<&Node<'a>> {
         self.pairs()?.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)

@@ -1,2 +1,8 @@
+//! The integration tests: one binary, one module per theme.
+
+mod diff_properties;
+mod examples;
+mod house;
 mod manifests;
+mod reference;
 mod written;

@@ -1,0 +1,38 @@
+# The commands of the house. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt bench measure reference
+
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+help: ## List these commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name about; do printf '  make %-10s %s\n' "$$name" "$$about"; done
+
+demo: ## Plan, apply and drift on examples/acme, with a private PostgreSQL; installs what it needs
+	@bash .ci/install
+	@bash examples/demo.sh
+
+test: ## Run all tests; installs what they need
+	@bash .ci/install
+	cargo test --locked
+
+lint: ## Check format, lints, documentation and dependencies; installs what that needs
+	@bash .ci/install lint
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	cargo deny --locked check bans licenses sources
+
+fmt: ## Format the code
+	cargo fmt --all
+
+bench: ## Run the micro-benchmarks
+	@bash .ci/install
+	cargo bench --locked
+
+measure: ## Measure whole commands at 1,000, 10,000 and 100,000 resources (docs/performance.md)
+	@bash .ci/install
+	cargo build --locked --release --bin argus --example generate --example measure
+	target/release/examples/measure $(ARGS)
+
+reference: ## Rewrite the documents that are derived from the code
+	ARGUS_UPDATE=1 cargo test --locked --test integration reference

@@ -1,0 +1,196 @@
+//! Measures whole commands, all in one run, so that the ratios mean something on any machine; `make measure` runs it.
+//!
+//! At each size: the floor of a plan (read, parse, COPY the rows out), `argus plan` without changes, the first
+//! `argus apply`, a bare COPY of the same rows into the same tables, and `terraform plan` where there is a terraform.
+//!
+//! ```text
+//! measure [--sizes 1000,10000,100000] [--seed 7] [--runs 3] [--argus PATH] [--work DIR]
+//!         [--terraform PROGRAM] [--terraform-max 10000] [--write docs/performance.md]
+//! ```
+//!
+//! It starts itself again under `argus db run`, which keeps the private PostgreSQL up meanwhile, so that no figure holds
+//! the start of a server; and once more for the floor, because only a process of its own can be measured.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for the terminal")]
+
+#[path = "measure/floor.rs"]
+mod floor;
+#[path = "measure/postgres.rs"]
+mod postgres;
+#[path = "measure/report.rs"]
+mod report;
+#[path = "measure/terraform.rs"]
+mod terraform;
+#[path = "measure/usage.rs"]
+mod usage;
+#[allow(dead_code, reason = "the other programs use the rest")]
+mod world;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use report::{Figures, Size};
+use usage::{Usage, expect, median};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+struct Options {
+    sizes: Vec<usize>,
+    seed: u64,
+    runs: usize,
+    argus: PathBuf,
+    work: Option<PathBuf>,
+    terraform: String,
+    terraform_max: usize,
+    write: Option<PathBuf>,
+}
+
+fn main() -> Outcome<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["inner-argus", argus, repo, data, folder, runs] => {
+            measure_argus(Path::new(argus), Path::new(repo), Path::new(data), Path::new(folder), runs.parse()?)
+        }
+        ["inner-floor", repo, ref tables @ ..] => {
+            let tables: Vec<String> = tables.iter().map(|table| table.to_string()).collect();
+            floor::run(Path::new(repo), &tables).map(|_| ())
+        }
+        ["inner-load", folder] => measure_load(Path::new(folder)),
+        _ => measure_all(&options(words)?),
+    }
+}
+
+fn options(words: Vec<String>) -> Outcome<Options> {
+    let beside = std::env::current_exe()?;
+    let mut options = Options {
+        sizes: vec![1_000, 10_000, 100_000],
+        seed: 7,
+        runs: 3,
+        // target/release/examples/measure stands beside target/release/argus.
+        argus: beside.parent().and_then(Path::parent).unwrap_or(Path::new(".")).join("argus"),
+        work: None,
+        terraform: "terraform".into(),
+        terraform_max: 10_000,
+        write: None,
+    };
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        match word.as_str() {
+            "--sizes" => options.sizes = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            "--seed" => options.seed = value.parse()?,
+            "--runs" => options.runs = value.parse::<usize>()?.max(1),
+            "--argus" => options.argus = value.into(),
+            "--work" => options.work = Some(value.into()),
+            "--terraform" => options.terraform = value,
+            "--terraform-max" => options.terraform_max = value.parse()?,
+            "--write" => options.write = Some(value.into()),
+            _ => return Err(format!("unknown: {word}; the top of src/benches/measure.rs lists the options").into()),
+        }
+    }
+    Ok(options)
+}
+
+fn measure_all(options: &Options) -> Outcome<()> {
+    let work = match &options.work {
+        Some(work) => work.clone(),
+        None => std::env::temp_dir().join(format!("argus-measure-{}", std::process::id())),
+    };
+    let terraform = terraform::version(&options.terraform);
+    let mut figures = Vec::new();
+    for resources in &options.sizes {
+        eprintln!("measuring {resources} resources ...");
+        let folder = work.join(resources.to_string());
+        if folder.exists() {
+            return Err(format!("{} is there already; take an empty --work", folder.display()).into());
+        }
+        let repo = folder.join("repo");
+        let organizations = world::write(&repo, *resources, options.seed)?;
+        let mut size = Size::new(organizations * world::RESOURCES_PER_ORGANIZATION);
+        measure_size(options, &folder, &repo, &mut size)?;
+        if terraform.is_some() && *resources <= options.terraform_max {
+            let usage = terraform::plan_without_changes(&options.terraform, &repo, &folder.join("terraform"))?;
+            size.figures.insert("terraform".into(), usage);
+        }
+        figures.push(size);
+        // Databases of hundreds of megabytes; a failed run leaves them to look at.
+        std::fs::remove_dir_all(&folder)?;
+    }
+    if options.work.is_none() {
+        std::fs::remove_dir_all(&work)?;
+    }
+    let report = report::markdown(&figures, terraform.as_deref());
+    println!("{report}");
+    if let Some(path) = &options.write {
+        report::write_between_marks(path, &report)?;
+    }
+    Ok(())
+}
+
+/// Measures Argus on one server, and the bare COPY on another that is as fresh as the first was.
+fn measure_size(options: &Options, folder: &Path, repo: &Path, size: &mut Size) -> Outcome<()> {
+    let measure = std::env::current_exe()?;
+    let under_server = |data: &Path, arguments: &[&std::ffi::OsStr]| -> Outcome<()> {
+        let mut run = Command::new(&options.argus);
+        run.args(["db", "run", "--data-dir"]).arg(data).arg("--").arg(&measure).args(arguments);
+        let status = run.status().map_err(|error| format!("{run:?}: {error}"))?;
+        if status.success() { Ok(()) } else { Err(format!("{run:?}: {status}").into()) }
+    };
+    let data = folder.join("data");
+    let runs = options.runs.to_string();
+    under_server(
+        &data,
+        &["inner-argus".as_ref(), options.argus.as_ref(), repo.as_ref(), data.as_ref(), folder.as_ref(), runs.as_ref()],
+    )?;
+    let fresh = folder.join("data-bare");
+    expect(0, Command::new(&options.argus).args(["db", "migrate", "--data-dir"]).arg(&fresh))?;
+    under_server(&fresh, &["inner-load".as_ref(), folder.as_ref()])?;
+    size.figures.extend(report::read(&folder.join("figures"))?);
+    Ok(())
+}
+
+fn measure_argus(argus: &Path, repo: &Path, data: &Path, folder: &Path, runs: usize) -> Outcome<()> {
+    let mut figures = Figures::new();
+    let command = |words: &[&str]| {
+        let mut command = Command::new(argus);
+        command.env_remove("ARGUS_DATABASE_URL").args(words).arg("--data-dir").arg(data).arg(repo);
+        command
+    };
+    expect(0, Command::new(argus).args(["db", "migrate", "--data-dir"]).arg(data))?;
+    figures.insert("apply".into(), with_server(&mut command(&["apply", "--auto-approve"]))?);
+
+    let tables = postgres::tables()?;
+    let several = |make: &dyn Fn() -> Command| -> Outcome<Usage> {
+        // The first run fills the caches of the system and of the server, for everybody alike.
+        expect(0, &mut make())?;
+        let runs: Result<Vec<Usage>, _> = (0..runs).map(|_| with_server(&mut make())).collect();
+        Ok(median(runs?))
+    };
+    let measure = std::env::current_exe()?;
+    let floor = || {
+        let mut floor = Command::new(&measure);
+        floor.arg("inner-floor").arg(repo).args(&tables);
+        floor
+    };
+    figures.insert("floor".into(), several(&floor)?);
+    figures.insert("plan".into(), several(&|| command(&["plan", "--detailed-exitcode"]))?);
+    figures.insert("plan-full".into(), several(&|| command(&["plan", "--full", "--detailed-exitcode"]))?);
+
+    postgres::dump(&tables, &folder.join("rows"))?;
+    report::write(&folder.join("figures"), &figures)
+}
+
+fn measure_load(folder: &Path) -> Outcome<()> {
+    let tables = postgres::tables()?;
+    let usage = with_server(&mut postgres::load(&tables, &folder.join("rows"))?)?;
+    let mut figures = report::read(&folder.join("figures"))?;
+    figures.insert("load".into(), usage);
+    report::write(&folder.join("figures"), &figures)
+}
+
+fn with_server(command: &mut Command) -> Outcome<Usage> {
+    let before = postgres::server_seconds()?;
+    let mut usage = expect(0, command)?;
+    usage.server_seconds = postgres::server_seconds()? - before;
+    Ok(usage)
+}

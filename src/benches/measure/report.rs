@@ -1,0 +1,176 @@
+//! The figures: handed from process to process as lines, and written as Markdown.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::usage::Usage;
+
+/// The cost of each thing that was measured, by its name.
+pub type Figures = BTreeMap<String, Usage>;
+
+/// What was measured at one size.
+pub struct Size {
+    /// How many resources there are.
+    pub resources: usize,
+    /// What things cost.
+    pub figures: Figures,
+}
+
+impl Size {
+    /// Nothing measured yet.
+    pub fn new(resources: usize) -> Size {
+        Size { resources, figures: Figures::new() }
+    }
+}
+
+/// Writes figures for another process.
+pub fn write(path: &Path, figures: &Figures) -> Result<(), Box<dyn Error>> {
+    let line = |(name, usage): (&String, &Usage)| {
+        let Usage { cpu_seconds, wall_seconds, rss_kib, server_seconds } = usage;
+        format!("{name} {cpu_seconds} {wall_seconds} {rss_kib} {server_seconds}\n")
+    };
+    Ok(std::fs::write(path, figures.iter().map(line).collect::<String>())?)
+}
+
+/// Reads what [`write`] wrote.
+pub fn read(path: &Path) -> Result<Figures, Box<dyn Error>> {
+    let mut figures = Figures::new();
+    for line in std::fs::read_to_string(path)?.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [name, cpu, wall, rss, server] = words[..] else { return Err(format!("no figures: {line}").into()) };
+        let usage = Usage {
+            cpu_seconds: cpu.parse()?,
+            wall_seconds: wall.parse()?,
+            rss_kib: rss.parse()?,
+            server_seconds: server.parse()?,
+        };
+        figures.insert(name.into(), usage);
+    }
+    Ok(figures)
+}
+
+/// The tables of docs/performance.md.
+pub fn markdown(sizes: &[Size], terraform: Option<&str>) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "Measured on {} with {}.\n", machine(), postgres());
+    plans(&mut out, sizes);
+    applies(&mut out, sizes);
+    if let Some(version) = terraform {
+        beside_terraform(&mut out, sizes, version);
+    }
+    out.trim_end().to_owned()
+}
+
+fn plans(out: &mut String, sizes: &[Size]) {
+    out.push_str("### A plan without changes\n\n");
+    out.push_str("| resources | what | CPU s | wall s | peak MiB | server CPU s | CPU / floor | wall / floor |\n");
+    out.push_str("|---:|---|---:|---:|---:|---:|---:|---:|\n");
+    for size in sizes {
+        let Some(floor) = size.figures.get("floor") else { continue };
+        for (name, about) in [("floor", "floor"), ("plan", "`argus plan`"), ("plan-full", "`argus plan --full`")] {
+            let Some(usage) = size.figures.get(name) else { continue };
+            let _ = writeln!(
+                out,
+                "| {} | {about} | {:.3} | {:.3} | {:.1} | {:.2} | {:.2} | {:.2} |",
+                size.resources,
+                usage.cpu_seconds,
+                usage.wall_seconds,
+                usage.rss_kib as f64 / 1024.0,
+                usage.server_seconds,
+                usage.cpu_seconds / floor.cpu_seconds,
+                usage.wall_seconds / floor.wall_seconds,
+            );
+        }
+    }
+    // What grows with the resources is what they cost; what the smallest size needs anyway is the fixed part.
+    if let [first, .., last] = sizes {
+        for (name, about) in [("plan", "argus plan"), ("plan-full", "argus plan --full")] {
+            if let (Some(small), Some(large)) = (first.figures.get(name), last.figures.get(name)) {
+                let grown = large.rss_kib as f64 - small.rss_kib as f64;
+                let more = (last.resources - first.resources) as f64;
+                let _ = writeln!(
+                    out,
+                    "\n`{about}`: {:.2} KiB of memory for each resource beyond the first {}.",
+                    grown / more,
+                    first.resources
+                );
+            }
+        }
+    }
+    out.push('\n');
+}
+
+fn applies(out: &mut String, sizes: &[Size]) {
+    out.push_str("### The first apply\n\n");
+    out.push_str("| resources | what | CPU s | server CPU s | wall s | peak MiB | all CPU / COPY | wall / COPY |\n");
+    out.push_str("|---:|---|---:|---:|---:|---:|---:|---:|\n");
+    let all = |usage: &Usage| usage.cpu_seconds + usage.server_seconds;
+    for size in sizes {
+        let Some(load) = size.figures.get("load") else { continue };
+        for (name, about) in [("load", "bare COPY, triggers on"), ("apply", "`argus apply`")] {
+            let Some(usage) = size.figures.get(name) else { continue };
+            let _ = writeln!(
+                out,
+                "| {} | {about} | {:.2} | {:.2} | {:.2} | {:.1} | {:.2} | {:.2} |",
+                size.resources,
+                usage.cpu_seconds,
+                usage.server_seconds,
+                usage.wall_seconds,
+                usage.rss_kib as f64 / 1024.0,
+                all(usage) / all(load),
+                usage.wall_seconds / load.wall_seconds,
+            );
+        }
+    }
+    out.push('\n');
+}
+
+fn beside_terraform(out: &mut String, sizes: &[Size], version: &str) {
+    let _ = writeln!(out, "### Beside {version}, a plan without changes\n");
+    out.push_str("| resources | terraform CPU s | argus CPU s | times less | terraform MiB | argus MiB |\n");
+    out.push_str("|---:|---:|---:|---:|---:|---:|\n");
+    for size in sizes {
+        // The full read is the fair one: Terraform refreshes everything as well.
+        let (Some(theirs), Some(ours)) = (size.figures.get("terraform"), size.figures.get("plan-full")) else {
+            continue;
+        };
+        let _ = writeln!(
+            out,
+            "| {} | {:.2} | {:.3} | {:.0} | {:.0} | {:.1} |",
+            size.resources,
+            theirs.cpu_seconds,
+            ours.cpu_seconds,
+            theirs.cpu_seconds / ours.cpu_seconds,
+            theirs.rss_kib as f64 / 1024.0,
+            ours.rss_kib as f64 / 1024.0,
+        );
+    }
+}
+
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")).and_then(|line| line.split_once(": "));
+    format!("{cores} cores of {}", model.map_or("an unknown model", |(_, name)| name))
+}
+
+fn postgres() -> String {
+    let output = std::process::Command::new("psql").arg("--version").output();
+    output.map_or("PostgreSQL".into(), |output| {
+        String::from_utf8_lossy(&output.stdout).trim().replace("psql (", "(client ")
+    })
+}
+
+/// Puts the report between the two marks of a document.
+pub fn write_between_marks(path: &Path, report: &str) -> Result<(), Box<dyn Error>> {
+    const START: &str = "<!-- figures: written by `make measure` -->";
+    const END: &str = "<!-- end of figures -->";
+    let text = std::fs::read_to_string(path)?;
+    let (Some(start), Some(end)) = (text.find(START), text.find(END)) else {
+        return Err(format!("{} has no place for the figures", path.display()).into());
+    };
+    let written = format!("{}{START}\n\n{report}\n\n{}", &text[..start], &text[end..]);
+    Ok(std::fs::write(path, written)?)
+}

@@ -1,0 +1,65 @@
+//! The same manifests in Terraform: its built-in `terraform_data`, one per resource, from the same files by yamldecode.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::Command;
+
+use super::usage::{Usage, expect};
+
+const MAIN: &str = r#"variable "repo" { type = string }
+
+locals {
+  collections = [
+    "roles", "members", "teams", "projects", "serviceAccounts", "apiKeys",
+    "notificationChannels", "notificationRules", "budgets",
+  ]
+  organizations = [
+    for file in fileset(var.repo, "organizations/*.yaml") : yamldecode(file("${var.repo}/${file}"))
+  ]
+  children = flatten([
+    for organization in local.organizations : [
+      for collection in local.collections : [
+        for item in lookup(organization.spec, collection, []) : {
+          key  = "${organization.metadata.name}/${collection}/${try(item.name, item.user)}"
+          spec = item
+        }
+      ]
+    ]
+  ])
+}
+
+resource "terraform_data" "organization" {
+  for_each = {
+    for organization in local.organizations : organization.metadata.name => {
+      for field, value in organization.spec : field => value if !contains(local.collections, field)
+    }
+  }
+  input = each.value
+}
+
+resource "terraform_data" "child" {
+  for_each = { for child in local.children : child.key => child.spec }
+  input    = each.value
+}
+"#;
+
+/// The version of the program, if there is one.
+pub fn version(program: &str) -> Option<String> {
+    let output = Command::new(program).arg("version").output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned())
+}
+
+/// Applies the repo once and returns the cost of a plan without changes.
+pub fn plan_without_changes(program: &str, repo: &Path, folder: &Path) -> Result<Usage, Box<dyn Error>> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("main.tf"), MAIN)?;
+    std::fs::write(folder.join("terraform.tfvars"), format!("repo = \"{}\"\n", std::path::absolute(repo)?.display()))?;
+    let terraform = |arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.current_dir(folder).env("CHECKPOINT_DISABLE", "1").args(arguments);
+        command
+    };
+    expect(0, &mut terraform(&["init", "-input=false", "-no-color"]))?;
+    expect(0, &mut terraform(&["apply", "-input=false", "-auto-approve", "-no-color"]))?;
+    expect(0, &mut terraform(&["plan", "-input=false", "-detailed-exitcode", "-no-color"]))
+}

@@ -1,0 +1,52 @@
+//! The examples that ship: the generator of config repos gives the same bytes for the same seed, and copies agree.
+
+#[allow(dead_code, reason = "the programs use the rest")]
+#[path = "../benches/world.rs"]
+mod world;
+
+use std::collections::BTreeMap;
+
+use argus::model::kind::{Kind, Scope};
+
+#[test]
+fn the_catalogue_in_the_example_is_the_catalogue_that_ships() {
+    let catalogue = include_str!("../../examples/tiers/free-team-enterprise.yaml");
+    assert_eq!(include_str!("../../examples/acme/tiers.yaml"), catalogue);
+}
+
+#[test]
+fn a_generated_organization_depends_on_seed_and_number_only() {
+    assert_eq!(world::organization(7, 3), world::organization(7, 3));
+    assert_ne!(world::organization(7, 3), world::organization(8, 3));
+    assert_ne!(world::organization(7, 3), world::organization(7, 4).replace("org-00004", "org-00003"));
+}
+
+#[test]
+fn a_generated_organization_has_its_hundred_resources_of_every_stored_kind() {
+    for index in [0, 1, 17] {
+        let text = world::organization(7, index);
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut collection = "";
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix("  ").filter(|name| !name.starts_with(' ')) {
+                collection = name.trim_end_matches(':');
+            } else if line.starts_with("    - ") {
+                *counts.entry(collection).or_default() += 1;
+            }
+        }
+        let total: usize = counts.values().sum();
+        assert_eq!(total + 1, world::RESOURCES_PER_ORGANIZATION, "{counts:?}");
+        let children = Kind::stored().filter(|kind| kind.scope == Scope::Child);
+        let missing: Vec<&str> =
+            children.map(|kind| kind.plural).filter(|plural| !counts.contains_key(plural)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}
+
+#[test]
+fn the_example_shows_every_kind_inline() {
+    let inline = include_str!("../../examples/acme/acme.yaml");
+    for kind in Kind::children() {
+        assert!(inline.contains(&format!("\n  {}:\n", kind.plural)), "{} is not in acme.yaml", kind.plural);
+    }
+}
