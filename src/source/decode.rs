@@ -225,6 +225,10 @@ impl<'f> Reader<'f> {
         let mut values: Vec<(Box<str>, Value)> = Vec::with_capacity(pairs.len());
         for (key, node) in pairs {
             let NodeValue::Scalar(name, style) = &key.value else { continue };
+            if *style == Style::Plain && (name.is_empty() || name == "<<") {
+                // Already told when the tree was built.
+                continue;
+            }
             let misread = if *style == Style::Plain { misread_as(name) } else { None };
             if secret::looks_like(name).is_some() {
                 self.is_secret(key, name, path);

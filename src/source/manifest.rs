@@ -77,8 +77,13 @@ pub fn read_file(file: &Arc<str>, bytes: &[u8]) -> FileReading {
         lowering.document(document);
     }
     let found = std::mem::take(&mut lowering.reader.findings);
+    let more = lowering.reader.errors - found.len();
     reading.findings = parsed.findings;
     reading.findings.extend(found);
+    if more > 0 {
+        let message = format!("{more} more errors of this file are not shown");
+        reading.findings.push(Finding::note(Code::TooManyValues, message).at(Origin::file(file)));
+    }
     reading.unreadable |= parsed.cut;
     if parsed.documents.is_empty() && !parsed.cut {
         reading.unreadable = true;

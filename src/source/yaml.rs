@@ -147,7 +147,7 @@ pub fn parse<'a>(file: &Arc<str>, bytes: &'a [u8]) -> Parsed<'a> {
     bad_characters(file, text, &mut parsed);
     let unseen = !parsed.findings.is_empty();
     let (open, anchors) = (Vec::new(), HashMap::new());
-    let mut builder = Builder { file, text, parsed, open, anchors, nodes: 0, clean: true, unseen };
+    let mut builder = Builder { file, text, parsed, open, anchors, nodes: 0, documents: 0, clean: true, unseen };
     builder.run();
     for document in &mut builder.parsed.documents {
         document.faulty |= unseen;
@@ -270,6 +270,7 @@ struct Builder<'f, 'a> {
     open: Vec<Open<'a>>,
     anchors: HashMap<usize, Anchored<'a>>,
     nodes: usize,
+    documents: usize,
     /// Whether the current document has no finding yet.
     clean: bool,
     /// Whether characters were found that cannot be seen; the parser trips over some of them once more.
@@ -316,9 +317,19 @@ impl<'a> Builder<'_, 'a> {
         let at = match (words.place, opening) {
             (Place::Opening, Some(open)) => open.at,
             (Place::LineBefore, _) => self.line_before(stop),
+            (Place::Tab, _) => self.first_tab(stop),
+            // Where the file ends there is nothing to show.
+            _ if self.text.lines().nth(stop.line.saturating_sub(1) as usize).is_none() => self.line_before(stop),
             _ => stop,
         };
         self.report(at, Finding::error(words.code, words.message).hint(words.hint));
+    }
+
+    /// The first tab of a line.
+    fn first_tab(&self, stop: Position) -> Position {
+        let line = self.text.lines().nth(stop.line.saturating_sub(1) as usize);
+        let tab = line.and_then(|line| line.chars().position(|c| c == '\t'));
+        tab.map_or(stop, |at| Position::new(stop.line, at as u32 + 1))
     }
 
     /// The start of the last line with content before a place.
@@ -339,7 +350,8 @@ impl<'a> Builder<'_, 'a> {
             Event::DocumentStart(_) => {
                 self.anchors.clear();
                 self.clean = true;
-                if self.parsed.documents.len() >= FILE_DOCUMENTS_MAX {
+                self.documents += 1;
+                if self.documents > FILE_DOCUMENTS_MAX {
                     let message = format!("the file holds more than {FILE_DOCUMENTS_MAX} documents");
                     self.report(at, Finding::error(Code::TooManyValues, message).hint("split it into several files"));
                     return None;
@@ -357,6 +369,8 @@ impl<'a> Builder<'_, 'a> {
                 }
                 self.count(1, at)?;
                 let style = match style {
+                    // What a tag makes of the text is told once, by the tag.
+                    _ if tag.is_some() => Style::Quoted,
                     ScalarStyle::Plain => Style::Plain,
                     ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => Style::Quoted,
                     ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,

@@ -3,4 +3,6 @@
 mod diff_properties;
 mod examples;
 mod house;
+mod manifests;
 mod reference;
+mod written;
