@@ -1,5 +1,42 @@
 //! Argus keeps organizations in the shape that a source says they should have.
+//!
+//! The path of the data goes one way:
+//!
+//! ```text
+//! source -> manifests -> Desired --+
+//!                                  +-> diff -> Plan -> guards -> Verdict -> apply -> rows + Applied + audit
+//! PostgreSQL ----------> Live -----+
+//! PostgreSQL ----------> Applied --+
+//! ```
+//!
+//! A module imports from the floors below it and from earlier names on its own floor. Only floors 3 and up are
+//! asynchronous; time, randomness and ids come in as values.
 
-pub mod guard;
+// Floor 0: words.
+pub mod failpoint;
 pub mod model;
+
+// Floor 1: thought. No I/O, no clock, no environment.
+pub mod diff;
+pub mod guard;
 pub mod plan;
+pub mod validate;
+
+// Floor 2: faces of values.
+pub mod render;
+
+// Floor 3: the world. Adapters never import each other.
+pub mod source;
+pub mod store;
+
+// Floor 4: the engine.
+pub mod engine;
+
+// Floor 5: the tops.
+pub mod commands;
+
+// Around them: what `main` needs to get going.
+pub mod cli;
+pub mod exit_code;
+pub mod settings;
+pub mod telemetry;

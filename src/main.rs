@@ -1,1 +1,18 @@
-fn main() {}
+//! Parse, run, and turn the outcome into an exit code.
+
+use argus::cli::Cli;
+use argus::{commands, telemetry};
+use clap::Parser as _;
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    telemetry::start(&cli.global.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(commands::run(cli)).into(),
+        Err(error) => {
+            tracing::error!(%error, "the runtime does not start: {error}");
+            argus::exit_code::ExitCode::Failed.into()
+        }
+    }
+}

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::OrganizationName;
 use crate::model::kind::KindId;
@@ -166,6 +167,9 @@ pub struct OrganizationPlan {
     /// The digest of what the source says, to be remembered when nothing is left to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settles: Option<String>,
+    /// The organization's version when its rows were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<i64>,
     /// Drift that is reported and not corrected, because the source's mode or the caller says so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Change>,
@@ -191,7 +195,7 @@ pub struct Plan {
     /// How many resources it describes.
     pub resources_seen: usize,
     /// Those with something to do or to tell, sorted by name.
-    pub organizations: Vec<OrganizationPlan>,
+    pub organizations: Vec<Arc<OrganizationPlan>>,
     /// What could not be planned, and other things worth knowing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -200,4 +204,199 @@ pub struct Plan {
 /// The SHA-256 of some bytes, in hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What of a change is bound by the digest: what is written, and on which version. Where it was written and who
+/// moved what is left out, so that a manifest that moves within its file voids no approval.
+#[derive(Serialize)]
+struct Bound<'a> {
+    kind: KindId,
+    name: &'a str,
+    action: Action,
+    previous_name: Option<&'a str>,
+    version: Option<i64>,
+    set: &'a BTreeMap<String, Value>,
+}
+
+impl Change {
+    fn bound(&self) -> Bound<'_> {
+        // Named one by one: a new field must be a decision to bind it or not.
+        let Change {
+            kind,
+            name,
+            action,
+            previous_name,
+            version,
+            set,
+            cause: _,
+            extra: _,
+            fields: _,
+            origin: _,
+            moved_by: _,
+            reason: _,
+        } = self;
+        Bound { kind: *kind, name, action: *action, previous_name: previous_name.as_deref(), version: *version, set }
+    }
+}
+
+impl OrganizationPlan {
+    /// The plan with its digest.
+    pub fn sealed(mut self) -> Self {
+        self.digest = self.compute_digest();
+        self
+    }
+
+    /// The digest that the content asks for; one that differs from the field betrays a change.
+    pub fn compute_digest(&self) -> String {
+        let changes: Vec<Bound<'_>> = self.changes.iter().map(Change::bound).collect();
+        let records: Vec<_> = self.records.iter().map(|record| (record.kind, &record.name, &record.spec)).collect();
+        let bound = (PLAN_FORMAT, &self.organization, changes, records);
+        sha256_hex(serde_json::to_string(&bound).unwrap_or_default().as_bytes())
+    }
+
+    /// The plan of an organization of which nothing has moved, with what there is to tell all the same.
+    pub fn unchanged(organization: &OrganizationName, findings: Vec<Finding>) -> Self {
+        OrganizationPlan {
+            organization: organization.clone(),
+            digest: String::new(),
+            changes: Vec::new(),
+            records: Vec::new(),
+            counts: Vec::new(),
+            settles: None,
+            read_at: None,
+            left: Vec::new(),
+            findings,
+            holds: Vec::new(),
+        }
+        .sealed()
+    }
+
+    /// Whether there is anything to carry out, to write down or to say.
+    pub fn has_something_to_tell(&self) -> bool {
+        !self.is_settled() || !self.findings.is_empty() || !self.holds.is_empty()
+    }
+
+    /// Whether there is nothing to carry out. Bookkeeping alone is no change.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Whether nothing has to be written, not even bookkeeping.
+    pub fn is_settled(&self) -> bool {
+        self.changes.is_empty() && self.records.is_empty() && self.left.is_empty() && self.settles.is_none()
+    }
+
+    /// Whether an error forbids to carry it out.
+    pub fn is_blocked(&self) -> bool {
+        self.findings.iter().any(Finding::is_error)
+    }
+
+    /// The findings that stay true while neither the manifests nor the rows move.
+    pub fn lasting_findings(&self) -> impl Iterator<Item = &Finding> {
+        self.findings
+            .iter()
+            .filter(|finding| matches!(finding.code, Code::UnmanagedRows | Code::Ignored | Code::DoneDeclaration))
+    }
+}
+
+/// How many resources come, change and go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// How many come into being.
+    pub add: usize,
+    /// How many change, adopted and renamed ones among them.
+    pub change: usize,
+    /// How many go.
+    pub destroy: usize,
+    /// How many stay and are no longer managed.
+    pub release: usize,
+}
+
+impl Plan {
+    /// A plan of these organizations, sorted and sealed.
+    pub fn new(
+        source: &str,
+        seen: (usize, usize),
+        mut organizations: Vec<OrganizationPlan>,
+        findings: Vec<Finding>,
+    ) -> Self {
+        organizations.sort_by(|a, b| a.organization.cmp(&b.organization));
+        let plan = Plan {
+            format: PLAN_FORMAT,
+            source: source.into(),
+            digest: String::new(),
+            organizations_seen: seen.0,
+            resources_seen: seen.1,
+            organizations: organizations.into_iter().map(Arc::new).collect(),
+            findings,
+        };
+        Plan { digest: plan.compute_digest(), ..plan }
+    }
+
+    /// The digest of the digests of the organizations that change.
+    pub fn compute_digest(&self) -> String {
+        let changing = self.organizations.iter().filter(|plan| !plan.is_empty());
+        let digests: Vec<(&str, &str)> = changing.map(|plan| (&*plan.organization, plan.digest.as_str())).collect();
+        sha256_hex(serde_json::to_string(&(PLAN_FORMAT, &self.source, digests)).unwrap_or_default().as_bytes())
+    }
+
+    /// Whether nothing would change.
+    pub fn is_empty(&self) -> bool {
+        self.organizations.iter().all(|plan| plan.is_empty())
+    }
+
+    /// The same plan with nothing in it but drift.
+    pub fn only_drift(&self) -> Plan {
+        let only = |organization: &Arc<OrganizationPlan>| OrganizationPlan {
+            changes: organization.changes.iter().filter(|change| change.drifted()).cloned().collect(),
+            ..(**organization).clone()
+        };
+        let drifted = self.organizations.iter().filter(|organization| organization.drift().next().is_some());
+        let seen = (self.organizations_seen, self.resources_seen);
+        Plan::new(&self.source, seen, drifted.map(|each| only(each).sealed()).collect(), self.findings.clone())
+    }
+
+    /// Whether drift was found, corrected or not.
+    pub fn has_drift(&self) -> bool {
+        self.organizations.iter().any(|plan| plan.drift().next().is_some())
+    }
+
+    /// How much would change.
+    pub fn summary(&self) -> Summary {
+        Plan::count(self.organizations.iter().map(|plan| &**plan))
+    }
+
+    /// How much would change in these organizations.
+    pub fn count<'a>(organizations: impl Iterator<Item = &'a OrganizationPlan>) -> Summary {
+        let mut summary = Summary::default();
+        for change in organizations.flat_map(|plan| &plan.changes) {
+            match change.action {
+                Action::Create => summary.add += 1,
+                Action::Update | Action::Adopt => summary.change += 1,
+                Action::Delete => summary.destroy += 1,
+                Action::Release => summary.release += 1,
+            }
+        }
+        summary
+    }
+
+    /// All findings: those of the run first, then those of each organization.
+    pub fn all_findings(&self) -> impl Iterator<Item = &Finding> {
+        let of_organizations = self.organizations.iter().flat_map(|plan| plan.findings.iter().chain(&plan.holds));
+        self.findings.iter().chain(of_organizations)
+    }
+}
+
+impl OrganizationPlan {
+    /// The changes in which live has moved, to be corrected or left.
+    pub fn drift(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().chain(&self.left).filter(|change| change.drifted())
+    }
+}
+
+impl Change {
+    /// Whether live has moved in it.
+    pub fn drifted(&self) -> bool {
+        self.cause != Cause::Change || self.fields.iter().any(|field| field.cause != Cause::Change)
+    }
 }

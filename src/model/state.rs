@@ -8,7 +8,7 @@ use super::finding::Finding;
 use super::id::OrganizationName;
 use super::kind::KindId;
 use super::origin::Origin;
-use super::resource::{Resource, Spec};
+use super::resource::{Resource, ResourceId, Spec};
 
 /// The key of a resource within its organization.
 pub type LocalId = (KindId, Arc<str>);
@@ -43,6 +43,8 @@ pub struct World {
     pub blocked: BTreeSet<OrganizationName>,
     /// Files that hold no readable resource although they exist: whatever they held before must stay.
     pub unreadable_files: BTreeSet<Arc<str>>,
+    /// Resources that stand in a document with errors: they are declared, and nothing more is known of them.
+    pub faulty: BTreeSet<ResourceId>,
     /// What is wrong or worth knowing.
     pub findings: Vec<Finding>,
     /// How many files were read.

@@ -1,0 +1,351 @@
+//! The command line: types for clap, one variant per command, and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit_code::ExitCode;
+
+/// Keeps organizations in the shape that their manifests say they should have.
+#[derive(Debug, Parser)]
+#[command(name = "argus", version, about, after_help = ExitCode::HELP, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options that every command takes. A flag outweighs the environment, the environment outweighs the file.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The settings of this machine (YAML)
+    #[arg(long, value_name = "FILE", global = true, env = "ARGUS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The address of the database: postgres://user@host/database; without one, a private PostgreSQL is started
+    #[arg(long, value_name = "URL", global = true, env = "ARGUS_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Where the private PostgreSQL keeps its data
+    #[arg(long, value_name = "DIR", global = true, env = "ARGUS_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where PostgreSQL's server binaries are (`initdb`, `postgres`)
+    #[arg(long, value_name = "DIR", global = true, env = "ARGUS_POSTGRES_BIN")]
+    pub postgres_bin: Option<PathBuf>,
+    /// How many connections to the database to use
+    #[arg(long, value_name = "N", global = true, env = "ARGUS_CONNECTIONS", value_parser = clap::value_parser!(u32).range(2..=200))]
+    pub connections: Option<u32>,
+    /// When to use colour; `auto` also obeys NO_COLOR
+    #[arg(long, value_enum, default_value_t = Color::Auto, global = true, env = "ARGUS_COLOR")]
+    pub color: Color,
+    /// What to log to standard error: error, warn, info, debug, trace, or filters by module
+    #[arg(long, value_name = "FILTER", default_value = "warn", global = true, env = "ARGUS_LOG")]
+    pub log: String,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// When a person watches.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs; `argus schema` prints its schema.
+    Json,
+    /// For a comment under a pull request.
+    Markdown,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Rows {
+    /// A table.
+    #[default]
+    Table,
+    /// A table with more columns.
+    Wide,
+    /// JSON.
+    Json,
+    /// Manifests.
+    Yaml,
+    /// `kind/name`, a line each.
+    Name,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check manifests without a database
+    Validate(Validate),
+    /// Show what would change, and why
+    Plan(Plan),
+    /// Make it so: plan and apply, or apply a saved plan
+    Apply(Apply),
+    /// Print a saved plan
+    Show(Show),
+    /// Show who has changed what behind the manifests' back
+    Drift(Drift),
+    /// Show the difference between rows and manifests as text
+    Diff(Diff),
+    /// Write live organizations as manifests
+    Export(Export),
+    /// List live resources
+    Get(Get),
+    /// Explain a finding (ARG1042), a kind (Budget) or a field (Budget.limit)
+    Explain(Explain),
+    /// Show who changed what and when
+    History(History),
+    /// Manage the database
+    Db(Db),
+    /// Print a JSON Schema: of manifests for editors, of plans and findings for programs
+    Schema(Schema),
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Print the manual page
+    Man,
+}
+
+/// Where the manifests are.
+#[derive(Args, Clone, Debug)]
+pub struct Manifests {
+    /// The directory (or file) with the manifests
+    #[arg(default_value = ".", value_name = "PATH")]
+    pub path: PathBuf,
+    /// The name of the source, as `source` in argus.yaml sets it
+    #[arg(long, value_name = "NAME", env = "ARGUS_SOURCE")]
+    pub source: Option<String>,
+}
+
+/// How to plan.
+#[derive(Args, Clone, Debug)]
+pub struct Planning {
+    /// Only this: an organization (`acme`) or a resource (`acme/Member/ada@acme.example`); may be repeated
+    #[arg(long, value_name = "WHAT")]
+    pub target: Vec<String>,
+    /// Report drift and leave it
+    #[arg(long)]
+    pub no_drift: bool,
+    /// Read every organization, also those of which neither files nor rows have moved
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// `argus validate`
+#[derive(Args, Debug)]
+pub struct Validate {
+    /// Where the manifests are.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// How to write the findings
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `argus plan`
+#[derive(Args, Debug)]
+pub struct Plan {
+    /// Where the manifests are.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// How to plan.
+    #[command(flatten)]
+    pub planning: Planning,
+    /// Save the plan, for `argus apply FILE`
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// End with 2 when something would change
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// How to write the plan
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `argus apply`
+#[derive(Args, Debug)]
+pub struct Apply {
+    /// Where the manifests are, or a saved plan.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// How to plan.
+    #[command(flatten)]
+    pub planning: Planning,
+    /// Do not ask
+    #[arg(long)]
+    pub auto_approve: bool,
+    /// Apply although a guard holds the plan; the audit will say so
+    #[arg(long)]
+    pub force: bool,
+    /// How many seconds to wait while another run of the same source is under way
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub lock_timeout: u32,
+    /// Write the tokens of new invitations to this file (readable by its owner only)
+    #[arg(long, value_name = "FILE")]
+    pub invitations: Option<PathBuf>,
+    /// How to write the plan and the outcome
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `argus show`
+#[derive(Args, Debug)]
+pub struct Show {
+    /// The saved plan
+    pub file: PathBuf,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `argus drift`
+#[derive(Args, Debug)]
+pub struct Drift {
+    /// Where the manifests are.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// Only this: an organization or a resource; may be repeated
+    #[arg(long, value_name = "WHAT")]
+    pub target: Vec<String>,
+    /// Write a patch against the manifests that adopts the drift
+    #[arg(long)]
+    pub emit_patch: bool,
+    /// End with 2 when there is drift
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// How to write the report
+    #[arg(long, value_enum, default_value_t, conflicts_with = "emit_patch")]
+    pub format: Format,
+}
+
+/// `argus diff`
+#[derive(Args, Debug)]
+pub struct Diff {
+    /// Where the manifests are.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// Only this: an organization or a resource; may be repeated
+    #[arg(long, value_name = "WHAT")]
+    pub target: Vec<String>,
+}
+
+/// `argus export`
+#[derive(Args, Debug)]
+pub struct Export {
+    /// The organizations; without any, all of them and the tiers
+    pub organizations: Vec<String>,
+    /// Write a file per organization into this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// The schema that editors are told of
+    #[arg(long, value_name = "URL", default_value = "argus.schema.json")]
+    pub schema: String,
+}
+
+/// `argus get`
+#[derive(Args, Debug)]
+pub struct Get {
+    /// The kind: organizations, members, keys, ... or `runs`
+    pub kind: String,
+    /// The name of one
+    pub name: Option<String>,
+    /// The organization; without one, all of them
+    #[arg(short = 'O', long, value_name = "NAME")]
+    pub organization: Option<String>,
+    /// How to write them
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Rows,
+}
+
+/// `argus explain`
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// A code (ARG1042), a kind (Budget) or a field (Budget.limit); without one, the list of codes
+    pub what: Option<String>,
+}
+
+/// `argus history`
+#[derive(Args, Debug)]
+pub struct History {
+    /// The organization
+    pub organization: Option<String>,
+    /// Only this kind
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// Only the resource of this name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Only what this actor or database role did
+    #[arg(long)]
+    pub actor: Option<String>,
+    /// How many rows at most, the newest first
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub limit: u32,
+    /// How to write them
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `argus db`
+#[derive(Args, Debug)]
+pub struct Db {
+    /// What to do with the database.
+    #[command(subcommand)]
+    pub command: DbCommand,
+}
+
+/// What to do with the database.
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Bring the schema to the version of this Argus
+    Migrate {
+        /// Print the SQL that creates the roles, for an administrator, and do nothing
+        #[arg(long)]
+        print_roles: bool,
+    },
+    /// Show the versions of the schema
+    Status,
+    /// Run a command with the private PostgreSQL up and PGHOST, PGUSER and PGDATABASE set
+    Run {
+        /// The command and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+/// `argus schema`
+#[derive(Args, Debug)]
+pub struct Schema {
+    /// Of what
+    #[arg(value_enum, default_value_t)]
+    pub of: SchemaOf,
+}
+
+/// What a schema describes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// Manifests.
+    #[default]
+    Manifest,
+    /// What `plan`, `show` and `drift` print as JSON, and what `plan -o` saves.
+    Plan,
+    /// What `validate` prints as JSON.
+    Findings,
+}
+
+/// `argus completions`
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}

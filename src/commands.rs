@@ -1,0 +1,47 @@
+//! One file per command; here what they share: where they print, which database they talk to, how they fail.
+
+pub mod apply;
+pub mod context;
+pub mod db;
+pub mod diff;
+pub mod drift;
+pub mod explain;
+pub mod export;
+pub mod get;
+pub mod history;
+pub mod manual;
+pub mod output;
+pub mod plan;
+pub mod progress;
+pub mod schema;
+pub mod show;
+pub mod validate;
+
+use crate::cli::{Cli, Command};
+use crate::exit_code::ExitCode;
+use context::{Context, Failure};
+
+/// Runs the command that was asked for.
+pub async fn run(cli: Cli) -> ExitCode {
+    let context = match Context::new(cli.global) {
+        Ok(context) => context,
+        Err(failure) => return failure.tell_without_context(),
+    };
+    let done = match cli.command {
+        Command::Validate(args) => validate::run(&context, &args),
+        Command::Plan(args) => plan::run(&context, &args).await,
+        Command::Apply(args) => apply::run(&context, &args).await,
+        Command::Show(args) => show::run(&context, &args),
+        Command::Drift(args) => drift::run(&context, &args).await,
+        Command::Diff(args) => diff::run(&context, &args).await,
+        Command::Export(args) => export::run(&context, &args).await,
+        Command::Get(args) => get::run(&context, &args).await,
+        Command::Explain(args) => explain::run(&context, &args),
+        Command::History(args) => history::run(&context, &args).await,
+        Command::Db(args) => db::run(&context, &args).await,
+        Command::Schema(args) => schema::run(&context, &args),
+        Command::Completions(args) => manual::completions(&context, &args),
+        Command::Man => manual::page(&context),
+    };
+    done.unwrap_or_else(|failure: Failure| failure.tell(&context))
+}

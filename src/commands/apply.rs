@@ -1,0 +1,134 @@
+//! `argus apply`: plan, ask, apply; or apply a saved plan.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::Path;
+use std::time::Duration;
+
+use super::context::{Context, Database, Done, Failure, print};
+use super::progress::Progress;
+use super::{output, plan, show};
+use crate::cli::{Apply, Format};
+use crate::engine::{self, Applying, Outcome, Refusal};
+use crate::exit_code::ExitCode;
+use crate::guard::{self, Guards, Verdict};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::plan::Plan;
+use crate::render::excerpt::Excerpts;
+use crate::render::json::{self, OutcomeDocument};
+use crate::render::text;
+use crate::settings::Source;
+
+/// Applies what the guards let through.
+pub async fn run(context: &Context, args: &Apply) -> Done {
+    let (database, plan, guards, mut failed) = prepare(context, args).await?;
+    let verdict = guard::judge(&plan, &guards, args.force);
+    if args.format != Format::Json {
+        output::print(&plan::show(context, &plan, &verdict, args.format))?;
+    }
+    failed |= plan.findings.iter().any(Finding::is_error);
+    if !plan.is_empty() && !verdict.approved.is_empty() && !agreed(args)? {
+        return print("Apply cancelled: nothing was written.\n", ExitCode::Failed);
+    }
+    let outcome = carry_out(context, &database, &plan, verdict, args).await?;
+    if let Some(file) = &args.invitations {
+        invite(context, &database, file).await?;
+    }
+    report(context, &plan, &outcome, args.format)?;
+    Ok(match outcome.worst() {
+        Some(Refusal::Blocked | Refusal::Failed) => ExitCode::Failed,
+        _ if failed => ExitCode::Failed,
+        Some(Refusal::Stale) => ExitCode::Stale,
+        Some(Refusal::Held) => ExitCode::Held,
+        None => ExitCode::Done,
+    })
+}
+
+/// The plan: the saved one, or a new one. Says also whether part of the manifests is wrong.
+async fn prepare(context: &Context, args: &Apply) -> Result<(Database, Plan, Guards, bool), Failure> {
+    if is_saved_plan(&args.manifests.path) {
+        if !args.planning.target.is_empty() || args.planning.no_drift {
+            let finding = Finding::error(Code::BadSettings, "a saved plan is applied as it is");
+            return Err(Failure::from(finding.hint("give --target and --no-drift to `argus plan -o FILE`")));
+        }
+        let plan = show::read(&args.manifests.path)?;
+        let beside = args.manifests.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let guards = Source::read(beside.unwrap_or(Path::new(".")))?.guards;
+        return Ok((context.database().await?, plan, guards, false));
+    }
+    let reading = context.read(&args.manifests)?;
+    context.draw(&reading);
+    let database = context.database().await?;
+    let plan = plan::make(context, &database.store, &reading, &args.planning).await?;
+    let failed = plan::has_errors(&reading, &plan);
+    Ok((database, plan, reading.settings.guards, failed))
+}
+
+/// A saved plan is a JSON file that says so at its beginning; manifests never do.
+fn is_saved_plan(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut head = [0; 64];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut head));
+    path.is_file() && read.is_ok_and(|read| String::from_utf8_lossy(&head[..read]).contains(json::PLAN_DOCUMENT))
+}
+
+fn agreed(args: &Apply) -> Result<bool, Failure> {
+    if args.auto_approve {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() {
+        let finding = Finding::error(Code::BadSettings, "nobody is here to be asked: nothing was written");
+        return Err(Failure::from(finding.hint("add --auto-approve, or apply a saved plan that somebody has read")));
+    }
+    output::print("Apply these changes? Only `yes` is taken for a yes: ")?;
+    let mut answer = String::new();
+    Ok(std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes")
+}
+
+async fn carry_out(
+    context: &Context,
+    database: &Database,
+    plan: &Plan,
+    verdict: Verdict,
+    args: &Apply,
+) -> Result<Outcome, Failure> {
+    let store = &database.store;
+    let lock = store.source_lock(&plan.source, Duration::from_secs(args.lock_timeout.into())).await?;
+    let applying = Applying {
+        run: context.new_run()?,
+        actor: context.actor(),
+        forced: args.force,
+        at_once: (context.connections() as usize / 2).max(1),
+    };
+    let progress = Progress::new("applying");
+    let outcome = engine::apply(store, plan, verdict, &applying, &|done, total| progress.tell(done, total)).await;
+    lock.release().await;
+    Ok(outcome?)
+}
+
+/// Issues the tokens of invitations that have none yet. The file is the only place where they ever stand.
+async fn invite(context: &Context, database: &Database, file: &Path) -> Result<(), Failure> {
+    let mut system = context.random()?;
+    let issued = database.store.issue_invitations(|| system.draw()).await?;
+    let lines: String = issued.iter().map(|i| format!("{},{},{}\n", i.organization, i.email, i.token)).collect();
+    output::write_file(file, &format!("organization,email,token\n{lines}"), true)
+}
+
+fn report(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Result<(), Failure> {
+    let refused: Vec<Finding> = outcome.refused.values().flat_map(|(_, why)| why).cloned().collect();
+    if format == Format::Json {
+        let not_applied: BTreeMap<String, Vec<Finding>> =
+            outcome.refused.iter().map(|(name, (_, why))| (name.to_string(), why.clone())).collect();
+        return output::print(&json::pretty(&OutcomeDocument {
+            document: "argus.outcome".into(),
+            run: outcome.run.clone(),
+            plan: plan.digest.clone(),
+            summary: outcome.summary(),
+            applied: outcome.applied.keys().map(ToString::to_string).collect(),
+            not_applied,
+        }));
+    }
+    context.complain(&refused, &Excerpts::default());
+    output::print(&text::outcome(&outcome.summary(), outcome.applied.len(), outcome.refused.len()))
+}

@@ -1,0 +1,65 @@
+//! `argus export`: live organizations as manifests that plan to nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::context::{Context, Done, Failure};
+use super::output;
+use crate::cli::Export;
+use crate::exit_code::ExitCode;
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::id::{GLOBAL, OrganizationName};
+use crate::model::state::Live;
+use crate::render::{json, schema, yaml};
+
+/// How many organizations are read at a time.
+const ORGANIZATIONS_PER_READ: usize = 200;
+
+/// Writes the organizations that were named, or all of them and the tiers.
+pub async fn run(context: &Context, args: &Export) -> Done {
+    let database = context.database().await?;
+    let mut planning = database.store.planning().await?;
+    let states = planning.states("").await?;
+    let wanted: Vec<OrganizationName> = match args.organizations.is_empty() {
+        true => states.iter().filter(|(_, state)| state.exists).map(|(name, _)| name.clone()).collect(),
+        false => args.organizations.iter().map(|name| Arc::from(name.as_str())).collect(),
+    };
+    if let Some(missing) = wanted.iter().find(|name| !states.get(*name).is_some_and(|state| state.exists)) {
+        let finding = Finding::error(Code::NoSuchTarget, format!("there is no organization `{missing}`"));
+        return Err(Failure::from(finding.hint("`argus get organizations` lists them")));
+    }
+    if let Some(directory) = &args.output {
+        prepare(directory)?;
+    }
+    let mut first = true;
+    for chunk in wanted.chunks(ORGANIZATIONS_PER_READ) {
+        let mut live = planning.live(chunk).await?;
+        for name in chunk {
+            let live = live.remove(name).unwrap_or_default();
+            if !live.rows.is_empty() {
+                write(args, name, &live, std::mem::take(&mut first))?;
+            }
+        }
+    }
+    Ok(ExitCode::Done)
+}
+
+fn prepare(directory: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(directory).map_err(|error| {
+        Failure::from(Finding::error(Code::CannotWrite, format!("cannot make {}: {error}", directory.display())))
+    })?;
+    output::write_file(&directory.join("argus.schema.json"), &json::pretty(&schema::manifest_schema()), false)
+}
+
+fn write(args: &Export, name: &OrganizationName, live: &Live, first: bool) -> Result<(), Failure> {
+    let text = yaml::organization(name, live, Some(&args.schema), |_, _| true);
+    match &args.output {
+        Some(directory) => {
+            let file = if &**name == GLOBAL { "tiers" } else { name };
+            output::write_file(&directory.join(format!("{file}.yaml")), &text, false)
+        }
+        None if first => output::print(&text),
+        None => output::print(&format!("---\n{text}")),
+    }
+}

@@ -1,0 +1,70 @@
+//! `argus history`: who changed what, when and through what.
+
+use super::context::{Context, Done, Failure, print};
+use crate::cli::{Format, History};
+use crate::exit_code::ExitCode;
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::kind::{Kind, KindId};
+use crate::model::value::Value;
+use crate::render::{inert, json, table};
+use crate::store::history::{AuditRow, HistoryFilter};
+
+/// Prints audit rows, the newest first.
+pub async fn run(context: &Context, args: &History) -> Done {
+    let kind = args.kind.as_deref().map(|word| {
+        Kind::meant_by(word).map(KindId::of).ok_or_else(|| {
+            Failure::from(Finding::error(Code::NoSuchTarget, format!("`{}` is no kind", inert::line(word))))
+        })
+    });
+    let filter = HistoryFilter {
+        organization: args.organization.as_deref().map(Into::into),
+        kind: kind.transpose()?,
+        name: args.name.as_deref().map(Into::into),
+        actor: args.actor.clone(),
+        run: None,
+        limit: args.limit,
+    };
+    let database = context.database().await?;
+    let rows = database.store.planning().await?.history(&filter).await?;
+    let text = match args.format {
+        Format::Json => json::pretty(&serde_json::json!({ "document": "argus.history", "format": 1, "items": rows })),
+        Format::Text => table::table(&HEADER.map(String::from), &rows.iter().map(cells).collect::<Vec<_>>()),
+        Format::Markdown => markdown(&rows),
+    };
+    print(&text, ExitCode::Done)
+}
+
+const HEADER: [&str; 7] = ["AT", "ORGANIZATION", "VERSION", "WHAT", "ACTION", "BY", "CHANGED"];
+
+fn cells(row: &AuditRow) -> Vec<String> {
+    let by = row.attribution();
+    vec![
+        row.at.clone(),
+        row.organization.to_string(),
+        format!("{}.{}", row.version, row.ordinal),
+        format!("{}/{}", row.kind, inert::line(&row.name)),
+        row.action.to_string(),
+        format!("{} via {}", inert::line(&by.actor), inert::line(&by.via)),
+        changed(row),
+    ]
+}
+
+/// The columns that differ, with what they held and hold.
+fn changed(row: &AuditRow) -> String {
+    let (Some(before), Some(after)) = (&row.before, &row.after) else { return String::new() };
+    let differing = after.pairs().iter().filter(|(column, value)| before.get(column) != Some(value));
+    let shown = differing.map(|(column, value)| {
+        let old = before.get(column).unwrap_or(&Value::Null);
+        format!("{column}: {} -> {}", inert::value(old), inert::value(value))
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn markdown(rows: &[AuditRow]) -> String {
+    let line = |cells: Vec<String>| {
+        format!("| {} |\n", cells.iter().map(|c| inert::markdown(c)).collect::<Vec<_>>().join(" | "))
+    };
+    let header = format!("| {} |\n|{}\n", HEADER.join(" | "), "---|".repeat(HEADER.len()));
+    std::iter::once(header).chain(rows.iter().map(|row| line(cells(row)))).collect()
+}

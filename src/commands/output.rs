@@ -1,0 +1,45 @@
+//! Standard output. A reader that has gone away, as `| head` does, is no error.
+
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use super::context::Failure;
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+
+/// Prints text as it is.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(cannot_write("standard output", &error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Writes a file whole or not at all: to a neighbour first, then over the name.
+pub fn write_file(path: &Path, text: &str, private: bool) -> Result<(), Failure> {
+    let mut neighbour = path.as_os_str().to_owned();
+    neighbour.push(format!(".{}.tmp", std::process::id()));
+    let neighbour = Path::new(&neighbour);
+    let result = create(neighbour, private).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(neighbour, path)
+    });
+    result.map_err(|error| {
+        let _ = std::fs::remove_file(neighbour);
+        cannot_write(&path.display().to_string(), &error)
+    })
+}
+
+fn create(path: &Path, private: bool) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mode = if private { 0o600 } else { 0o666 };
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+}
+
+fn cannot_write(what: &str, error: &std::io::Error) -> Failure {
+    let finding = Finding::error(Code::CannotWrite, format!("cannot write {what}: {error}"));
+    Failure::from(finding.hint("nothing was left half-written; make room or choose another place, and run again"))
+}

@@ -1,0 +1,48 @@
+//! `argus show`: a saved plan, printed again.
+
+use std::path::Path;
+
+use super::context::{Context, Done, Failure, print};
+use super::plan;
+use crate::cli::Show;
+use crate::exit_code::ExitCode;
+use crate::guard::{self, Guards};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::plan::{PLAN_FORMAT, Plan};
+use crate::render::json::{self, PLAN_DOCUMENT, PlanDocument};
+
+/// The largest saved plan.
+const PLAN_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Prints a saved plan.
+pub fn run(context: &Context, args: &Show) -> Done {
+    let plan = read(&args.file)?;
+    let verdict = guard::judge(&plan, &Guards::default(), false);
+    print(&plan::show(context, &plan, &verdict, args.format), ExitCode::Done)
+}
+
+/// Reads a saved plan; a damaged or changed one is refused.
+pub fn read(path: &Path) -> Result<Plan, Failure> {
+    let shown = path.display();
+    let bad = |message: String| {
+        let finding = Finding::error(Code::NotAPlan, message);
+        Failure::from(finding.hint("save a new one with `argus plan -o FILE`"))
+    };
+    let size = std::fs::metadata(path).map_err(|error| bad(format!("cannot read {shown}: {error}")))?.len();
+    if size > PLAN_BYTES_MAX {
+        return Err(bad(format!("{shown} has {size} bytes; a plan has at most {PLAN_BYTES_MAX}")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| bad(format!("cannot read {shown}: {error}")))?;
+    let document: PlanDocument =
+        serde_json::from_str(&text).map_err(|error| bad(format!("{shown} is no saved plan: {error}")))?;
+    let PlanDocument { document, seal, summary: _, held: _, plan } = document;
+    if document != PLAN_DOCUMENT || plan.format != PLAN_FORMAT {
+        return Err(bad(format!("{shown} is a plan of form {}, and this Argus reads form {PLAN_FORMAT}", plan.format)));
+    }
+    let whole = plan.organizations.iter().all(|organization| organization.digest == organization.compute_digest());
+    if seal != json::seal(&plan) || plan.digest != plan.compute_digest() || !whole {
+        return Err(bad(format!("{shown} is not the plan that was saved: it has been changed or damaged")));
+    }
+    Ok(plan)
+}

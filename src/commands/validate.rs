@@ -1,0 +1,34 @@
+//! `argus validate`: manifests checked without a database.
+
+use super::context::{Context, Done, print};
+use crate::cli::{Format, Validate};
+use crate::exit_code::ExitCode;
+use crate::render::json::{self, FINDINGS_FORMAT, FindingsDocument};
+use crate::render::markdown;
+
+/// Reads and checks the manifests and prints what is wrong.
+pub fn run(context: &Context, args: &Validate) -> Done {
+    let reading = context.read(&args.manifests)?;
+    let world = &reading.world;
+    let resources = world.organizations.values().map(|desired| desired.resources.len()).sum();
+    let failed = world.findings.iter().any(|finding| finding.is_error());
+    let code = if failed { ExitCode::Failed } else { ExitCode::Done };
+    match args.format {
+        Format::Text => {
+            context.draw(&reading);
+            let verdict = if failed { "There are errors" } else { "Valid" };
+            print(&format!("{verdict}: {resources} resources in {} files.\n", world.files), code)
+        }
+        Format::Markdown => print(&markdown::report(&world.findings, world.files), code),
+        Format::Json => {
+            let document = FindingsDocument {
+                document: "argus.findings".into(),
+                format: FINDINGS_FORMAT,
+                files: world.files,
+                resources,
+                findings: world.findings.clone(),
+            };
+            print(&json::pretty(&document), code)
+        }
+    }
+}

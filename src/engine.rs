@@ -1,0 +1,204 @@
+//! One pass, the whole path: the world that was read, compared with PostgreSQL, becomes a plan; what the guards let
+//! through is applied, one transaction per organization.
+
+mod attribute;
+mod digest;
+mod outcome;
+mod scope;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use tokio::task::JoinSet;
+
+pub use outcome::{Outcome, Refusal};
+pub use scope::Targets;
+
+use crate::diff;
+use crate::guard::{self, Guards, Verdict};
+use crate::model::id::{GLOBAL, OrganizationName};
+use crate::model::state::{Applied, Live, World};
+use crate::model::value::Value;
+use crate::plan::{OrganizationPlan, Plan};
+use crate::store::Store;
+use crate::store::apply::ApplyContext;
+use crate::store::error::StoreError;
+use crate::store::planning::{OrganizationState, Planning};
+use crate::store::run::{RunId, RunStart};
+
+/// How many organizations are read and compared at a time: enough to keep the cores busy, few enough to hold.
+const ORGANIZATIONS_PER_READ: usize = 500;
+
+/// What a pass is told.
+#[derive(Clone, Debug)]
+pub struct Pass<'a> {
+    /// The name under which the source owns what it applies.
+    pub source: &'a str,
+    /// Whether drift is corrected, or only reported.
+    pub correct_drift: bool,
+    /// Whether to read organizations of which nothing has moved.
+    pub full: bool,
+    /// What must not happen unseen.
+    pub guards: &'a Guards,
+    /// What the pass is limited to.
+    pub targets: &'a Targets,
+    /// When it happens.
+    pub now: DateTime<Utc>,
+}
+
+/// Told how far a pass has come: how many of how many organizations.
+pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
+/// Compares a world with PostgreSQL. Writes nothing: the transaction is read-only and its role cannot write.
+pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progress<'_>) -> Result<Plan, StoreError> {
+    let mut planning = store.planning().await?;
+    let states = planning.states(pass.source).await?;
+    let gone = scope::no_longer_described(world, &states, pass.source);
+    let scope = scope::Scope::new(world, &gone, &states, &mut planning, pass).await?;
+    let tiers = scope::tiers(&mut planning).await?;
+    let declared_tiers = scope::declared_tiers(world);
+    let rules = diff::Rules {
+        source: pass.source,
+        correct_drift: pass.correct_drift,
+        now: pass.now,
+        tiers: &tiers,
+        declared_tiers: &declared_tiers,
+        targeted: &|id| pass.targets.cover(id),
+    };
+    let mut organizations = scope.unmoved;
+    let findings = scope.findings;
+    for (done, chunk) in scope.moved.chunks(ORGANIZATIONS_PER_READ).enumerate() {
+        progress(done * ORGANIZATIONS_PER_READ, scope.moved.len());
+        let read = read(&mut planning, chunk).await?;
+        organizations.extend(compare(read, &rules, &states));
+    }
+    attribute::movers(&mut planning, &mut organizations).await?;
+    drop(planning);
+    if pass.guards.empty_source && scope.empties_itself > 0 {
+        let hold = guard::empty_source(pass.source, scope.empties_itself);
+        organizations.iter_mut().filter(|plan| !plan.is_empty()).for_each(|plan| plan.holds.push(hold.clone()));
+    }
+    let resources = world.organizations.values().map(|desired| desired.resources.len()).sum();
+    let seen = world.organizations.keys().filter(|name| &***name != GLOBAL).count();
+    organizations.retain(OrganizationPlan::has_something_to_tell);
+    Ok(Plan::new(pass.source, (seen, resources), organizations, findings))
+}
+
+/// One organization with its three states and the digest of what is said of it.
+struct Read<'a> {
+    subject: &'a scope::Subject<'a>,
+    live: Live,
+    applied: Applied,
+}
+
+async fn read<'a>(planning: &mut Planning, chunk: &'a [scope::Subject<'a>]) -> Result<Vec<Read<'a>>, StoreError> {
+    let names: Vec<OrganizationName> = chunk.iter().map(|subject| subject.row_name.clone()).collect();
+    let mut live = planning.live(&names).await?;
+    let mut applied = planning.applied(&names).await?;
+    let read = |subject: &'a scope::Subject<'a>| Read {
+        subject,
+        live: live.remove(&subject.row_name).unwrap_or_default(),
+        applied: applied.remove(&subject.row_name).unwrap_or_default(),
+    };
+    Ok(chunk.iter().map(read).collect())
+}
+
+/// Compares on all cores; the result does not depend on how the work was shared.
+fn compare(
+    read: Vec<Read<'_>>,
+    rules: &diff::Rules<'_>,
+    states: &BTreeMap<OrganizationName, OrganizationState>,
+) -> Vec<OrganizationPlan> {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let share = read.len().div_ceil(cores).max(1);
+    std::thread::scope(|threads| {
+        let shares = read.chunks(share).map(|share| {
+            threads.spawn(move || share.iter().map(|read| compare_one(read, rules, states)).collect::<Vec<_>>())
+        });
+        let shares: Vec<_> = shares.collect();
+        shares
+            .into_iter()
+            .flat_map(|share| share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
+
+fn compare_one(
+    read: &Read<'_>,
+    rules: &diff::Rules<'_>,
+    states: &BTreeMap<OrganizationName, OrganizationState>,
+) -> OrganizationPlan {
+    let mut plan = diff::organization(read.subject.desired, &read.live, &read.applied, rules);
+    let pass = states.get(&plan.organization).and_then(|state| state.pass.as_ref());
+    let known = pass.is_some_and(|pass| pass.digest == read.subject.digest && *pass.source == *rules.source);
+    let clock = states.get(&plan.organization).map(|state| state.version);
+    plan.read_at = clock.or(Some(0));
+    let settled_now = known && pass.map(|pass| pass.version) == clock;
+    // What is left, held back, targeted out or wrong is not settled: the next pass must look again.
+    if plan.left.is_empty() && plan.holds.is_empty() && !plan.is_blocked() && read.subject.whole && !settled_now {
+        plan.settles = Some(read.subject.digest.clone());
+    }
+    plan
+}
+
+/// What an apply is told beside the plan.
+#[derive(Clone, Debug)]
+pub struct Applying {
+    /// The id of the run.
+    pub run: RunId,
+    /// Who does it.
+    pub actor: String,
+    /// Whether guards were overruled.
+    pub forced: bool,
+    /// How many organizations are applied at the same time.
+    pub at_once: usize,
+}
+
+/// Applies what the guards let through. What fails in one organization stays in that organization.
+pub async fn apply(
+    store: &Store,
+    plan: &Plan,
+    verdict: Verdict,
+    applying: &Applying,
+    progress: Progress<'_>,
+) -> Result<Outcome, StoreError> {
+    let Applying { run, actor, forced, at_once } = applying;
+    let start = RunStart { run, source: &plan.source, actor, plan_digest: &plan.digest, forced: *forced };
+    store.begin_run(&start).await?;
+    let mut outcome = Outcome::new(run.as_str(), &verdict);
+    let total = verdict.approved.len();
+    // What all share comes first: organizations refer to it.
+    let (shared, mut rest): (Vec<_>, Vec<_>) = verdict
+        .approved
+        .into_iter()
+        .filter(|approved| !approved.plan().is_settled())
+        .partition(|approved| &*approved.plan().organization == GLOBAL);
+    for approved in shared {
+        let result = store
+            .apply(&approved, &ApplyContext { run, actor, source: &plan.source, read_at: approved.plan().read_at })
+            .await;
+        outcome.note(approved, result.map(drop));
+    }
+    let mut under_way = JoinSet::new();
+    rest.reverse();
+    loop {
+        while under_way.len() < *at_once
+            && let Some(approved) = rest.pop()
+        {
+            let (store, run, actor, source) = (store.clone(), run.clone(), actor.clone(), plan.source.clone());
+            under_way.spawn(async move {
+                let context =
+                    ApplyContext { run: &run, actor: &actor, source: &source, read_at: approved.plan().read_at };
+                let result = store.apply(&approved, &context).await;
+                (approved, result.map(drop))
+            });
+        }
+        let Some(done) = under_way.join_next().await else { break };
+        let (approved, result) = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        outcome.note(approved, result);
+        progress(total - rest.len() - under_way.len(), total);
+    }
+    let summary = serde_json::to_value(outcome.summary()).unwrap_or_default();
+    store.finish_run(run, outcome.word(), &Value::from(&summary)).await?;
+    Ok(outcome)
+}

@@ -1,0 +1,77 @@
+//! What an apply did: how every organization of the plan ended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::guard::{Approved, Verdict};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::plan::{Plan, Summary};
+use crate::store::error::ApplyError;
+
+/// Why an organization was not applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// An error in what describes it.
+    Blocked,
+    /// The database refused it, or could not be reached.
+    Failed,
+    /// A row that it touches has moved since the plan.
+    Stale,
+    /// A guard holds it.
+    Held,
+}
+
+/// What an apply did.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The run.
+    pub run: String,
+    /// The organizations that were applied, with their plans, by name.
+    pub applied: BTreeMap<Arc<str>, Approved>,
+    /// The others, and why.
+    pub refused: BTreeMap<Arc<str>, (Refusal, Vec<Finding>)>,
+}
+
+impl Outcome {
+    /// What is certain before anything is written.
+    pub fn new(run: &str, verdict: &Verdict) -> Self {
+        let held = verdict.held.iter().map(|(name, why)| (name.clone(), (Refusal::Held, why.clone())));
+        let blocked = verdict.blocked.iter().map(|(name, why)| (name.clone(), (Refusal::Blocked, why.clone())));
+        Outcome { run: run.into(), applied: BTreeMap::new(), refused: held.chain(blocked).collect() }
+    }
+
+    /// How one organization ended.
+    pub fn note(&mut self, approved: Approved, result: Result<(), ApplyError>) {
+        let name = approved.plan().organization.clone();
+        match result {
+            Ok(()) => {
+                self.applied.insert(name, approved);
+            }
+            Err(error) => {
+                let refusal = if error.code() == Code::Stale { Refusal::Stale } else { Refusal::Failed };
+                tracing::error!(organization = %name, %error, "organization {name} was not applied: {error}");
+                self.refused.insert(name.clone(), (refusal, vec![error.finding().about(name)]));
+            }
+        }
+    }
+
+    /// The worst that happened, if anything did.
+    pub fn worst(&self) -> Option<Refusal> {
+        self.refused.values().map(|(refusal, _)| *refusal).min()
+    }
+
+    /// The outcome in one word, for the history.
+    pub fn word(&self) -> &'static str {
+        match (self.refused.is_empty(), self.applied.is_empty()) {
+            (true, _) => "succeeded",
+            (false, true) => "failed",
+            (false, false) => "partial",
+        }
+    }
+
+    /// How many resources were written.
+    pub fn summary(&self) -> Summary {
+        Plan::count(self.applied.values().map(Approved::plan))
+    }
+}

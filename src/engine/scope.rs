@@ -1,0 +1,225 @@
+//! Which organizations a pass looks at: those of which files or rows have moved, within what was asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Pass, digest};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::id::{GLOBAL, OrganizationName};
+use crate::model::kind::{Kind, KindId, Scope as KindScope};
+use crate::model::kinds;
+use crate::model::resource::ResourceId;
+use crate::model::state::{Desired, World};
+use crate::plan::OrganizationPlan;
+use crate::store::error::StoreError;
+use crate::store::planning::{OrganizationState, Planning};
+
+/// What a pass is limited to; nothing named means everything.
+#[derive(Clone, Debug, Default)]
+pub struct Targets(Vec<Target>);
+
+#[derive(Clone, Debug)]
+enum Target {
+    Organization(OrganizationName),
+    Resource(ResourceId),
+}
+
+impl Targets {
+    /// Reads `acme`, `acme/Member/ada@acme.example`, `Organization/acme` or `Tier/team`.
+    pub fn parse(words: &[String]) -> Result<Targets, Box<Finding>> {
+        words.iter().map(|word| Target::parse(word)).collect::<Result<_, _>>().map(Targets)
+    }
+
+    /// Whether everything is meant.
+    pub fn all(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a resource is meant.
+    pub fn cover(&self, id: &ResourceId) -> bool {
+        let covers = |target: &Target| match target {
+            Target::Organization(name) => *name == id.organization,
+            Target::Resource(resource) => resource == id,
+        };
+        self.all() || self.0.iter().any(covers)
+    }
+
+    /// Whether something of an organization is meant.
+    fn touch(&self, organization: &str) -> bool {
+        let touches = |target: &Target| match target {
+            Target::Organization(name) => &**name == organization,
+            Target::Resource(resource) => &*resource.organization == organization,
+        };
+        self.all() || self.0.iter().any(touches)
+    }
+
+    fn unmatched<'a>(&'a self, known: &'a dyn Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
+        let name = |target: &'a Target| match target {
+            Target::Organization(name) => &**name,
+            Target::Resource(resource) => &*resource.organization,
+        };
+        self.0.iter().map(name).filter(move |name| !known(name))
+    }
+}
+
+impl Target {
+    fn parse(word: &str) -> Result<Target, Box<Finding>> {
+        let parts: Vec<&str> = word.split('/').collect();
+        let bad = |message: String| {
+            let finding = Finding::error(Code::NoSuchTarget, message);
+            Box::new(finding.hint("write `acme`, `acme/Member/ada@acme.example`, `Organization/acme` or `Tier/team`"))
+        };
+        let kind = |name: &str| Kind::meant_by(name).ok_or_else(|| bad(format!("`{name}` is no kind")));
+        match parts[..] {
+            [organization] if !organization.is_empty() => Ok(Target::Organization(organization.into())),
+            [kind_name, name] => {
+                let kind = kind(kind_name)?;
+                let organization = match kind.scope {
+                    KindScope::Global => GLOBAL,
+                    KindScope::Root => name,
+                    KindScope::Child => return Err(bad(format!("`{word}` does not say of which organization"))),
+                };
+                let id = ResourceId { organization: organization.into(), kind: KindId::of(kind), name: name.into() };
+                Ok(Target::Resource(id))
+            }
+            [organization, kind_name, name] => {
+                let kind = KindId::of(kind(kind_name)?);
+                Ok(Target::Resource(ResourceId { organization: organization.into(), kind, name: name.into() }))
+            }
+            _ => Err(bad(format!("`{word}` names no target"))),
+        }
+    }
+}
+
+/// One organization to look at.
+pub struct Subject<'a> {
+    /// What is said of it; nothing, where it is no longer described.
+    pub desired: &'a Desired,
+    /// The name under which its rows stand now; another one where it is being renamed.
+    pub row_name: OrganizationName,
+    /// The digest of what is said.
+    pub digest: String,
+    /// Whether all of it is meant.
+    pub whole: bool,
+}
+
+/// What a pass looks at, and what it does not and why.
+pub struct Scope<'a> {
+    /// What must be read and compared.
+    pub moved: Vec<Subject<'a>>,
+    /// What is as it was when it was last found settled, with what there was to tell then.
+    pub unmoved: Vec<OrganizationPlan>,
+    /// Why some organizations are not looked at, and what was wrong before.
+    pub findings: Vec<Finding>,
+    /// How many organizations the source owns although it describes none any more; 0 where it describes some.
+    pub empties_itself: usize,
+}
+
+impl<'a> Scope<'a> {
+    /// Decides for every organization that the source describes or owns.
+    pub async fn new(
+        world: &'a World,
+        gone: &'a BTreeMap<OrganizationName, Desired>,
+        states: &BTreeMap<OrganizationName, OrganizationState>,
+        planning: &mut Planning,
+        pass: &Pass<'_>,
+    ) -> Result<Scope<'a>, StoreError> {
+        let mut scope = Scope { moved: Vec::new(), unmoved: Vec::new(), findings: Vec::new(), empties_itself: 0 };
+        let held = held(world, planning, pass.source).await?;
+        for name in held.iter().filter(|name| pass.targets.touch(name)) {
+            let what = if name.is_empty() { "what all organizations share".into() } else { format!("`{name}`") };
+            let message = format!("{what} is held as it is, because part of what describes it cannot be used");
+            let finding = Finding::error(Code::HeldOrganization, message).about(name);
+            scope.findings.push(finding.hint("mend the errors above; the other organizations go on"));
+        }
+        let known = |name: &str| world.organizations.contains_key(name) || states.contains_key(name);
+        for name in pass.targets.unmatched(&known) {
+            let finding = Finding::error(Code::NoSuchTarget, format!("there is no organization `{name}`"));
+            scope.findings.push(finding.hint("neither the manifests nor the database know it"));
+        }
+        let described = world.organizations.iter().chain(gone);
+        for (name, desired) in described.filter(|(name, _)| !held.contains(*name) && pass.targets.touch(name)) {
+            scope.add(name, desired, states, pass);
+        }
+        if world.organizations.keys().all(|name| &**name == GLOBAL) {
+            scope.empties_itself = gone.len();
+        }
+        Ok(scope)
+    }
+
+    fn add(
+        &mut self,
+        name: &OrganizationName,
+        desired: &'a Desired,
+        states: &BTreeMap<OrganizationName, OrganizationState>,
+        pass: &Pass<'_>,
+    ) {
+        let digest = digest::of(desired, pass.correct_drift);
+        let state = states.get(name);
+        let settled = state.and_then(|state| state.pass.as_ref().filter(|pass| pass.version == state.version));
+        if let Some(settled) = settled.filter(|settled| settled.digest == digest && *settled.source == *pass.source)
+            && !pass.full
+        {
+            let findings: Vec<Finding> = serde_json::from_str(&settled.notes.to_string()).unwrap_or_default();
+            if !findings.is_empty() {
+                self.unmoved.push(OrganizationPlan::unchanged(name, findings));
+            }
+            return;
+        }
+        let row_name = renamed_from(desired, states).unwrap_or_else(|| name.clone());
+        self.moved.push(Subject { desired, row_name, digest, whole: pass.targets.all() });
+    }
+}
+
+/// The organizations that the source owns and no longer describes, each with nothing said of it.
+pub fn no_longer_described(
+    world: &World,
+    states: &BTreeMap<OrganizationName, OrganizationState>,
+    source: &str,
+) -> BTreeMap<OrganizationName, Desired> {
+    let renamed: BTreeSet<&Arc<str>> = world
+        .organizations
+        .values()
+        .flat_map(|desired| &desired.resources)
+        .filter(|resource| resource.id.kind.is(&kinds::organization::KIND))
+        .filter_map(|resource| resource.previous_name.as_ref())
+        .collect();
+    let owned = states.iter().filter(|(_, state)| state.owner.as_deref() == Some(source));
+    let gone = owned.filter(|(name, _)| !world.organizations.contains_key(*name) && !renamed.contains(name));
+    gone.map(|(name, _)| (name.clone(), Desired { organization: name.clone(), ..Desired::default() })).collect()
+}
+
+/// The tiers that exist, each with the organizations that use it.
+pub async fn tiers(planning: &mut Planning) -> Result<BTreeMap<Arc<str>, Vec<OrganizationName>>, StoreError> {
+    let mut tiers = planning.tier_users().await?;
+    let shared = planning.live(&[Arc::from(GLOBAL)]).await?;
+    for (_, name) in shared.values().flat_map(|live| live.rows.keys()) {
+        tiers.entry(name.clone()).or_default();
+    }
+    Ok(tiers)
+}
+
+/// The tiers that the source declares.
+pub fn declared_tiers(world: &World) -> BTreeSet<Arc<str>> {
+    let shared = world.organizations.get(GLOBAL).map(|desired| desired.resources.as_slice()).unwrap_or_default();
+    shared.iter().map(|resource| resource.id.name.clone()).collect()
+}
+
+/// The organizations that must stay as they are: those with errors, and those of files that cannot be read.
+async fn held(world: &World, planning: &mut Planning, source: &str) -> Result<BTreeSet<OrganizationName>, StoreError> {
+    let mut held = world.blocked.clone();
+    if !world.unreadable_files.is_empty() {
+        let files: Vec<Arc<str>> = world.unreadable_files.iter().cloned().collect();
+        held.extend(planning.organizations_of_files(source, &files).await?);
+    }
+    Ok(held)
+}
+
+/// The name under which the rows of a renamed organization stand, as long as they do.
+fn renamed_from(desired: &Desired, states: &BTreeMap<OrganizationName, OrganizationState>) -> Option<OrganizationName> {
+    let root = desired.resources.iter().find(|resource| resource.id.kind.is(&kinds::organization::KIND))?;
+    let previous = root.previous_name.clone()?;
+    let exists = |name: &str| states.get(name).is_some_and(|state| state.exists);
+    (exists(&previous) && !exists(&desired.organization)).then_some(previous)
+}

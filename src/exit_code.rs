@@ -1,0 +1,40 @@
+//! Every way in which `argus` ends, as a number that scripts may rely on.
+
+/// The exit codes. `plan --detailed-exitcode`, `drift --detailed-exitcode` and `diff` use [`ExitCode::Differences`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Everything went well; with `--detailed-exitcode`, and nothing differs.
+    Done = 0,
+    /// Something failed, or part of the input cannot be understood. Of `diff`: there are differences.
+    Failed = 1,
+    /// With `--detailed-exitcode`: there are changes, or there is drift. Of `diff`: something failed.
+    Differences = 2,
+    /// A policy denies the plan.
+    Denied = 3,
+    /// A guard holds the plan until somebody approves.
+    Held = 4,
+    /// The plan is stale: a row that it touches has moved since.
+    Stale = 5,
+    /// Somebody else holds the lock.
+    Locked = 6,
+}
+
+impl ExitCode {
+    /// The table that `--help` shows.
+    pub const HELP: &'static str = "\
+Exit codes:
+  0  done; with --detailed-exitcode: and nothing differs
+  1  failed, wholly or in part (of diff: there are differences)
+  2  with --detailed-exitcode: there are changes, or there is drift (of diff: failed)
+  3  denied by a policy
+  4  held by a guard: an approval or --force is needed
+  5  stale: a row that the plan touches has moved since; nothing of that organization was written
+  6  locked: another run of the same source is under way";
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        std::process::ExitCode::from(code as u8)
+    }
+}

@@ -1,0 +1,222 @@
+//! What a secret looks like: the names of fields that hold one, and the forms of well-known keys. Nothing that looks
+//! like one is ever repeated in a message or a drawn line.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// What stands where a secret was.
+pub const MASK: &str = "********";
+
+/// How many characters must follow the head of a key, so that prose about keys is not taken for one.
+const TAIL_CHARS_MIN: usize = 6;
+
+/// The names of fields that hold a secret, in lower case, without hyphens and underscores.
+const FIELD_NAMES: &[&str] = &[
+    "accesskey",
+    "accesstoken",
+    "apikey",
+    "apisecret",
+    "apitoken",
+    "authtoken",
+    "bearertoken",
+    "bottoken",
+    "clientsecret",
+    "connectionstring",
+    "credential",
+    "credentials",
+    "passphrase",
+    "passwd",
+    "password",
+    "privatekey",
+    "pwd",
+    "refreshtoken",
+    "secret",
+    "secretaccesskey",
+    "secretkey",
+    "secrettoken",
+    "secretvalue",
+    "signingkey",
+    "signingsecret",
+    "slackurl",
+    "smtppassword",
+    "token",
+    "webhook",
+    "webhooksecret",
+    "webhooktoken",
+    "webhookurl",
+];
+
+/// Heads of keys that end in an underscore.
+const UNDERSCORE: &[(&str, &str)] = &[
+    ("argus_sk_", "an API key of this platform"),
+    ("github_pat_", "a GitHub token"),
+    ("ghp_", "a GitHub token"),
+    ("gho_", "a GitHub token"),
+    ("ghu_", "a GitHub token"),
+    ("ghs_", "a GitHub token"),
+    ("ghr_", "a GitHub token"),
+    ("sk_live_", "a Stripe key"),
+    ("rk_live_", "a Stripe key"),
+];
+
+/// Heads of keys that end in a hyphen.
+const HYPHEN: &[(&str, &str)] = &[
+    ("xoxb-", "a Slack token"),
+    ("xoxp-", "a Slack token"),
+    ("xoxa-", "a Slack token"),
+    ("xoxr-", "a Slack token"),
+    ("xoxs-", "a Slack token"),
+    ("xapp-", "a Slack token"),
+    ("glpat-", "a GitLab token"),
+    ("AGE-SECRET-KEY-", "a secret age key"),
+    ("-----BEGIN ", "a private key"),
+];
+
+/// Heads of addresses that are secrets, which end in a slash.
+const SLASH: &[(&str, &str)] = &[
+    ("hooks.slack.com/", "a Slack webhook address"),
+    ("discord.com/api/webhooks/", "a Discord webhook address"),
+    ("discordapp.com/api/webhooks/", "a Discord webhook address"),
+    ("webhook.office.com/", "a Teams webhook address"),
+];
+
+/// Heads that count only at the start of a text.
+const FIRST: &[(&str, &str)] = &[
+    ("AKIA", "an AWS access key"),
+    ("ASIA", "an AWS access key"),
+    ("AIza", "a Google API key"),
+    ("hvs.", "a Vault token"),
+    ("eyJ", "a signed token"),
+];
+
+/// Whether a field of this name holds a secret, whatever its value.
+pub fn is_secret_name(name: &str) -> bool {
+    if name.len() > 40 {
+        return false;
+    }
+    let plain: String = name.chars().filter(|c| !matches!(c, '-' | '_')).map(|c| c.to_ascii_lowercase()).collect();
+    FIELD_NAMES.binary_search(&plain.as_str()).is_ok()
+}
+
+/// What kind of secret a text seems to be or to contain, if any.
+pub fn looks_like(text: &str) -> Option<&'static str> {
+    first_span(text, 0).map(|(_, what)| what)
+}
+
+/// The text with everything that looks like a well-known key masked.
+pub fn mask(text: &str) -> Cow<'_, str> {
+    let Some((mut span, _)) = first_span(text, 0) else { return Cow::Borrowed(text) };
+    let mut masked = String::with_capacity(text.len());
+    let mut from = 0;
+    loop {
+        masked.push_str(&text[from..span.start]);
+        masked.push_str(MASK);
+        from = span.end;
+        match first_span(text, from) {
+            Some((next, _)) => span = next,
+            None => break,
+        }
+    }
+    masked.push_str(&text[from..]);
+    Cow::Owned(masked)
+}
+
+fn first_span(text: &str, from: usize) -> Option<(Range<usize>, &'static str)> {
+    let bytes = text.as_bytes();
+    let word_start = |at: usize| at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
+    for at in from..bytes.len() {
+        let heads = match bytes[at] {
+            b'_' => UNDERSCORE,
+            b'-' => HYPHEN,
+            b'/' => SLASH,
+            b' ' if text[..at].ends_with("-----BEGIN") => HYPHEN,
+            b'A' | b'h' | b'e' if word_start(at) => {
+                let found = FIRST.iter().find(|(head, _)| bytes[at..].starts_with(head.as_bytes()));
+                if let Some(&(head, what)) = found {
+                    let end = token_end(bytes, at + head.len());
+                    if end - at >= 20 && (head != "eyJ" || text[at..end].matches('.').count() == 2) {
+                        return Some((at..end, what));
+                    }
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        let done = at + 1;
+        for &(head, what) in heads {
+            let Some(start) = done.checked_sub(head.len()).filter(|start| *start >= from) else { continue };
+            if !bytes[start..].starts_with(head.as_bytes()) {
+                continue;
+            }
+            if head.starts_with("-----") {
+                let rest = &text[done..];
+                if rest.lines().next().is_some_and(|line| line.contains("PRIVATE KEY")) {
+                    return Some((start..text.len(), what));
+                }
+                continue;
+            }
+            let end = token_end(bytes, done);
+            if end - done >= TAIL_CHARS_MIN && (heads.as_ptr() == SLASH.as_ptr() || word_start(start)) {
+                return Some((start..end, what));
+            }
+        }
+    }
+    None
+}
+
+fn token_end(bytes: &[u8], from: usize) -> usize {
+    let inner =
+        |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/' | b'+' | b'=' | b'%' | b'@');
+    from + bytes[from.min(bytes.len())..].iter().take_while(|b| inner(b)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_for_the_search() {
+        assert!(FIELD_NAMES.is_sorted());
+        for name in ["token", "webhookUrl", "webhook_url", "API-KEY", "clientSecret"] {
+            assert!(is_secret_name(name), "{name}");
+        }
+        for name in ["tokensPerMonth", "apiKeys", "secretRef", "key", "keyPrefix"] {
+            assert!(!is_secret_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn well_known_keys_are_found_and_masked() {
+        for secret in [
+            "argus_sk_0123456789abcdef",
+            "xoxb-123456789-abcdef",
+            "ghp_0123456789abcdef",
+            "https://hooks.slack.com/services/T0/B0/xyz",
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nabc",
+            "AKIAIOSFODNN7EXAMPLE",
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+            "AGE-SECRET-KEY-1QQQQQQQQ",
+        ] {
+            assert!(looks_like(secret).is_some(), "{secret}");
+            let masked = mask(secret).into_owned();
+            assert!(!masked.contains(&secret[secret.len() - 6..]), "{masked}");
+        }
+        assert_eq!(mask("a ghp_0123456789 b ghp_9876543210 c"), "a ******** b ******** c");
+    }
+
+    #[test]
+    fn prose_about_keys_is_no_key() {
+        for text in [
+            "keys start with argus_sk_ and end",
+            "",
+            "eyJ",
+            "a-b_c/d",
+            "-----BEGIN PUBLIC KEY-----",
+            "the ghp_ prefix",
+            "highs_and_lows_of_life",
+            "É/ü_-",
+        ] {
+            assert_eq!(looks_like(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Reports for programs: versioned JSON with a schema.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::guard::Verdict;
+use crate::model::finding::Finding;
+use crate::plan::{Plan, Summary};
+
+/// The version of the JSON of findings.
+pub const FINDINGS_FORMAT: u32 = 1;
+
+/// A plan as `plan --format json` prints it and `plan -o` saves it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PlanDocument {
+    /// Always `argus.plan`.
+    pub document: String,
+    /// The SHA-256 of the plan, so that a damaged file is not taken for a plan.
+    pub seal: String,
+    /// How much would change.
+    pub summary: Summary,
+    /// Why organizations are held, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<String, Vec<Finding>>,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// The findings of `validate`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FindingsDocument {
+    /// Always `argus.findings`.
+    pub document: String,
+    /// The version of this form.
+    pub format: u32,
+    /// How many files were read.
+    pub files: usize,
+    /// How many resources they hold.
+    pub resources: usize,
+    /// What was found, by place.
+    pub findings: Vec<Finding>,
+}
+
+/// What an apply did, as `apply --format json` prints it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OutcomeDocument {
+    /// Always `argus.outcome`.
+    pub document: String,
+    /// The run.
+    pub run: String,
+    /// The digest of the plan.
+    pub plan: String,
+    /// How many resources were written.
+    pub summary: Summary,
+    /// The organizations that were applied.
+    pub applied: Vec<String>,
+    /// The organizations that were not, and why.
+    pub not_applied: BTreeMap<String, Vec<Finding>>,
+}
+
+/// The document name of a plan.
+pub const PLAN_DOCUMENT: &str = "argus.plan";
+
+/// A plan as a document.
+pub fn plan_document(plan: &Plan, verdict: &Verdict) -> PlanDocument {
+    PlanDocument {
+        document: PLAN_DOCUMENT.into(),
+        seal: seal(plan),
+        summary: plan.summary(),
+        held: verdict.held.iter().map(|(name, findings)| (name.to_string(), findings.clone())).collect(),
+        plan: plan.clone(),
+    }
+}
+
+/// The SHA-256 of all of a plan.
+pub fn seal(plan: &Plan) -> String {
+    crate::plan::sha256_hex(serde_json::to_string(plan).unwrap_or_default().as_bytes())
+}
+
+/// A document as indented JSON with a line end.
+pub fn pretty(document: &impl Serialize) -> String {
+    serde_json::to_string_pretty(document).unwrap_or_default() + "\n"
+}
+
+/// The JSON Schema of a document.
+pub fn schema<T: JsonSchema>() -> String {
+    pretty(&schemars::schema_for!(T))
+}

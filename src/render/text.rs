@@ -1,0 +1,230 @@
+//! A plan for people at a terminal.
+
+use std::fmt::Write as _;
+
+use super::inert;
+use crate::guard::Verdict;
+use crate::model::finding::Finding;
+use crate::plan::{Action, Attribution, Cause, Change, FieldChange, OrganizationPlan, Plan, Summary};
+
+/// How text is painted.
+#[derive(Clone, Copy, Debug)]
+pub struct Paint {
+    /// Whether to use colour.
+    pub color: bool,
+}
+
+impl Paint {
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    fn symbol(self, change: &Change) -> String {
+        let (code, symbol) = match change.action {
+            Action::Create => ("32", "+"),
+            Action::Update => ("33", "~"),
+            Action::Adopt => ("36", "~"),
+            Action::Release => ("36", "-"),
+            Action::Delete => ("31", "-"),
+        };
+        self.wrap(code, symbol)
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+}
+
+/// Which part of a plan is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything.
+    All,
+    /// Only drift.
+    Drift,
+}
+
+/// The plan, its summary line last.
+pub fn plan(plan: &Plan, verdict: &Verdict, part: Part, paint: Paint) -> String {
+    let mut out = String::new();
+    for each in &plan.organizations {
+        let mut body = organization(each, part, paint);
+        if part == Part::All {
+            for hold in verdict.held.get(&each.organization).into_iter().flatten() {
+                note(&mut body, "held", hold, paint);
+            }
+        }
+        if !body.is_empty() {
+            let _ = write!(out, "{}\n{body}\n", paint.bold(&heading(each)));
+        }
+    }
+    match part {
+        Part::All => {
+            for finding in &plan.findings {
+                note(&mut out, &finding.severity.to_string(), finding, paint);
+            }
+            let _ = writeln!(out, "{}", paint.bold(&summary(&plan.summary())));
+            let left: usize = plan.organizations.iter().map(|organization| organization.left.len()).sum();
+            if left > 0 {
+                let _ = writeln!(out, "{left} drifted resources are reported and left.");
+            }
+            if !verdict.held.is_empty() {
+                let _ = writeln!(out, "{} organizations are held: see above.", verdict.held.len());
+            }
+        }
+        Part::Drift => {
+            let drifted: usize = plan.organizations.iter().map(|organization| organization.drift().count()).sum();
+            let line = match drifted {
+                0 => "No drift.".to_owned(),
+                1 => "1 resource has drifted.".to_owned(),
+                many => format!("{many} resources have drifted."),
+            };
+            let _ = writeln!(out, "{}", paint.bold(&line));
+        }
+    }
+    out
+}
+
+/// `Plan: 1 to add, 2 to change, 0 to destroy.`, or `No changes.`
+pub fn summary(summary: &Summary) -> String {
+    if *summary == Summary::default() {
+        return "No changes.".into();
+    }
+    let release = match summary.release {
+        0 => String::new(),
+        count => format!(", {count} to release"),
+    };
+    format!("Plan: {} to add, {} to change, {} to destroy{release}.", summary.add, summary.change, summary.destroy)
+}
+
+/// What an apply did, in a line.
+pub fn outcome(summary: &Summary, applied: usize, refused: usize) -> String {
+    let released = if summary.release > 0 { format!(", {} released", summary.release) } else { String::new() };
+    let mut line = format!(
+        "Applied: {} added, {} changed, {} destroyed{released} in {applied} organizations.\n",
+        summary.add, summary.change, summary.destroy
+    );
+    if refused > 0 {
+        let _ = writeln!(line, "Not applied: {refused} organizations, each left as it was.");
+    }
+    line
+}
+
+fn heading(plan: &OrganizationPlan) -> String {
+    match &*plan.organization {
+        "" => "shared by all organizations".into(),
+        name => format!("organization {}", inert::line(name)),
+    }
+}
+
+/// What happens to one organization, without a heading.
+pub fn organization(plan: &OrganizationPlan, part: Part, paint: Paint) -> String {
+    let mut out = String::new();
+    if part == Part::All {
+        for change in &plan.changes {
+            // What drift alone brought about stands in its own part.
+            let shown: Vec<&FieldChange> = change.fields.iter().filter(|field| field.cause != Cause::Drift).collect();
+            if change.cause != Cause::Drift {
+                describe(&mut out, change, &shown, paint);
+            }
+        }
+    }
+    let corrected = plan.changes.iter().filter(|change| change.drifted());
+    drifted(&mut out, "drift, to be corrected", corrected, part, paint);
+    drifted(&mut out, "drift, left as it is", plan.left.iter(), part, paint);
+    if part == Part::All {
+        for finding in &plan.findings {
+            note(&mut out, &finding.severity.to_string(), finding, paint);
+        }
+    }
+    out
+}
+
+fn drifted<'a>(out: &mut String, title: &str, changes: impl Iterator<Item = &'a Change>, part: Part, paint: Paint) {
+    let mut first = true;
+    for change in changes {
+        let of_drift = |field: &&FieldChange| field.cause != Cause::Change;
+        let conflict_shown = |field: &&FieldChange| part == Part::Drift || field.cause == Cause::Drift;
+        let fields: Vec<&FieldChange> = change.fields.iter().filter(of_drift).filter(conflict_shown).collect();
+        if fields.is_empty() && change.cause != Cause::Drift {
+            continue;
+        }
+        if std::mem::take(&mut first) {
+            let _ = writeln!(out, "  {}", paint.wrap("35", &format!("{title}:")));
+        }
+        describe(out, change, &fields, paint);
+    }
+}
+
+fn describe(out: &mut String, change: &Change, fields: &[&FieldChange], paint: Paint) {
+    let mut line = format!("  {} {}/{}", paint.symbol(change), change.kind, inert::line(&change.name));
+    if let Some(previous) = &change.previous_name {
+        let _ = write!(line, " (renamed from {})", inert::line(previous));
+    }
+    match change.action {
+        Action::Adopt => line.push_str(" (adopt)"),
+        Action::Release => line.push_str(" (release: the row stays)"),
+        _ if change.extra => line.push_str(" (extra)"),
+        _ => {}
+    }
+    if let Some(origin) = &change.origin {
+        let _ = write!(line, "  {}", paint.dim(&inert::line(&origin.to_string())));
+    }
+    let _ = writeln!(out, "{line}");
+    if let Some(reason) = &change.reason {
+        let _ = writeln!(out, "      {}", paint.dim(&inert::line(reason)));
+    }
+    if let Some(by) = &change.moved_by {
+        let verb = if change.action == Action::Create { "deleted" } else { "last written" };
+        let _ = writeln!(out, "      {}", paint.dim(&format!("{verb} by {}", attribution(by))));
+    }
+    for field in fields {
+        let _ = writeln!(out, "      {}", one_field(change, field, paint));
+    }
+}
+
+fn one_field(change: &Change, field: &FieldChange, paint: Paint) -> String {
+    let path = inert::line(&field.path);
+    let after = inert::value(&field.after);
+    let mut line = match change.action {
+        Action::Create => format!("{path}: {after}"),
+        _ => format!("{path}: {} -> {after}", inert::value(&field.before)),
+    };
+    if field.cause != Cause::Change {
+        let applied = field.applied.as_ref().map(inert::value).unwrap_or_else(|| "nothing".into());
+        let both = if field.cause == Cause::Conflict { "conflict, both have moved; " } else { "" };
+        let by = field.moved_by.as_ref().map(|by| format!(", changed by {}", attribution(by))).unwrap_or_default();
+        let _ = write!(line, "  {}", paint.wrap("35", &format!("[{both}applied was {applied}{by}]")));
+    }
+    match &field.origin {
+        Some(origin) if change.action != Action::Create => {
+            let _ = write!(line, "  {}", paint.dim(&inert::line(&origin.to_string())));
+        }
+        _ => {}
+    }
+    line
+}
+
+/// `mallory via psql at 2026-01-01T00:00:00Z`
+pub fn attribution(by: &Attribution) -> String {
+    format!("{} via {} at {}", inert::line(&by.actor), inert::line(&by.via), inert::line(&by.at))
+}
+
+fn note(out: &mut String, label: &str, finding: &Finding, paint: Paint) {
+    let code = match label {
+        "error" => "31",
+        "held" | "warning" => "33",
+        _ => "2",
+    };
+    let place = finding.origin.as_ref().map(|origin| format!("  {}", inert::line(&origin.to_string())));
+    let place = paint.dim(&place.unwrap_or_default());
+    let label = paint.wrap(code, &format!("{label}[{}]", finding.code));
+    let _ = writeln!(out, "  {label} {}{place}", inert::line(&finding.message));
+    if let Some(hint) = &finding.hint {
+        let _ = writeln!(out, "      {}", paint.dim(&format!("hint: {}", inert::line(hint))));
+    }
+}

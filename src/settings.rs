@@ -1,0 +1,166 @@
+//! Settings: those of the machine (flags, then environment, then `--config FILE`), and those of a source
+//! (`argus.yaml`), which can hold nothing that a pull request must not touch.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::guard::Guards;
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::id::name_fault;
+use crate::model::origin::{Origin, Position};
+
+/// The file at the root of a config repo with the settings of that source.
+pub const SOURCE_FILE: &str = "argus.yaml";
+
+/// The largest settings file.
+const SETTINGS_BYTES_MAX: u64 = 256 * 1024;
+
+/// What only the machine may set, in any spelling that somebody may try in `argus.yaml`.
+const MACHINE_ONLY: &[&str] = &[
+    "database",
+    "databaseUrl",
+    "dataDir",
+    "postgresBin",
+    "connections",
+    "sinks",
+    "kafka",
+    "signers",
+    "credentials",
+    "token",
+    "tokens",
+    "secrets",
+    "force",
+];
+
+/// The settings of the machine, as `--config FILE` holds them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Machine {
+    /// The address of the database.
+    pub database_url: Option<String>,
+    /// Where the private PostgreSQL keeps its data.
+    pub data_dir: Option<PathBuf>,
+    /// Where PostgreSQL's server binaries are.
+    pub postgres_bin: Option<PathBuf>,
+    /// How many connections to use.
+    pub connections: Option<u32>,
+}
+
+/// What happens to drift.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Apply changes and correct drift.
+    #[default]
+    Enforce,
+    /// Apply changes, report drift.
+    Apply,
+}
+
+/// The settings of a source, as `argus.yaml` holds them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Source {
+    /// The name under which this source owns what it applies.
+    pub source: String,
+    /// Where its manifests are, relative to `argus.yaml`.
+    pub paths: Vec<PathBuf>,
+    /// What happens to drift.
+    pub mode: Mode,
+    /// What must not happen unseen.
+    pub guards: Guards,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Source { source: "default".into(), paths: Vec::new(), mode: Mode::default(), guards: Guards::default() }
+    }
+}
+
+impl Machine {
+    /// Reads the file of `--config`.
+    pub fn read(path: &Path) -> Result<Machine, Box<Finding>> {
+        read(path, &path.display().to_string())
+    }
+}
+
+impl Source {
+    /// Reads `argus.yaml` beside the manifests; without one, the defaults hold.
+    pub fn read(root: &Path) -> Result<Source, Box<Finding>> {
+        let path = root.join(SOURCE_FILE);
+        if !path.is_file() {
+            return Ok(Source::default());
+        }
+        let settings: Source = read(&path, SOURCE_FILE)?;
+        let bad = |message: String| {
+            Box::new(Finding::error(Code::BadSettings, message).at(Origin::file(&SOURCE_FILE.into())))
+        };
+        if let Some(fault) = name_fault(&settings.source) {
+            return Err(bad(format!("`source` is not a name: {fault}")));
+        }
+        let inside = |path: &&PathBuf| {
+            use std::path::Component;
+            path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+        };
+        if let Some(outside) = settings.paths.iter().find(|path| !inside(path)) {
+            return Err(bad(format!("the path `{}` leads out of the source", outside.display())));
+        }
+        Ok(settings)
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de> + Default>(path: &Path, shown: &str) -> Result<T, Box<Finding>> {
+    let origin = Origin::file(&shown.into());
+    let unreadable = |error: std::io::Error| {
+        Box::new(Finding::error(Code::BadSettings, format!("cannot read the settings: {error}")).at(origin.clone()))
+    };
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > SETTINGS_BYTES_MAX {
+        let message = format!("settings of {size} bytes; {SETTINGS_BYTES_MAX} is the most");
+        return Err(Box::new(Finding::error(Code::BadSettings, message).at(origin)));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    parse(&text, shown)
+}
+
+fn parse<T: for<'de> Deserialize<'de> + Default>(text: &str, shown: &str) -> Result<T, Box<Finding>> {
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(T::default());
+    }
+    serde_yaml::from_str(text).map_err(|error| {
+        let place = error.location();
+        let at = place.map(|at| Position::new(at.line() as u32, at.column() as u32)).unwrap_or_default();
+        let origin = Origin::new(&shown.into(), at);
+        let message = error.to_string();
+        let name = message.split('`').nth(1).filter(|_| message.contains("unknown field")).unwrap_or_default();
+        let name = name.to_owned();
+        if shown == SOURCE_FILE && MACHINE_ONLY.contains(&name.as_str()) {
+            let message =
+                format!("`{name}` cannot be set in {SOURCE_FILE}: whoever may change that file must not reach it");
+            let finding = Finding::error(Code::ForbiddenSetting, message).at(origin);
+            return Box::new(finding.hint("set it on the machine: by flag, environment or `--config FILE`"));
+        }
+        let finding = Finding::error(Code::BadSettings, format!("the settings are wrong: {message}")).at(origin);
+        Box::new(finding.hint("docs/settings.md lists what may stand here"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_can_set_guards_but_not_reach_for_the_machine() {
+        let good: Source =
+            parse("source: acme\nmode: apply\nguards:\n  owners: 2\n  members: {percent: 10}\n", SOURCE_FILE)
+                .expect("these settings are right");
+        assert_eq!((good.guards.owners, good.guards.members.percent, good.mode), (2, 10, Mode::Apply));
+        let code = |text: &str| parse::<Source>(text, SOURCE_FILE).expect_err(text).code;
+        assert_eq!(code("databaseUrl: postgres://x"), Code::ForbiddenSetting);
+        assert_eq!(code("sinks: {}"), Code::ForbiddenSetting);
+        assert_eq!(code("modus: apply"), Code::BadSettings);
+        assert_eq!(code("mode: whenever"), Code::BadSettings);
+    }
+}

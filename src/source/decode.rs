@@ -1,0 +1,642 @@
+//! Located values -> canonical values, by their [`Shape`]. Every error is reported where it stands; nothing that looks
+//! like a secret is ever repeated.
+
+use std::sync::Arc;
+
+use super::yaml::{Node, NodeValue, Style};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::id;
+use crate::model::money::Money;
+use crate::model::origin::{Origin, Position};
+use crate::model::plain::{is_unseen, misread_as};
+use crate::model::secret;
+use crate::model::shape::{Field, Shape};
+use crate::model::suggest::nearest;
+use crate::model::time;
+use crate::model::value::Value;
+
+/// The longest key of a free map, in characters.
+pub const MAP_KEY_CHARS_MAX: usize = 253;
+
+/// The longest text in a free map, in characters.
+pub const MAP_TEXT_CHARS_MAX: usize = 4_000;
+
+/// The longest address, in characters.
+pub const URL_CHARS_MAX: usize = 2_048;
+
+/// The longest permission or event pattern, in characters.
+pub const PATTERN_CHARS_MAX: usize = 100;
+
+/// The longest text that any other single value may have, in characters.
+const WORD_CHARS_MAX: usize = 300;
+
+/// How much of a value a message repeats, in characters.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// A value as a message shows it: in backticks, short, and masked if it looks like a secret.
+pub fn shown(text: &str) -> String {
+    let text = secret::mask(text);
+    let mut short: String = text
+        .chars()
+        .take(SHOWN_CHARS_MAX)
+        .map(|c| if c.is_control() || is_unseen(c) || c == '`' { '?' } else { c })
+        .collect();
+    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
+        short.push('…');
+    }
+    format!("`{short}`")
+}
+
+/// Collects what is wrong with one file while its values are read.
+pub struct Reader<'f> {
+    /// The file.
+    pub file: &'f Arc<str>,
+    /// What was found so far.
+    pub findings: Vec<Finding>,
+    /// How many of them are errors.
+    pub errors: usize,
+    /// The resource that is being read, for messages.
+    pub subject: Option<String>,
+}
+
+impl<'f> Reader<'f> {
+    /// A reader that has found nothing yet.
+    pub fn new(file: &'f Arc<str>) -> Self {
+        Reader { file, findings: Vec::new(), errors: 0, subject: None }
+    }
+
+    /// Reports an error; an empty hint is none.
+    pub fn error(&mut self, at: Position, code: Code, message: impl Into<String>, hint: impl Into<String>) {
+        self.errors += 1;
+        if self.findings.len() >= super::yaml::FILE_FINDINGS_MAX {
+            return;
+        }
+        let hint = hint.into();
+        let mut finding = Finding::error(code, message).at(Origin::new(self.file, at));
+        finding.subject.clone_from(&self.subject);
+        finding.hint = (!hint.is_empty()).then_some(hint);
+        self.findings.push(finding);
+    }
+
+    /// Reads a value; none if something was wrong with it.
+    pub fn value(&mut self, node: &Node<'_>, shape: &Shape, path: &str) -> Option<Value> {
+        match shape {
+            Shape::Set { item, items_max } => self.set(node, item, *items_max, path),
+            Shape::List { fields, key, items_max } => self.list(node, fields, key, *items_max, path),
+            Shape::Map { items_max } => self.map(node, *items_max, path),
+            _ => self.single(node, shape, path),
+        }
+    }
+
+    fn set(&mut self, node: &Node<'_>, item: &Shape, items_max: u32, path: &str) -> Option<Value> {
+        let NodeValue::Sequence(nodes) = &node.value else { return self.empty_or_wrong(node, "a list", path) };
+        self.room(nodes.len(), items_max, node.at, path)?;
+        let errors = self.errors;
+        let mut items: Vec<(Value, Position)> = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            if node.is_null() {
+                self.error(node.at, Code::WrongType, format!("an item of `{path}` is empty"), "remove it");
+            } else if let Some(value) = self.single(node, item, path) {
+                items.push((value, node.at));
+            }
+        }
+        items.sort();
+        for pair in items.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+            let text = pair[1].0.as_text().map_or_else(|| pair[1].0.to_string(), str::to_owned);
+            self.twice(&text, pair[0].1, pair[1].1, path);
+        }
+        (self.errors == errors).then(|| Value::List(items.into_iter().map(|(value, _)| value).collect()))
+    }
+
+    fn twice(&mut self, text: &str, first: Position, second: Position, path: &str) {
+        let message =
+            format!("{} stands twice in `{path}`, first in line {}, column {}", shown(text), first.line, first.column);
+        self.error(second, Code::DuplicateItem, message, "keep one of the two");
+    }
+
+    fn room(&mut self, items: usize, items_max: u32, at: Position, path: &str) -> Option<()> {
+        if items <= items_max as usize {
+            return Some(());
+        }
+        let message = format!("`{path}` has {items} items, and at most {items_max} may stand there");
+        self.error(at, Code::OutOfBounds, message, "remove some, or split the resource");
+        None
+    }
+
+    fn empty_or_wrong(&mut self, node: &Node<'_>, wanted: &str, path: &str) -> Option<Value> {
+        let empty = match &node.value {
+            NodeValue::Mapping(pairs) => pairs.is_empty(),
+            NodeValue::Sequence(items) => items.is_empty(),
+            NodeValue::Scalar(..) => node.is_null(),
+        };
+        if empty {
+            return Some(if wanted == "a mapping" { Value::Map([].into()) } else { Value::List([].into()) });
+        }
+        if let (Some(text), NodeValue::Scalar(..)) = (node.text(), &node.value)
+            && self.is_secret(node, text, path)
+        {
+            return None;
+        }
+        let hint = match wanted {
+            "a list" => "write `[one, two]`, or one `- item` per line below the key",
+            _ => "write one `key: value` per line, indented below the key",
+        };
+        self.error(node.at, Code::WrongType, format!("`{path}` takes {wanted}, and this is {}", node.what()), hint);
+        None
+    }
+
+    fn list(
+        &mut self,
+        node: &Node<'_>,
+        fields: &'static [Field],
+        key: &str,
+        items_max: u32,
+        path: &str,
+    ) -> Option<Value> {
+        let NodeValue::Sequence(nodes) = &node.value else { return self.empty_or_wrong(node, "a list", path) };
+        self.room(nodes.len(), items_max, node.at, path)?;
+        let errors = self.errors;
+        let mut items: Vec<(Value, Position)> = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            if let Some(value) = self.record(node, fields, path) {
+                items.push((value, node.at));
+            }
+        }
+        if !key.is_empty() {
+            items.sort_by(|(a, a_at), (b, b_at)| a.get(key).cmp(&b.get(key)).then(a_at.cmp(b_at)));
+            for pair in items.windows(2).filter(|pair| pair[0].0.get(key) == pair[1].0.get(key)) {
+                let text = pair[1].0.get(key).and_then(Value::as_text).unwrap_or_default().to_owned();
+                self.twice(&text, pair[0].1, pair[1].1, path);
+            }
+        }
+        (self.errors == errors).then(|| Value::List(items.into_iter().map(|(value, _)| value).collect()))
+    }
+
+    /// Reads one record of a list, completed with the presets of the fields that it leaves out.
+    fn record(&mut self, node: &Node<'_>, fields: &'static [Field], path: &str) -> Option<Value> {
+        let Some(pairs) = node.pairs() else {
+            let text = node.text().unwrap_or_default();
+            if !self.is_secret(node, text, path) {
+                let names: Vec<&str> = fields.iter().map(|field| field.path).collect();
+                let message = format!("an item of `{path}` is a mapping, and this is {}", node.what());
+                self.error(node.at, Code::WrongType, message, format!("its fields are {}", names.join(", ")));
+            }
+            return None;
+        };
+        let errors = self.errors;
+        let mut values: Vec<(&str, Value)> = Vec::with_capacity(fields.len());
+        let mut named = 0_u64;
+        for (name, node) in pairs {
+            let text = name.text().unwrap_or_default();
+            let Some(at) = fields.iter().position(|field| field.path == text) else {
+                let owner = format!("an item of `{path}`");
+                self.unknown_field(name, node, &owner, fields.iter().map(|field| field.path));
+                continue;
+            };
+            let field = &fields[at];
+            named |= 1 << at;
+            if node.is_null() {
+                if field.required {
+                    let message = format!("`{}` in an item of `{path}` must be given, and this is null", field.path);
+                    self.error(node.at, Code::NullRequired, message, "write its value");
+                } else {
+                    values.push((field.path, field.preset.value()));
+                }
+            } else if let Some(value) = self.value(node, &field.shape, field.path) {
+                values.push((field.path, value));
+            }
+        }
+        for (at, field) in fields.iter().enumerate().filter(|(at, _)| named & (1 << at) == 0) {
+            if field.required {
+                let message = format!("an item of `{path}` lacks `{}`", field.path);
+                self.error(node.at, Code::MissingField, message, format!("add `{}`", fields[at].path));
+            } else {
+                values.push((field.path, field.preset.value()));
+            }
+        }
+        (self.errors == errors).then(|| Value::map(values))
+    }
+
+    fn map(&mut self, node: &Node<'_>, items_max: u32, path: &str) -> Option<Value> {
+        let Some(pairs) = node.pairs() else { return self.empty_or_wrong(node, "a mapping", path) };
+        self.room(pairs.len(), items_max, node.at, path)?;
+        let errors = self.errors;
+        let mut values: Vec<(Box<str>, Value)> = Vec::with_capacity(pairs.len());
+        for (key, node) in pairs {
+            let NodeValue::Scalar(name, style) = &key.value else { continue };
+            let misread = if *style == Style::Plain { misread_as(name) } else { None };
+            if secret::looks_like(name).is_some() {
+                self.is_secret(key, name, path);
+            } else if let Some(misread) = misread {
+                let message = format!("a key of `{path}` is text, and {} reads as {misread}", shown(name));
+                self.error(key.at, Code::BadKey, message, format!("put it into quotes: \"{name}\""));
+            } else if name.trim().is_empty() || name.chars().count() > MAP_KEY_CHARS_MAX || name.contains('\n') {
+                let message = format!("a key of `{path}` is one line of 1 to {MAP_KEY_CHARS_MAX} characters");
+                self.error(key.at, Code::BadKey, message, "choose a shorter name");
+            } else if secret::is_secret_name(name)
+                && matches!(&node.value, NodeValue::Scalar(..))
+                && !node.is_null()
+                && !matches!(node.text(), Some("true" | "false"))
+            {
+                self.plain_secret(node.at, &format!("`{path}.{name}` is named like a secret"));
+            } else if let Some(value) = self.free(node, &format!("{path}.{name}")) {
+                values.push((name.as_ref().into(), value));
+            }
+        }
+        (self.errors == errors).then(|| Value::map(values))
+    }
+
+    /// Reads a value of a free map: text, a truth value, or a number in plain decimal digits.
+    fn free(&mut self, node: &Node<'_>, path: &str) -> Option<Value> {
+        let NodeValue::Scalar(text, style) = &node.value else {
+            let message = format!("{} takes a single value, and this is {}", shown(path), node.what());
+            self.error(node.at, Code::WrongType, message, "give each setting a name of its own");
+            return None;
+        };
+        if node.is_null() {
+            return Some(Value::Null);
+        }
+        if self.is_secret(node, text, path) {
+            return None;
+        }
+        if *style == Style::Plain {
+            match &**text {
+                "true" => return Some(Value::Bool(true)),
+                "false" => return Some(Value::Bool(false)),
+                _ => {}
+            }
+            if is_decimal(text) {
+                let number = text.parse::<i64>().ok().map(Value::Int);
+                if number.is_none() {
+                    let message = format!("{} is beyond 64 bits", shown(text));
+                    self.error(node.at, Code::OutOfBounds, message, "put it into quotes to keep it as text");
+                }
+                return number;
+            }
+            if let Some(number) = fraction(text) {
+                return Some(number);
+            }
+            if text.trim_start_matches(['+', '-']).to_ascii_lowercase().starts_with(".inf")
+                || text.eq_ignore_ascii_case(".nan")
+            {
+                let message = format!("{} is not a finite number", shown(text));
+                self.error(node.at, Code::OutOfBounds, message, "give a number in decimal digits");
+                return None;
+            }
+        }
+        self.plain_text(node, text, *style, path)?;
+        self.length(node, text, MAP_TEXT_CHARS_MAX, path)?;
+        Some(Value::text(&**text))
+    }
+
+    /// Refuses plain text that some YAML reader takes for something else, or that silently goes on in the next line.
+    fn plain_text(&mut self, node: &Node<'_>, text: &str, style: Style, path: &str) -> Option<()> {
+        if style != Style::Plain {
+            return Some(());
+        }
+        if let Some(misread) = misread_as(text) {
+            let hint = match misread {
+                "nothing" => "write `null` to empty it, or put the text into quotes".to_owned(),
+                _ => format!("put it into quotes: \"{text}\""),
+            };
+            let message = format!("{} takes text, and {} reads as {misread}", shown(path), shown(text));
+            self.error(node.at, Code::WrongType, message, hint);
+            return None;
+        }
+        if node.at.line != node.end.line {
+            let message = format!("the text of {} goes on in the next line", shown(path));
+            let hint = "put it into quotes, or check the indentation of the next line";
+            self.error(node.at, Code::WrongType, message, hint);
+            return None;
+        }
+        Some(())
+    }
+
+    fn length(&mut self, node: &Node<'_>, text: &str, chars_max: usize, path: &str) -> Option<()> {
+        // Bytes are an upper bound of characters, and cheaper.
+        if text.len() <= chars_max {
+            return Some(());
+        }
+        let chars = text.chars().count();
+        if chars <= chars_max {
+            return Some(());
+        }
+        let message = format!("{} has {chars} characters, and at most {chars_max} are allowed", shown(path));
+        self.error(node.at, Code::OutOfBounds, message, "make it shorter");
+        None
+    }
+
+    /// Reports a value that looks like a well-known key.
+    pub fn is_secret(&mut self, node: &Node<'_>, text: &str, path: &str) -> bool {
+        let Some(what) = secret::looks_like(text) else { return false };
+        self.plain_secret(node.at, &format!("{} holds what looks like {what}", shown(path)));
+        true
+    }
+
+    fn plain_secret(&mut self, at: Position, message: &str) {
+        self.error(
+            at,
+            Code::PlainSecret,
+            message,
+            "remove it and revoke it, for it stands in the history of this file; keep secrets in a store, and name \
+             them by `secretRef`",
+        );
+    }
+
+    /// Reports a field that nobody knows, with the one that was probably meant.
+    pub fn unknown_field(
+        &mut self,
+        name: &Node<'_>,
+        node: &Node<'_>,
+        owner: &str,
+        known: impl Iterator<Item = &'static str> + Clone,
+    ) {
+        let text = name.text().unwrap_or_default();
+        if text.is_empty() || text == "<<" {
+            return;
+        }
+        let meant = nearest(text, known.clone());
+        let holds = matches!(&node.value, NodeValue::Scalar(value, _) if !value.is_empty() && !node.is_null());
+        if secret::looks_like(text).is_some() {
+            self.is_secret(name, text, owner);
+            return;
+        }
+        if holds && secret::is_secret_name(text) {
+            self.plain_secret(node.at, &format!("{} is no field of {owner}, and is named like a secret", shown(text)));
+            return;
+        }
+        if holds && self.is_secret(node, node.text().unwrap_or_default(), text) {
+            return;
+        }
+        let message = format!("unknown field {} in {owner}", shown(text));
+        let hint = match meant {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => {
+                let names: Vec<&str> = known.collect();
+                format!("the fields here are {}", names.join(", "))
+            }
+        };
+        self.error(name.at, Code::UnknownField, message, hint);
+    }
+
+    /// Reads a single value.
+    pub fn single(&mut self, node: &Node<'_>, shape: &Shape, path: &str) -> Option<Value> {
+        let NodeValue::Scalar(text, style) = &node.value else {
+            let message = format!("`{path}` takes {}, and this is {}", wanted(shape), node.what());
+            self.error(node.at, Code::WrongType, message, "write one value behind the key");
+            return None;
+        };
+        if node.is_null() {
+            return Some(Value::Null);
+        }
+        let (text, style) = (&**text, *style);
+        if self.is_secret(node, text, path) {
+            return None;
+        }
+        match shape {
+            Shape::Bool => self.truth(node, text, style, path),
+            Shape::Int { min, max } => self.int(node, text, style, (*min, *max), path),
+            _ => self.texts(node, text, style, shape, path),
+        }
+    }
+
+    fn truth(&mut self, node: &Node<'_>, text: &str, style: Style, path: &str) -> Option<Value> {
+        let meant = match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" | "y" | "1" => Some(true),
+            "false" | "no" | "off" | "n" | "0" => Some(false),
+            _ => None,
+        };
+        match (text, style) {
+            ("true", Style::Plain) => return Some(Value::Bool(true)),
+            ("false", Style::Plain) => return Some(Value::Bool(false)),
+            _ => {}
+        }
+        let message = format!("`{path}` is `true` or `false`, and this is {}", shown(text));
+        let hint = match meant {
+            Some(meant) => format!("write {meant}, in lower case and without quotes"),
+            None => "write true or false".into(),
+        };
+        let code = if meant.is_some() { Code::LooseBoolean } else { Code::WrongType };
+        self.error(node.at, code, message, hint);
+        None
+    }
+
+    fn int(&mut self, node: &Node<'_>, text: &str, style: Style, (min, max): (i64, i64), path: &str) -> Option<Value> {
+        if !is_decimal(text) || style != Style::Plain {
+            let message = format!("`{path}` takes a whole number, and this is {}", shown(text));
+            let hint = match is_decimal(text) {
+                true => "remove the quotes",
+                false => "write decimal digits only, without point, exponent, underscore or leading zero",
+            };
+            self.error(node.at, Code::WrongType, message, hint);
+            return None;
+        }
+        match text.parse::<i64>() {
+            Ok(number) if (min..=max).contains(&number) => Some(Value::Int(number)),
+            _ => {
+                let message = format!("`{path}` is from {min} to {max}, and this is {}", shown(text));
+                self.error(node.at, Code::OutOfBounds, message, "choose a number within the bounds");
+                None
+            }
+        }
+    }
+
+    fn texts(&mut self, node: &Node<'_>, text: &str, style: Style, shape: &Shape, path: &str) -> Option<Value> {
+        let chars_max = match shape {
+            Shape::Line { chars_max } | Shape::Prose { chars_max } => *chars_max as usize,
+            Shape::Url => URL_CHARS_MAX,
+            _ => WORD_CHARS_MAX,
+        };
+        self.length(node, text, chars_max, path)?;
+        match shape {
+            Shape::Prose { .. } => {
+                if misread_as(text).is_some() {
+                    self.plain_text(node, text, style, path)?;
+                }
+            }
+            Shape::Time | Shape::Money | Shape::Duration | Shape::Schedule | Shape::Enum(_) => {}
+            _ => self.plain_text(node, text, style, path)?,
+        }
+        let canonical: Result<Box<str>, (Code, String, &str)> = match shape {
+            Shape::Prose { .. } => Ok(text.into()),
+            Shape::Line { .. } => match text.contains('\n') {
+                false => Ok(text.into()),
+                true => Err((Code::WrongType, format!("`{path}` is one line, and this has several"), "join the lines")),
+            },
+            Shape::Name => match id::name_fault(text) {
+                None => Ok(text.into()),
+                Some(fault) => Err((
+                    Code::BadName,
+                    format!("{} is no name: {fault}", shown(text)),
+                    "a name has 1 to 63 lower-case letters (a-z), digits, and hyphens or underscores within",
+                )),
+            },
+            Shape::Email => id::normalize_email(text)
+                .map(Into::into)
+                .map_err(|fault| (Code::BadEmail, fault, "write it as in `ada@acme.example`")),
+            Shape::Domain => match id::domain_fault(text) {
+                None => Ok(text.to_ascii_lowercase().into()),
+                Some(fault) => Err((
+                    Code::BadAddress,
+                    fault,
+                    "write it as in `acme.example`; an international domain in its `xn--` form",
+                )),
+            },
+            Shape::Url => match url_fault(text) {
+                None => Ok(text.into()),
+                Some((Code::PlainSecret, fault)) => {
+                    self.plain_secret(node.at, &format!("`{path}` {fault}"));
+                    return None;
+                }
+                Some((code, fault)) => {
+                    Err((code, format!("{} {fault}", shown(text)), "write it as in `https://acme.example/path`"))
+                }
+            },
+            Shape::Permission => match is_permission(text) {
+                true => Ok(text.into()),
+                false => Err((
+                    Code::BadPattern,
+                    format!("{} is no permission", shown(text)),
+                    "write `area:verb`, `area:*` or `*`, in lower case; a text that begins with `*` in quotes",
+                )),
+            },
+            Shape::EventPattern => match is_event_pattern(text) {
+                true => Ok(text.into()),
+                false => Err((
+                    Code::BadPattern,
+                    format!("{} matches no type of event", shown(text)),
+                    "write `area.verb`, `area.*` or `*`, in lower case",
+                )),
+            },
+            Shape::Schedule => time::parse_schedule(text)
+                .map(|_| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ").into())
+                .map_err(|fault| (Code::BadSchedule, fault, "write it as cron does, as in \"0 3 * * 1\"")),
+            Shape::Duration => time::normalize_duration(text)
+                .map(Into::into)
+                .map_err(|fault| (Code::BadDuration, fault, "write a number and a unit: `90d`, `24h`, `30m`, `45s`")),
+            Shape::Time => time::normalize_time(text)
+                .map(Into::into)
+                .map_err(|fault| (Code::BadTime, fault, "write day, time and zone, as in `2027-12-31T00:00:00Z`")),
+            Shape::Money => Money::parse(text)
+                .map(|money| money.to_string().into())
+                .map_err(|fault| (Code::BadMoney, fault, "write an amount and a currency, as in `250 USD`")),
+            Shape::Enum(words) => {
+                if words.contains(&text) {
+                    Ok(text.into())
+                } else {
+                    let hint = match nearest(text, words.iter().copied()) {
+                        Some(meant) => format!("did you mean `{meant}`?"),
+                        None => format!("write one of {}", words.join(", ")),
+                    };
+                    let message = format!("`{path}` is one of {}, and this is {}", words.join(", "), shown(text));
+                    self.error(node.at, Code::UnknownWord, message, hint);
+                    return None;
+                }
+            }
+            Shape::Bool | Shape::Int { .. } | Shape::Set { .. } | Shape::List { .. } | Shape::Map { .. } => {
+                return None;
+            }
+        };
+        match canonical {
+            Ok(text) => Some(Value::Text(text)),
+            Err((code, message, hint)) => {
+                self.error(node.at, code, message, hint);
+                None
+            }
+        }
+    }
+
+    /// Reports pairs of a mapping that Argus itself defines (the envelope) and that nobody knows.
+    pub fn unknown_among(&mut self, node: &Node<'_>, known: &'static [&'static str], owner: &str) {
+        for (name, value) in node.pairs().unwrap_or_default() {
+            if !known.contains(&name.text().unwrap_or_default()) {
+                self.unknown_field(name, value, owner, known.iter().copied());
+            }
+        }
+    }
+}
+
+fn wanted(shape: &Shape) -> &'static str {
+    match shape {
+        Shape::Bool => "`true` or `false`",
+        Shape::Int { .. } => "a whole number",
+        _ => "text",
+    }
+}
+
+/// Whether a text is a whole number in the one form that every YAML reader reads alike.
+pub fn is_decimal(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty()
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'))
+        && text != "-0"
+}
+
+/// A number with a point, if this is one in the form that every YAML reader reads alike.
+fn fraction(text: &str) -> Option<Value> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, part) = digits.split_once('.')?;
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !plain(whole) || !plain(part) || (whole.len() > 1 && whole.starts_with('0')) {
+        return None;
+    }
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite())?;
+    // PostgreSQL's jsonb knows neither a negative zero nor large whole numbers with a point.
+    Some(if number == 0.0 {
+        Value::Float(0.0)
+    } else if number.fract() == 0.0 && number.abs() >= 1e16 && number.abs() < 9.2e18 {
+        Value::Int(number as i64)
+    } else {
+        Value::Float(number)
+    })
+}
+
+fn url_fault(text: &str) -> Option<(Code, &'static str)> {
+    let Some(rest) = text.strip_prefix("https://") else {
+        return Some((Code::BadAddress, "is no address that begins with `https://`"));
+    };
+    if !text.bytes().all(|b| b.is_ascii_graphic()) || text.contains(['<', '>', '"', '\\', '^', '`', '{', '|', '}']) {
+        return Some((Code::BadAddress, "holds a character that cannot stand in an address"));
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Some((Code::PlainSecret, "holds credentials in its address"));
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Some((Code::BadAddress, "has a port that is no number"));
+    }
+    if id::domain_fault(host).is_some() {
+        return Some((Code::BadAddress, "names no host"));
+    }
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    let secret_parameter = query.split(['&', '#']).any(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        !value.is_empty() && (secret::is_secret_name(name) || matches!(name, "sig" | "signature" | "key"))
+    });
+    secret_parameter.then_some((Code::PlainSecret, "holds a secret in its address"))
+}
+
+fn is_word(part: &str) -> bool {
+    part.starts_with(|c: char| c.is_ascii_lowercase())
+        && part.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+}
+
+fn is_permission(text: &str) -> bool {
+    text.len() <= PATTERN_CHARS_MAX
+        && (text == "*"
+            || match text.split_once(':') {
+                None => is_word(text),
+                Some((area, verb)) => is_word(area) && (verb == "*" || is_word(verb)),
+            })
+}
+
+fn is_event_pattern(text: &str) -> bool {
+    let head = text.strip_suffix(".*").unwrap_or(text);
+    text.len() <= PATTERN_CHARS_MAX && (text == "*" || head.split('.').all(is_word))
+}

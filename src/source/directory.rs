@@ -1,0 +1,344 @@
+//! A directory of manifests on this machine: found, read and parsed on all cores, and the lines that findings show.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::manifest::{FileReading, read_file};
+use super::world::assemble;
+use super::yaml::{FILE_BYTES_MAX, too_large};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::origin::Origin;
+use crate::model::plain::is_unseen;
+use crate::model::state::World;
+use crate::render::excerpt::{Excerpts, LINE_CHARS_MAX};
+
+/// The settings of a source, at its root. Not a manifest.
+pub const SETTINGS_FILE: &str = "argus.yaml";
+
+/// The directory of policies, at the root.
+pub const POLICIES_DIRECTORY: &str = "policies";
+
+/// What is read of a directory, and the limits on it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directories and files below the root that are read; none for all of it.
+    pub paths: Vec<PathBuf>,
+    /// The most files.
+    pub files_max: usize,
+    /// The most entries of any sort that are looked at.
+    pub entries_max: usize,
+    /// The deepest directory.
+    pub depth_levels_max: usize,
+    /// The most bytes in all files together.
+    pub total_bytes_max: u64,
+    /// How many threads read at once; none for one per core.
+    pub threads: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            paths: Vec::new(),
+            files_max: 1_000_000,
+            entries_max: 2_000_000,
+            depth_levels_max: 64,
+            total_bytes_max: 8 * 1024 * 1024 * 1024,
+            threads: None,
+        }
+    }
+}
+
+/// Reads all manifests below a directory, or a single file.
+pub fn read(root: &Path, options: &Options) -> World {
+    let found = find(root, options);
+    let files = found.files;
+    let threads = options
+        .threads
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+        .unwrap_or(1)
+        .clamp(1, files.len().max(1));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut readings = Vec::new();
+        let mut bytes = Vec::new();
+        loop {
+            // A few files at a time: a counter per file would be shared too often, a fixed share would be uneven.
+            let from = next.fetch_add(FILES_PER_TURN, Ordering::Relaxed);
+            if from >= files.len() {
+                return readings;
+            }
+            for (at, file) in files.iter().enumerate().skip(from).take(FILES_PER_TURN) {
+                readings.push((at, read_one(file, &mut bytes)));
+            }
+        }
+    };
+    let mut readings: Vec<(usize, FileReading)> = if threads == 1 {
+        work()
+    } else {
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            // A worker only ends early by a panic of ours, which goes on here.
+            workers
+                .into_iter()
+                .flat_map(|worker| worker.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
+                .collect()
+        })
+    };
+    readings.sort_by_key(|(at, _)| *at);
+    let mut world = assemble(readings.into_iter().map(|(_, reading)| reading).chain(found.unreadable));
+    world.files = files.len();
+    world.findings.extend(found.findings);
+    world.findings = crate::model::finding::in_order(std::mem::take(&mut world.findings));
+    world
+}
+
+const FILES_PER_TURN: usize = 16;
+
+struct Candidate {
+    path: PathBuf,
+    name: Arc<str>,
+    bytes: u64,
+}
+
+#[derive(Default)]
+struct Found {
+    files: Vec<Candidate>,
+    unreadable: Vec<FileReading>,
+    findings: Vec<Finding>,
+    entries: usize,
+    bytes: u64,
+    full: bool,
+}
+
+/// Finds the manifests, sorted by name.
+fn find(root: &Path, options: &Options) -> Found {
+    let mut found = Found::default();
+    let shown = file_name(root);
+    let missing = |fault: &io::Error| {
+        let message = format!("{shown} cannot be read: {}", reason(fault));
+        Finding::error(Code::Unreadable, message).hint("give the directory that holds the manifests, or one file")
+    };
+    match fs::metadata(root) {
+        Err(fault) => found.unreadable.push(FileReading::unreadable(&".".into(), missing(&fault))),
+        Ok(about) if about.is_dir() => {
+            if options.paths.is_empty() {
+                walk(root, "", 0, options, &mut found);
+            }
+            for path in &options.paths {
+                find_below(root, path, options, &mut found);
+            }
+            found.files.sort_by(|a, b| a.name.cmp(&b.name));
+            if found.files.is_empty() && found.findings.is_empty() && found.unreadable.is_empty() {
+                let message = format!("{shown} holds no manifest");
+                let finding = Finding::error(Code::Unreadable, message)
+                    .hint("manifests are files that end in .yaml, .yml or .json; an empty source deletes nothing");
+                found.unreadable.push(FileReading::unreadable(&".".into(), finding));
+            }
+        }
+        Ok(about) => {
+            let name = root.file_name().map_or_else(|| shown.clone(), |name| file_name(Path::new(name)));
+            found.files.push(Candidate { path: root.into(), name: name.into(), bytes: about.len() });
+        }
+    }
+    found
+}
+
+/// Finds what one of the configured paths holds; it may be a directory or a file, and no link.
+fn find_below(root: &Path, path: &Path, options: &Options, found: &mut Found) {
+    let parts = path.components().filter(|part| !matches!(part, std::path::Component::CurDir));
+    let path: PathBuf = parts.collect();
+    if path.as_os_str().is_empty() {
+        return walk(root, "", 0, options, found);
+    }
+    let name: Arc<str> = file_name(&path).into();
+    let mut place = root.to_owned();
+    for part in path.components() {
+        place.push(part);
+        match fs::symlink_metadata(&place) {
+            Ok(about) if about.is_symlink() => {
+                let finding = Finding::error(Code::Symlink, format!("{name} leads over a symbolic link"))
+                    .hint("put the files themselves there; links are never followed");
+                return found.unreadable.push(FileReading::unreadable(&name, finding));
+            }
+            Ok(_) => {}
+            Err(fault) => return found.unreadable.push(FileReading::unreadable(&name, unreadable(&name, &fault))),
+        }
+    }
+    match fs::metadata(&place) {
+        Ok(about) if about.is_dir() => walk(&place, &format!("{name}/"), 0, options, found),
+        Ok(about) => found.files.push(Candidate { path: place, name, bytes: about.len() }),
+        Err(fault) => found.unreadable.push(FileReading::unreadable(&name, unreadable(&name, &fault))),
+    }
+}
+
+fn walk(directory: &Path, prefix: &str, depth: usize, options: &Options, found: &mut Found) {
+    let here: Arc<str> = if prefix.is_empty() { ".".into() } else { prefix.trim_end_matches('/').into() };
+    if depth > options.depth_levels_max {
+        let message = format!("directories are nested more than {} levels deep", options.depth_levels_max);
+        let finding = Finding::error(Code::TooManyFiles, message).hint("no config repo needs this depth");
+        found.unreadable.push(FileReading::unreadable(&here, finding));
+        return;
+    }
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(fault) => {
+            found.unreadable.push(FileReading::unreadable(&here, unreadable(&here, &fault)));
+            return;
+        }
+    };
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(fault) => {
+                found.unreadable.push(FileReading::unreadable(&here, unreadable(&here, &fault)));
+                return;
+            }
+        };
+        if found.full {
+            return;
+        }
+        found.entries += 1;
+        let raw = entry.file_name();
+        if raw.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        if prefix.is_empty() && (raw == SETTINGS_FILE || raw == POLICIES_DIRECTORY) {
+            continue;
+        }
+        let name: Arc<str> = format!("{prefix}{}", file_name(Path::new(&raw))).into();
+        let is_manifest = Path::new(&raw)
+            .extension()
+            .is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end.eq_ignore_ascii_case(known)));
+        match entry.file_type() {
+            Err(fault) => found.unreadable.push(FileReading::unreadable(&name, unreadable(&name, &fault))),
+            Ok(kind) if kind.is_symlink() => {
+                let leads_to_files = is_manifest || fs::metadata(entry.path()).is_ok_and(|about| about.is_dir());
+                if leads_to_files {
+                    let finding = Finding::error(Code::Symlink, format!("{name} is a symbolic link"))
+                        .hint("put the file itself here; links are never followed");
+                    found.unreadable.push(FileReading::unreadable(&name, finding));
+                }
+            }
+            Ok(kind) if kind.is_dir() => walk(&entry.path(), &format!("{name}/"), depth + 1, options, found),
+            Ok(_) if !is_manifest => {}
+            Ok(kind) if !kind.is_file() => {
+                let finding = Finding::error(Code::Unreadable, format!("{name} is no regular file"))
+                    .hint("only regular files can be manifests");
+                found.unreadable.push(FileReading::unreadable(&name, finding));
+            }
+            Ok(_) => match raw.to_str() {
+                None => {
+                    let finding = Finding::error(Code::Unreadable, format!("the name of {name} is not UTF-8"))
+                        .hint("rename the file");
+                    found.unreadable.push(FileReading::unreadable(&name, finding));
+                }
+                Some(_) => match entry.metadata() {
+                    Err(fault) => found.unreadable.push(FileReading::unreadable(&name, unreadable(&name, &fault))),
+                    Ok(about) => {
+                        found.bytes = found.bytes.saturating_add(about.len().min(FILE_BYTES_MAX));
+                        found.files.push(Candidate { path: entry.path(), name, bytes: about.len() });
+                    }
+                },
+            },
+        }
+        let over = if found.files.len() > options.files_max {
+            Some(format!("there are more than {} manifests", options.files_max))
+        } else if found.entries > options.entries_max {
+            Some(format!("there are more than {} files and directories", options.entries_max))
+        } else if found.bytes > options.total_bytes_max {
+            Some(format!("the manifests have more than {} bytes together", options.total_bytes_max))
+        } else {
+            None
+        };
+        if let Some(message) = over {
+            let finding = Finding::error(Code::TooManyFiles, message).hint("split the source into several");
+            // Which files were not looked at is unknown, so that nothing of this source can be trusted.
+            found.files.clear();
+            found.full = true;
+            found.unreadable.push(FileReading::unreadable(&".".into(), finding));
+        }
+    }
+}
+
+/// A path with `/`, whatever cannot be shown replaced by `?`.
+fn file_name(path: &Path) -> String {
+    path.to_string_lossy()
+        .chars()
+        .map(|c| match c {
+            '\u{FFFD}' => '?',
+            '\\' if std::path::MAIN_SEPARATOR == '\\' => '/',
+            c if c.is_control() || is_unseen(c) => '?',
+            c => c,
+        })
+        .collect()
+}
+
+fn reason(fault: &io::Error) -> String {
+    match fault.kind() {
+        io::ErrorKind::NotFound => "it does not exist".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => fault.to_string(),
+    }
+}
+
+fn unreadable(name: &str, fault: &io::Error) -> Finding {
+    Finding::error(Code::Unreadable, format!("{name} cannot be read: {}", reason(fault)))
+        .hint("what it held before stays as it is until it can be read again")
+}
+
+fn read_one(file: &Candidate, bytes: &mut Vec<u8>) -> FileReading {
+    if file.bytes > FILE_BYTES_MAX {
+        return FileReading::unreadable(&file.name, too_large(file.bytes));
+    }
+    bytes.clear();
+    // The file may have grown since it was found.
+    let read = File::open(&file.path).and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_end(bytes));
+    match read {
+        Ok(_) => read_file(&file.name, bytes),
+        Err(fault) => FileReading::unreadable(&file.name, unreadable(&file.name, &fault)),
+    }
+}
+
+/// Reads just the lines that some places point at.
+pub fn excerpts<'a>(root: &Path, origins: impl IntoIterator<Item = &'a Origin>) -> Excerpts {
+    let mut wanted: Vec<&Origin> = origins.into_iter().filter(|origin| origin.line > 0).collect();
+    wanted.sort();
+    wanted.dedup_by(|a, b| a.file == b.file && a.line == b.line);
+    let mut excerpts = Excerpts::default();
+    let single = fs::metadata(root).is_ok_and(|about| !about.is_dir());
+    for group in wanted.chunk_by(|a, b| a.file == b.file).take(EXCERPT_FILES_MAX) {
+        let file = &group[0].file;
+        let inside = !file.starts_with('/') && file.split('/').all(|part| part != "..");
+        if !inside {
+            continue;
+        }
+        let path = if single { root.to_path_buf() } else { root.join(&**file) };
+        let Ok(open) = File::open(path) else { continue };
+        let mut reader = BufReader::new(open.take(FILE_BYTES_MAX));
+        let mut line = Vec::new();
+        let mut number = 0;
+        for origin in group {
+            while number < origin.line {
+                line.clear();
+                match reader.read_until(b'\n', &mut line) {
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => number += 1,
+                }
+            }
+            if number != origin.line {
+                break;
+            }
+            let bytes = if number == 1 { line.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&line) } else { &line };
+            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * LINE_CHARS_MAX)]);
+            excerpts.insert(file, number, text.trim_end_matches(['\n', '\r']));
+        }
+    }
+    excerpts
+}
+
+/// The most files that are opened again to show lines of them.
+const EXCERPT_FILES_MAX: usize = 1_000;

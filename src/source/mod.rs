@@ -1,0 +1,10 @@
+//! Where manifests come from, and how bytes become [`crate::model::state::World`].
+
+pub mod decode;
+pub mod directory;
+pub mod manifest;
+pub mod patch;
+pub mod slots;
+pub mod syntax;
+pub mod world;
+pub mod yaml;
