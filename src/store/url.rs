@@ -63,22 +63,6 @@ impl DatabaseUrl {
         DatabaseUrl { options: self.options.clone().database(name) }
     }
 
-    /// The role that logs in.
-    pub fn user(&self) -> &str {
-        self.options.get_username()
-    }
-
-    /// The same address as the variables that `psql` and other clients read. Only for an address without a password.
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let host = self.options.get_socket().map(|socket| socket.display().to_string());
-        vec![
-            ("PGHOST", host.unwrap_or_else(|| self.options.get_host().to_owned())),
-            ("PGPORT", self.options.get_port().to_string()),
-            ("PGUSER", self.options.get_username().to_owned()),
-            ("PGDATABASE", self.options.get_database().unwrap_or_default().to_owned()),
-        ]
-    }
-
     /// The address of a server that listens on a socket in this directory.
     pub(super) fn on_socket(directory: &std::path::Path, port: u16, user: &str, database: &str) -> DatabaseUrl {
         let options = PgConnectOptions::new_without_pgpass()
