@@ -52,3 +52,25 @@ fn the_example_lists_collections_of_many_kinds() {
 fn is_collection(plural: &str) -> bool {
     Kind::children().any(|kind| kind.plural == plural)
 }
+
+#[test]
+fn what_ships_and_what_is_generated_is_valid() {
+    use argus::source::directory::{self, Options};
+    let generated = std::env::temp_dir().join(format!("argus-generated-{}", std::process::id()));
+    world::write(&generated, 300, 7).expect("a repo can be written");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let tiers = root.join("tiers");
+    let expected = [
+        (root.join("acme"), 41),
+        (tiers.join("free-team-enterprise.yaml"), 3),
+        (tiers.join("explorer-professional-business-enterprise.yaml"), 4),
+        (generated.clone(), 303),
+    ];
+    for (path, resources) in expected {
+        let mut world = directory::read(&path, &Options::default());
+        argus::validate::validate(&mut world, "2026-01-01T00:00:00Z".parse().expect("a moment"));
+        let found: usize = world.organizations.values().map(|desired| desired.resources.len()).sum();
+        assert_eq!((found, &world.findings), (resources, &Vec::new()), "{}", path.display());
+    }
+    std::fs::remove_dir_all(&generated).expect("it can be removed");
+}
