@@ -4,5 +4,6 @@ mod diff_properties;
 mod examples;
 mod house;
 mod manifests;
+mod patch;
 mod reference;
 mod written;
