@@ -44,7 +44,7 @@ impl<'a> Editor<'a> {
 
     fn find_brackets(&mut self, node: &Node<'_>) {
         if self.is_flow(node) {
-            self.brackets.push(self.offset(node.at)..self.offset(node.end));
+            self.brackets.push(self.offset(node.at)..self.end(node));
             return;
         }
         node.items().iter().for_each(|item| self.find_brackets(item));
@@ -85,27 +85,42 @@ impl<'a> Editor<'a> {
     /// Gives a pair another value.
     pub fn replace(&mut self, key: &Node<'_>, value: &Node<'_>, new: Piece) {
         let colon = self.colon(key);
-        let value_start = self.offset(value.at);
-        let lines = !self.in_brackets(colon)
-            && (new.takes_lines() || matches!(value.value, NodeValue::Scalar(_, Style::Block)));
-        let written = match lines {
-            true => {
-                let pair = new.pair("", key.at.column.saturating_sub(1) as usize);
-                pair.trim_end_matches('\n').trim_start().trim_start_matches(|c| c != ':')[1..].to_owned()
-            }
-            false => format!(" {}", self.inline(&new, self.quotes(value))),
-        };
-        if is_absent(value) {
-            self.edit(colon..colon, written);
-        } else if self.is_block_collection(value) {
+        let is_block = matches!(value.value, NodeValue::Scalar(_, Style::Block));
+        let in_lines = !self.in_brackets(colon) && new.takes_lines();
+        let start = if is_block || in_lines || is_absent(value) { colon } else { self.offset(value.at) };
+        let end = if is_absent(value) { colon } else { self.end(value) };
+        if self.is_block_collection(value) {
             self.children(value).iter().for_each(|child| self.remove_lines(child.clone()));
-            self.edit(colon..colon, written);
-        } else {
-            // What sets the value off from its key stays as it is.
-            let written = written.trim_start_matches(' ');
-            let start = if written.starts_with('\n') { colon } else { value_start };
-            self.edit(start..self.end(value), written.to_owned());
+            return self.edit(colon..colon, format!(" {}", self.inline(&new, Quotes::Needed)));
         }
+        // A comment stands behind the first line of the value, or behind the last one of a value on one line.
+        let comment_from = if is_block { colon } else { end };
+        let rest = self.rest_of_line(comment_from);
+        let comment = self.text[rest.clone()].find('#').map(|at| &self.text[rest.start + at..rest.end]);
+        let comment = comment.map(|comment| format!(" {}", comment.trim_end())).unwrap_or_default();
+        if in_lines {
+            let lines = new.pair("x", key.at.column.saturating_sub(1) as usize);
+            let lines = lines.trim_end_matches('\n').trim_start().trim_start_matches("x:");
+            let (first, below) = lines.split_once('\n').unwrap_or((lines, ""));
+            let end = if is_block { end } else { rest.end };
+            return self.edit(start..end, format!("{first}{comment}\n{below}"));
+        }
+        let written = self.inline(&new, self.quotes(value));
+        if is_block {
+            self.edit(start..end, format!(" {written}{comment}"));
+        } else if is_absent(value) {
+            // Spaces before the end of the line set off nothing.
+            let end = if self.text[rest.clone()].trim().is_empty() { rest.end } else { end };
+            self.edit(start..end, format!(" {written}"));
+        } else {
+            self.edit(start..end, written);
+        }
+    }
+
+    fn rest_of_line(&self, from: usize) -> Range<usize> {
+        let end = self.text[from..].find('\n').map_or(self.text.len(), |at| from + at);
+        let end = if self.text[from..end].ends_with('\r') { end - 1 } else { end };
+        from..end
     }
 
     /// Gives a pair another key and another value.
@@ -211,8 +226,14 @@ impl<'a> Editor<'a> {
                     if let Some(comma) = self.comma_after(children[last].end) {
                         self.edit(comma..comma + 1, String::new());
                     }
-                    let spaces = self.text[..child.start].len() - self.text[..child.start].trim_end_matches(' ').len();
-                    self.edit(child.start - spaces..child.end, String::new());
+                    let lines = self.whole_lines(child.clone());
+                    let rest = self.text[lines.start..child.start].trim().is_empty() && lines.start > 0;
+                    if rest && self.text[child.end..lines.end].trim().is_empty() {
+                        self.edit(lines, String::new());
+                    } else {
+                        let spaces = self.text[..child.start].trim_end_matches(' ').len();
+                        self.edit(spaces..child.end, String::new());
+                    }
                 }
             }
         }
@@ -314,14 +335,47 @@ impl<'a> Editor<'a> {
         !matches!(node.value, NodeValue::Scalar(..)) && !self.is_flow(node)
     }
 
-    /// Where a node really ends: block collections end with their last value.
+    /// Where a node really ends. The parser tells where it went on, which may be behind spaces and comments.
     fn end(&self, node: &Node<'_>) -> usize {
-        if self.is_block_collection(node) {
-            return self.children(node).last().map_or(self.offset(node.at), |last| last.end);
-        }
         let start = self.offset(node.at);
-        let end = self.offset(node.end).max(start);
-        start + self.text[start..end].trim_end().len()
+        let rest = &self.text[start..];
+        match &node.value {
+            NodeValue::Scalar(_, Style::Block) => {
+                let indent = node.at.column.saturating_sub(1) as usize;
+                let inside =
+                    |line: &&str| line.trim().is_empty() || line.len() - line.trim_start_matches(' ').len() >= indent;
+                let first = self.whole_lines(start..start).start;
+                let length = self.text[first..].split_inclusive('\n').take_while(inside).map(str::len).sum::<usize>();
+                first + self.text[first..first + length].trim_end().len()
+            }
+            NodeValue::Scalar(_, Style::Quoted) if rest.starts_with(['"', '\'']) => {
+                let quote = rest.as_bytes()[0];
+                let mut bytes = rest.bytes().enumerate().skip(1).peekable();
+                while let Some((at, byte)) = bytes.next() {
+                    let doubled = quote == b'\'' && byte == quote && bytes.peek().is_some_and(|(_, b)| *b == quote);
+                    if doubled || (quote == b'"' && byte == b'\\') {
+                        bytes.next();
+                    } else if byte == quote {
+                        return start + at + 1;
+                    }
+                }
+                self.text.len()
+            }
+            NodeValue::Scalar(..) => {
+                let end = self.offset(node.end).max(start);
+                let text = &self.text[start..end];
+                let text = text.find(" #").map_or(text, |comment| &text[..comment]);
+                start + text.trim_end().len()
+            }
+            _ if self.is_flow(node) => {
+                let mut at = self.children(node).last().map_or(start + 1, |last| last.end);
+                while let Some(c) = self.text[at..].chars().next().filter(|c| !matches!(c, ']' | '}')) {
+                    at += if c == '#' { self.rest_of_line(at).len() } else { c.len_utf8() };
+                }
+                (at + 1).min(self.text.len())
+            }
+            _ => self.children(node).last().map_or(start, |last| last.end),
+        }
     }
 
     fn whole_lines(&self, range: Range<usize>) -> Range<usize> {

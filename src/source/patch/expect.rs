@@ -96,8 +96,8 @@ fn moved(spec: &Spec, change: &Change) -> Option<Spec> {
             continue;
         }
         let (number, map) =
-            kind.stored_fields().find(|(_, map)| map.shape.is_map() && map_key(map.path, &field.path).is_some())?;
-        let key = map_key(map.path, &field.path)?;
+            kind.stored_fields().find(|(_, map)| map.shape.is_map() && within(map.path, &field.path).is_some())?;
+        let key = within(map.path, &field.path)?;
         let mut pairs: BTreeMap<Box<str>, Value> = values.get(&number)?.pairs().iter().cloned().collect();
         match &field.before {
             Value::Null => drop(pairs.remove(key)),
@@ -112,7 +112,7 @@ fn moved(spec: &Spec, change: &Change) -> Option<Spec> {
     Some(Spec::from_values(values))
 }
 
-/// The key of a map that a path names.
-pub fn map_key<'p>(map: &str, path: &'p str) -> Option<&'p str> {
+/// What a path names within a map or a group.
+pub fn within<'p>(map: &str, path: &'p str) -> Option<&'p str> {
     path.strip_prefix(map)?.strip_prefix('.')
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Drifted;
 use super::edit::Editor;
-use super::expect::{held, map_key};
+use super::expect::{held, within};
 use crate::model::kind::Kind;
 use crate::model::shape::{Field, Shape};
 use crate::model::value::Value;
@@ -127,12 +127,12 @@ impl<'n, 't> Writer<'_, 'n, 't> {
     /// Writes the live values of some fields of one resource.
     fn fields(&mut self, kind: &'static Kind, spec: &'n Node<'t>, fields: &[&FieldChange]) -> Option<()> {
         let mut maps: BTreeMap<&'static str, Vec<(&str, &Value)>> = BTreeMap::new();
-        let mut groups: BTreeMap<&'static str, Vec<(String, Piece)>> = BTreeMap::new();
+        let mut groups: BTreeMap<&'static str, Vec<(&str, &Value)>> = BTreeMap::new();
         for change in fields {
             let Some(number) = kind.field_at(&change.path) else {
-                let is_map = |field: &&Field| field.shape.is_map() && map_key(field.path, &change.path).is_some();
+                let is_map = |field: &&Field| field.shape.is_map() && within(field.path, &change.path).is_some();
                 let field = kind.fields.iter().find(is_map)?;
-                maps.entry(field.path).or_default().push((map_key(field.path, &change.path)?, &change.before));
+                maps.entry(field.path).or_default().push((within(field.path, &change.path)?, &change.before));
                 continue;
             };
             let field = &kind.fields[usize::from(number)];
@@ -147,9 +147,8 @@ impl<'n, 't> Writer<'_, 'n, 't> {
                     }
                 },
                 // A group that is null names every field below it; what is set again begins the group anew.
-                (None, None, Some((group, name))) if pair_at(spec, group)?.1.is_null() => {
-                    let piece = Piece::value(&field.shape, &change.before);
-                    groups.entry(group).or_default().push((name.to_owned(), piece));
+                (None, None, Some((group, _))) if pair_at(spec, group)?.1.is_null() => {
+                    groups.entry(group).or_default().push((field.path, &change.before));
                 }
                 _ => return None,
             }
@@ -157,9 +156,14 @@ impl<'n, 't> Writer<'_, 'n, 't> {
         for (path, moved) in maps {
             self.map(spec, pair_at(spec, path)?, &moved);
         }
-        for (path, pairs) in groups {
-            let (key, value) = pair_at(spec, path)?;
-            self.editor.replace(key, value, Piece::mapping(pairs));
+        for (group, live) in groups {
+            let (key, value) = pair_at(spec, group)?;
+            let below = kind.fields.iter().filter_map(|field| Some((field, within(group, field.path)?)));
+            let pairs = below.map(|(field, name)| {
+                let value = live.iter().find(|(path, _)| *path == field.path).map_or(&Value::Null, |(_, value)| value);
+                (name.to_owned(), Piece::value(&field.shape, value))
+            });
+            self.editor.replace(key, value, Piece::mapping(pairs.collect()));
         }
         Some(())
     }

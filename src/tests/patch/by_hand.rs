@@ -24,18 +24,18 @@ fn an_alias_is_not_changed_where_it_would_change_others() {
         before,
         &[r#"acme/Team/b description = "other""#, r#"acme/Organization/acme displayName = "B""#],
         &before.replace("displayName: A", "displayName: B"),
-        9,
+        10,
     );
 }
 
 #[test]
-fn a_role_that_must_be_given_is_not_taken_away() {
+fn a_value_that_no_manifest_may_hold_is_not_written_into_one() {
     let before = "  displayName: A\n  members:\n    - user: a@acme.example\n      role: owner\n";
     partly(
         before,
-        &["acme/Member/a@acme.example roles = []", r#"acme/Organization/acme displayName = "B""#],
-        &before.replace("displayName: A", "displayName: B"),
-        8,
+        &["acme/Organization/acme displayName = \"\u{202E}A\"", r#"acme/Member/a@acme.example roles = ["admin"]"#],
+        &before.replace("owner", "admin"),
+        1,
     );
 }
 

@@ -38,7 +38,7 @@ fn a_line_becomes_a_block_and_a_block_becomes_a_line() {
     spec(
         "  description: >-\n    folded\n    text\n\n  statusReason: x\n  teams:\n    - name: a\n      description: short # one\n",
         &[r#"acme/Organization/acme description = "line""#, r#"acme/Team/a description = "One.\nTwo.\n""#],
-        "  description: line\n\n  statusReason: x\n  teams:\n    - name: a\n      description: |\n        One.\n        Two.\n",
+        "  description: line\n\n  statusReason: x\n  teams:\n    - name: a\n      description: | # one\n        One.\n        Two.\n",
     );
 }
 
@@ -72,7 +72,7 @@ fn a_group_that_was_null_begins_anew_with_all_that_was_set() {
             r#"acme/Organization/acme sso.protocol = "oidc""#,
             r#"acme/Organization/acme sso.issuer = "https://b.example""#,
         ],
-        "  sso:\n    protocol: oidc\n    issuer: https://b.example # off\n  tier: team\n",
+        "  sso: # off\n    protocol: oidc\n    issuer: https://b.example\n    clientId: null\n    domain: null\n    enforced: null\n  tier: team\n",
     );
 }
 
@@ -162,9 +162,9 @@ fn team_members_change_come_and_go() {
 #[test]
 fn records_without_a_key_are_replaced_as_a_whole() {
     spec(
-        "  notificationChannels:\n    - name: ops\n      type: email\n      config: {to: ops@acme.example}\n  notificationRules:\n    - name: alerts\n      channel: ops\n      events: [\"*\"]\n      conditions:\n        # loud ones\n        - field: severity\n          value: warning\n",
+        "  notificationChannels:\n    - name: ops\n      type: email\n      config: {addresses: [ops@acme.example]}\n  notificationRules:\n    - name: alerts\n      channel: ops\n      events: [\"*\"]\n      conditions:\n        # loud ones\n        - field: severity\n          value: warning\n",
         &[r#"acme/NotificationRule/alerts conditions = [{"field":"severity","operator":"atLeast","value":"error"}]"#],
-        "  notificationChannels:\n    - name: ops\n      type: email\n      config: {to: ops@acme.example}\n  notificationRules:\n    - name: alerts\n      channel: ops\n      events: [\"*\"]\n      conditions:\n        # loud ones\n        - field: severity\n          operator: atLeast\n          value: error\n",
+        "  notificationChannels:\n    - name: ops\n      type: email\n      config: {addresses: [ops@acme.example]}\n  notificationRules:\n    - name: alerts\n      channel: ops\n      events: [\"*\"]\n      conditions:\n        # loud ones\n        - field: severity\n          operator: atLeast\n          value: error\n",
     );
 }
 
@@ -196,7 +196,7 @@ fn keys_come_into_a_map_that_is_declared_empty() {
         spec(
             &format!("  settings:{empty} # none\n  tier: team\n"),
             &[r#"acme/Organization/acme settings = {"b.c": "no", "a": 1}"#],
-            "  settings:\n    a: 1\n    b.c: \"no\" # none\n  tier: team\n",
+            "  settings: # none\n    a: 1\n    b.c: \"no\"\n  tier: team\n",
         );
     }
 }
