@@ -133,8 +133,7 @@ impl Attempt<'_> {
         if nothing_left {
             return Some(None);
         }
-        if Said::by(&reading) != expected {
-        }
+        if Said::by(&reading) != expected {}
         (Said::by(&reading) == expected).then_some(Some(edited))
     }
 }

@@ -212,6 +212,7 @@ impl<'a> Editor<'a> {
             let (start, end) = (self.offset(node.at) + 1, self.end(node).saturating_sub(1));
             return self.edit(start..end.max(start), added.join(", "));
         };
+        let mut behind = 0;
         for (child, _) in children.iter().zip(stays).filter(|(_, stays)| !**stays) {
             match self.comma_after(child.end) {
                 Some(comma) => {
@@ -220,7 +221,9 @@ impl<'a> Editor<'a> {
                     let lines = self.whole_lines(range.clone());
                     let alone = self.text[lines.start..range.start].trim().is_empty()
                         && self.text[range.end..lines.end].trim().is_empty();
-                    self.edit(if alone { lines } else { range }, String::new());
+                    let range = if alone { lines } else { range };
+                    behind = range.end;
+                    self.edit(range, String::new());
                 }
                 None => {
                     if let Some(comma) = self.comma_after(children[last].end) {
@@ -232,7 +235,7 @@ impl<'a> Editor<'a> {
                         self.edit(lines, String::new());
                     } else {
                         let spaces = self.text[..child.start].trim_end_matches(' ').len();
-                        self.edit(spaces..child.end, String::new());
+                        self.edit(spaces.max(behind)..child.end, String::new());
                     }
                 }
             }
