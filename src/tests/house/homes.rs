@@ -16,7 +16,7 @@ const HOMES: &[(&str, Home)] = &[
     ("libc", Home::Anywhere("constants and calls of the system that std lacks")),
     ("rdkafka", Home::In(&["sink/kafka.rs"])),
     ("regorus", Home::In(&["sandbox"])),
-    ("saphyr_parser", Home::In(&["source/yaml.rs"])),
+    ("saphyr_parser", Home::In(&["source/yaml.rs", "source/yaml"])),
     ("schemars", Home::Anywhere("schemas are derived beside their types")),
     ("serde", Home::Anywhere("it is derived beside the types")),
     ("serde_json", Home::Anywhere("the form of plans, records and events")),
