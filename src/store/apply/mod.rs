@@ -1,9 +1,40 @@
 //! Applying: an approved plan of one organization, carried out in one transaction, exactly and wholly or not at all.
+//!
+//! The transaction holds the organization's clock from its first statement on, so that nobody else writes the
+//! organization while it looks at versions and writes. Whatever gets in the way (a deadlock, a lock that is not given,
+//! a connection that is cut) undoes all of it, and all of it is tried again, a bounded number of times.
 
-use super::Store;
-use super::error::ApplyError;
+mod check;
+mod remember;
+mod rows;
+mod write;
+
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection, Row as _};
+
+use super::error::{ApplyError, StoreError, describe, sqlstate};
 use super::run::RunId;
+use super::{Store, migrate};
+use crate::failpoint::failpoint;
 use crate::guard::Approved;
+use crate::model::kinds;
+use crate::plan::{OrganizationPlan, sha256_hex};
+
+/// How often an organization is tried.
+pub const ATTEMPTS_MAX: u32 = 6;
+
+/// How long is waited after the first try; each further wait is up to twice as long.
+const BACKOFF_FIRST: Duration = Duration::from_millis(30);
+
+/// How often it is asked what became of a commit.
+const COMMIT_QUESTIONS_MAX: u32 = 20;
+
+/// What every transaction that applies begins with, in one round trip.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+    SET LOCAL ROLE argus_reconciler; SET LOCAL search_path = pg_catalog;
+    SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '120s';
+    SET LOCAL idle_in_transaction_session_timeout = '60s'";
 
 /// Who applies what for.
 #[derive(Clone, Copy, Debug)]
@@ -30,11 +61,243 @@ pub struct Outcome {
     pub attempts: u32,
 }
 
-impl Store {
-    /// Carries out an approved plan.
-    pub async fn apply(&self, approved: &Approved, context: &ApplyContext<'_>) -> Result<Outcome, ApplyError> {
-        let _ = (&self.pool, context);
-        let organization = approved.plan().organization.to_string();
-        Err(ApplyError::BadPlan { organization, why: "unfinished".into() })
+/// How one try ended without success.
+#[derive(Debug)]
+enum Tried {
+    /// The database said something; it depends on what whether it is worth another try.
+    Sql(sqlx::Error),
+    /// The commit was sent and no answer came.
+    Unanswered(sqlx::Error),
+    /// The rows are not those of the plan.
+    Stale(Vec<String>),
+    /// The plan makes no sense.
+    Bad(String),
+    /// The schema is another one.
+    Schema(StoreError),
+}
+
+impl Tried {
+    fn bad(why: impl Into<String>) -> Tried {
+        Tried::Bad(why.into())
     }
+}
+
+impl From<sqlx::Error> for Tried {
+    fn from(error: sqlx::Error) -> Self {
+        Tried::Sql(error)
+    }
+}
+
+/// What kind of failure an error is.
+enum Failure {
+    /// Somebody was in the way, or the connection was cut: another try may do.
+    Passing,
+    /// A change is against the rules.
+    Refused,
+    /// Anything else.
+    Other,
+}
+
+fn failure(error: &sqlx::Error) -> Failure {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => return Failure::Passing,
+        sqlx::Error::Database(_) => {}
+        _ => return Failure::Other,
+    }
+    match &*sqlstate(error) {
+        // Serialization failure, deadlock, lock not available; the server is shutting down, crashed or starting up.
+        "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" => Failure::Passing,
+        state if state.starts_with("08") => Failure::Passing,
+        // Constraints, values, privileges and row-level security, and what triggers refuse.
+        state if ["22", "23", "42501", "44", "P0001"].iter().any(|class| state.starts_with(class)) => Failure::Refused,
+        _ => Failure::Other,
+    }
+}
+
+impl Store {
+    /// Carries out an approved plan in one transaction: exactly its changes, and only if every row that it touches is
+    /// still the one that it was made from.
+    pub async fn apply(&self, approved: &Approved, context: &ApplyContext<'_>) -> Result<Outcome, ApplyError> {
+        let plan = approved.plan();
+        let organization = || plan.organization.to_string();
+        let mut attempts = 1;
+        loop {
+            let passing = match self.attempt(plan, context).await {
+                Ok((version, settled)) => return Ok(Outcome { version, settled, attempts }),
+                Err(Tried::Stale(what)) => return Err(ApplyError::Stale { organization: organization(), what }),
+                Err(Tried::Bad(why)) => return Err(ApplyError::BadPlan { organization: organization(), why }),
+                Err(Tried::Schema(source)) => {
+                    return Err(ApplyError::Store { organization: organization(), source });
+                }
+                Err(Tried::Unanswered(error)) => match self.commit_outcome(plan, context).await? {
+                    Some((version, settled)) => return Ok(Outcome { version, settled, attempts }),
+                    None => error,
+                },
+                Err(Tried::Sql(error)) => match failure(&error) {
+                    Failure::Passing => error,
+                    Failure::Refused => {
+                        let constraint = error.as_database_error().and_then(|error| error.constraint());
+                        return Err(ApplyError::Refused {
+                            organization: organization(),
+                            sqlstate: sqlstate(&error),
+                            message: describe(&error),
+                            constraint: constraint.map(str::to_owned),
+                        });
+                    }
+                    Failure::Other => {
+                        return Err(ApplyError::Store { organization: organization(), source: error.into() });
+                    }
+                },
+            };
+            if attempts == ATTEMPTS_MAX {
+                let why = describe(&passing);
+                return Err(ApplyError::Contended { organization: organization(), attempts, why });
+            }
+            tokio::time::sleep(backoff(attempts, context.run.as_str(), &plan.organization)).await;
+            attempts += 1;
+        }
+    }
+
+    /// One try. Gives the version afterwards and whether the source is settled.
+    async fn attempt(&self, plan: &OrganizationPlan, context: &ApplyContext<'_>) -> Result<(i64, bool), Tried> {
+        let organization = &*plan.organization;
+        let renamed = renamed_from(plan);
+        let mut transaction = self.pool.begin_with(BEGIN).await?;
+        let read_before = begin(&mut transaction, plan, context, renamed).await?;
+        failpoint("apply.after_begin", organization);
+        let stale = check::stale(&mut transaction, plan, renamed.unwrap_or(organization)).await?;
+        if !stale.is_empty() {
+            return Err(Tried::Stale(stale));
+        }
+        failpoint("apply.after_check", organization);
+        write::Writer { connection: &mut transaction, plan }.write().await?;
+        if let Some(old) = renamed {
+            remember::move_records(&mut transaction, old, organization).await?;
+        }
+        let foreign = remember::write_records(&mut transaction, plan, context).await?;
+        if !foreign.is_empty() {
+            return Err(Tried::Stale(foreign));
+        }
+        failpoint("apply.after_records", organization);
+        // Somebody else's write in between was not looked at by this plan: the next pass has to.
+        let settles = plan.settles.as_deref().filter(|_| context.read_at == Some(read_before));
+        let version = remember::write_outcome(&mut transaction, plan, context, settles).await?;
+        failpoint("apply.before_commit", organization);
+        match transaction.commit().await {
+            Ok(()) => {}
+            // The server says that it did not commit.
+            Err(error) if error.as_database_error().is_some() && !sqlstate(&error).starts_with("57P") => {
+                return Err(Tried::Sql(error));
+            }
+            Err(error) => return Err(Tried::Unanswered(error)),
+        }
+        failpoint("apply.after_commit", organization);
+        Ok((version, settles.is_some()))
+    }
+
+    /// What became of a commit that was not answered: the run's row stands in the same transaction. None if the
+    /// transaction was undone.
+    async fn commit_outcome(
+        &self,
+        plan: &OrganizationPlan,
+        context: &ApplyContext<'_>,
+    ) -> Result<Option<(i64, bool)>, ApplyError> {
+        let mut questions = 0;
+        loop {
+            match self.ask_commit_outcome(plan, context).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) if questions == COMMIT_QUESTIONS_MAX => {
+                    return Err(ApplyError::Unknown {
+                        organization: plan.organization.to_string(),
+                        why: error.to_string(),
+                    });
+                }
+                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+            }
+            questions += 1;
+        }
+    }
+
+    async fn ask_commit_outcome(
+        &self,
+        plan: &OrganizationPlan,
+        context: &ApplyContext<'_>,
+    ) -> Result<Option<(i64, bool)>, StoreError> {
+        // A connection of its own: those of the pool may be as dead as the one that was lost.
+        let mut connection = self.dedicated_connection().await?;
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        // The transaction in question holds the clock until it has ended, one way or the other.
+        sqlx::query("SELECT argus.hold_clock($1)").bind(&*plan.organization).execute(&mut *transaction).await?;
+        let row = sqlx::query(
+            "SELECT r.version, EXISTS (SELECT FROM argus.pass p
+                                       WHERE p.organization = $2 AND p.source = $3 AND p.version = r.version)
+             FROM argus.run_organization r WHERE r.run = $1 AND r.organization = $2 AND r.outcome = 'applied'",
+        )
+        .bind(context.run.as_str())
+        .bind(&*plan.organization)
+        .bind(context.source)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        transaction.rollback().await?;
+        Ok(row.map(|row| Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?)
+    }
+}
+
+/// Names the organization, the actor and the run to the database, takes the clock, and checks that the schema is still
+/// the one of this binary. Gives the clock's version.
+async fn begin(
+    connection: &mut PgConnection,
+    plan: &OrganizationPlan,
+    context: &ApplyContext<'_>,
+    renamed: Option<&str>,
+) -> Result<i64, Tried> {
+    // An organization that gets another name holds both clocks, in the order of their names.
+    let mut clocks: Vec<String> =
+        [Some(&*plan.organization), renamed].into_iter().flatten().map(str::to_owned).collect();
+    clocks.sort();
+    let row = sqlx::query(
+        "SELECT (SELECT max(version) FROM argus.schema_migration),
+                ARRAY(SELECT argus.hold_clock(name) FROM unnest($5::text[]) AS c(name)),
+                set_config('argus.org', $1, true), set_config('argus.actor', $2, true),
+                set_config('argus.via', $3, true), set_config('argus.run', $4, true)",
+    )
+    .bind(&*plan.organization)
+    .bind(context.actor)
+    .bind("argus")
+    .bind(context.run.as_str())
+    .bind(&clocks)
+    .fetch_one(&mut *connection)
+    .await?;
+    migrate::compare(row.try_get::<Option<i32>, _>(0)?.unwrap_or(0)).map_err(Tried::Schema)?;
+    let versions: Vec<i64> = row.try_get(1)?;
+    let at = clocks.iter().position(|name| **name == *renamed.unwrap_or(&plan.organization));
+    Ok(at.and_then(|at| versions.get(at)).copied().unwrap_or_default())
+}
+
+/// The name that the organization itself has before this plan, if the plan gives it another.
+fn renamed_from(plan: &OrganizationPlan) -> Option<&str> {
+    let root = plan.changes.iter().find(|change| change.kind.is(&kinds::organization::KIND))?;
+    root.previous_name.as_deref()
+}
+
+/// How long to wait before the next try. It differs between runs and organizations, so that those who collided do not
+/// march on in step.
+fn backoff(attempt: u32, run: &str, organization: &str) -> Duration {
+    let digest = sha256_hex(format!("{run}/{organization}/{attempt}").as_bytes());
+    let spread = u32::from_str_radix(&digest[..4], 16).unwrap_or_default();
+    let longest = BACKOFF_FIRST * 2_u32.pow(attempt.min(8));
+    longest / 2 + longest / 2 * spread / 0xffff
+}
+
+/// Every point of applying at which a test can make the process die, in the order in which they are reached.
+#[cfg(debug_assertions)]
+pub fn failpoints() -> Vec<String> {
+    let per_kind = |step: &'static str| {
+        super::columns::tables().iter().map(move |table| format!("apply.after_{step}.{}", table.kind.name))
+    };
+    let fixed = |names: &'static [&'static str]| names.iter().map(|name| format!("apply.{name}"));
+    fixed(&["after_begin", "after_check"])
+        .chain(["rename", "create", "update", "delete"].into_iter().flat_map(per_kind))
+        .chain(fixed(&["after_records", "before_commit", "after_commit"]))
+        .collect()
 }

@@ -1,0 +1,118 @@
+//! What is written beside the rows, in the same transaction: who owns them, that the source is settled, and the run.
+
+use sqlx::PgConnection;
+
+use super::{ApplyContext, Tried};
+use crate::model::finding::Finding;
+use crate::model::kinds;
+use crate::plan::{OrganizationPlan, Record};
+
+/// An organization that gets another name takes its ownership records along.
+pub(super) async fn move_records(connection: &mut PgConnection, from: &str, to: &str) -> Result<(), Tried> {
+    sqlx::query(
+        "UPDATE argus.applied SET organization = $2, name = CASE kind WHEN $3 THEN $2 ELSE name END WHERE organization = $1",
+    )
+    .bind(from)
+    .bind(to)
+    .bind(kinds::organization::KIND.name)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM argus.pass WHERE organization = $1").bind(from).execute(&mut *connection).await?;
+    Ok(())
+}
+
+/// Writes the ownership records. Gives what another source has come to own since the plan was made.
+pub(super) async fn write_records(
+    connection: &mut PgConnection,
+    plan: &OrganizationPlan,
+    context: &ApplyContext<'_>,
+) -> Result<Vec<String>, Tried> {
+    let (kept, dropped): (Vec<&Record>, Vec<&Record>) = plan.records.iter().partition(|record| record.spec.is_some());
+    let kinds = |records: &[&Record]| records.iter().map(|record| record.kind.to_string()).collect::<Vec<_>>();
+    let names = |records: &[&Record]| records.iter().map(|record| record.name.to_string()).collect::<Vec<_>>();
+    if !dropped.is_empty() {
+        sqlx::query(
+            "DELETE FROM argus.applied a USING unnest($2::text[], $3::text[]) AS r(kind, name)
+             WHERE a.organization = $1 AND a.kind = r.kind AND a.name = r.name AND a.source = $4",
+        )
+        .bind(&*plan.organization)
+        .bind(kinds(&dropped))
+        .bind(names(&dropped))
+        .bind(context.source)
+        .execute(&mut *connection)
+        .await?;
+    }
+    if kept.is_empty() {
+        return Ok(Vec::new());
+    }
+    let number = |of: fn(&crate::model::origin::Origin) -> u32| {
+        let one = |record: &&Record| record.origin.as_ref().map_or(0, of).min(i32::MAX as u32) as i32;
+        kept.iter().map(one).collect::<Vec<i32>>()
+    };
+    let file = |record: &&Record| record.origin.as_ref().map(|origin| origin.file.to_string()).unwrap_or_default();
+    let spec = |record: &&Record| record.spec.as_ref().map(ToString::to_string).unwrap_or_default();
+    let owned: Vec<(String, String)> = sqlx::query_as(
+        "INSERT INTO argus.applied AS a (source, organization, run, kind, name, spec, file, line, col)
+         SELECT $2, $1, $3, r.kind, r.name, r.spec::jsonb, r.file, r.line, r.col
+         FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::int[])
+              AS r(kind, name, spec, file, line, col)
+         ON CONFLICT (organization, kind, name) DO UPDATE
+             SET spec = excluded.spec, file = excluded.file, line = excluded.line, col = excluded.col,
+                 run = excluded.run, at = now()
+             WHERE a.source = excluded.source
+         RETURNING kind, name",
+    )
+    .bind(&*plan.organization)
+    .bind(context.source)
+    .bind(context.run.as_str())
+    .bind(kinds(&kept))
+    .bind(names(&kept))
+    .bind(kept.iter().map(spec).collect::<Vec<String>>())
+    .bind(kept.iter().map(file).collect::<Vec<String>>())
+    .bind(number(|origin| origin.line))
+    .bind(number(|origin| origin.column))
+    .fetch_all(&mut *connection)
+    .await?;
+    if owned.len() == kept.len() {
+        return Ok(Vec::new());
+    }
+    let is_owned =
+        |record: &&&Record| !owned.iter().any(|(kind, name)| *kind == record.kind.get().name && **name == *record.name);
+    let foreign = kept.iter().filter(is_owned);
+    Ok(foreign.map(|record| format!("{} `{}` belongs to another source now", record.kind, record.name)).collect())
+}
+
+/// Remembers that the source is settled, if it is, and what the run did. Gives the organization's version.
+pub(super) async fn write_outcome(
+    connection: &mut PgConnection,
+    plan: &OrganizationPlan,
+    context: &ApplyContext<'_>,
+    settles: Option<&str>,
+) -> Result<i64, Tried> {
+    let lasting: Vec<&Finding> = plan.lasting_findings().collect();
+    let notes = serde_json::to_string(&lasting).unwrap_or_else(|_| "[]".to_owned());
+    let version = sqlx::query_scalar(
+        "WITH clock AS (
+             SELECT version FROM argus.clock WHERE organization = $1
+         ), passed AS (
+             INSERT INTO argus.pass (organization, source, digest, version, notes)
+             SELECT $1, $2, $3, version, $4::text::jsonb FROM clock WHERE $3::text IS NOT NULL
+             ON CONFLICT (organization) DO UPDATE
+                 SET source = excluded.source, digest = excluded.digest, version = excluded.version,
+                     notes = excluded.notes
+         )
+         INSERT INTO argus.run_organization (run, organization, outcome, version)
+         SELECT $5, $1, 'applied', version FROM clock
+         ON CONFLICT (run, organization) DO UPDATE
+             SET outcome = excluded.outcome, version = excluded.version, message = NULL, at = excluded.at
+         RETURNING version",
+    )
+    .bind(&*plan.organization)
+    .bind(context.source)
+    .bind(settles)
+    .bind(notes)
+    .bind(context.run.as_str())
+    .fetch_one(connection)
+    .await?;
+    Ok(version)
+}
