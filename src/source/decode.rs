@@ -10,6 +10,7 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::origin::{Origin, Position};
 use crate::model::plain::{is_unseen, misread_as};
+use crate::model::resource::ResourceId;
 use crate::model::secret;
 use crate::model::shape::{Field, Shape};
 use crate::model::suggest::nearest;
@@ -47,7 +48,7 @@ pub struct Reader<'f> {
     /// How many of them are errors.
     pub errors: usize,
     /// The resource that is being read, for messages.
-    pub subject: Option<String>,
+    pub subject: Option<ResourceId>,
 }
 
 impl<'f> Reader<'f> {
@@ -64,7 +65,7 @@ impl<'f> Reader<'f> {
         }
         let hint = hint.into();
         let mut finding = Finding::error(code, message).at(Origin::new(self.file, at));
-        finding.subject.clone_from(&self.subject);
+        finding.subject = self.subject.as_ref().map(ToString::to_string);
         finding.hint = (!hint.is_empty()).then_some(hint);
         self.findings.push(finding);
     }

@@ -197,7 +197,7 @@ impl Lowering<'_, '_> {
             }
             _ => None,
         };
-        self.reader.subject = id.as_ref().map(ToString::to_string);
+        self.reader.subject.clone_from(&id);
         let previous_name = self.previous_name(kind, metadata);
         let mut draft = Draft::default();
         if let Some(spec) = spec {

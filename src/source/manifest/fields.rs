@@ -152,11 +152,13 @@ impl Lowering<'_, '_> {
             }
         };
         let resource = name.map(|name| ResourceId { organization: organization.clone(), kind: id, name });
-        self.reader.subject = resource.as_ref().map(ToString::to_string);
+        self.reader.subject.clone_from(&resource);
         let previous_name = find(node, "previousName")
             .filter(|(_, value)| !value.is_null())
             .and_then(|(_, value)| self.key(kind, value, "previousName"));
-        let mut draft = Draft::default();
+        // All but the key is usually a field, so that the list has its final size from the start.
+        let fields = node.pairs().map_or(0, <[_]>::len).saturating_sub(1);
+        let mut draft = Draft { entries: Vec::with_capacity(fields), ..Draft::default() };
         self.fill(kind, slots::inline(kind), node, &mut draft);
         self.required(kind, &draft, node.at);
         if let Some(id) = resource {

@@ -17,17 +17,14 @@ use crate::model::plain::is_unseen;
 use crate::source::syntax::{self, Place};
 
 /// A collection whose end has not come yet.
-struct Open<'a> {
-    items: Items<'a>,
+struct Open {
+    mapping: bool,
+    /// Where its values begin among those that wait.
+    from: usize,
     at: Position,
     anchor: usize,
     nodes_before: usize,
     flow: bool,
-}
-
-enum Items<'a> {
-    Sequence(Vec<Node<'a>>),
-    Mapping(Vec<(Node<'a>, Node<'a>)>, Option<Node<'a>>),
 }
 
 /// What an alias stands for.
@@ -40,8 +37,18 @@ struct Anchored<'a> {
 /// Reads the documents of a text whose characters were looked at before; what was found of them is in `parsed`.
 pub fn build<'a>(file: &Arc<str>, text: &'a str, parsed: Parsed<'a>) -> Parsed<'a> {
     let unseen = !parsed.findings.is_empty();
-    let (open, anchors) = (Vec::new(), HashMap::new());
-    let mut builder = Builder { file, text, parsed, open, anchors, nodes: 0, documents: 0, clean: true, unseen };
+    let mut builder = Builder {
+        file,
+        text,
+        parsed,
+        open: Vec::new(),
+        waiting: Vec::new(),
+        anchors: HashMap::new(),
+        nodes: 0,
+        documents: 0,
+        clean: true,
+        unseen,
+    };
     builder.run();
     builder.parsed
 }
@@ -50,7 +57,9 @@ struct Builder<'f, 'a> {
     file: &'f Arc<str>,
     text: &'a str,
     parsed: Parsed<'a>,
-    open: Vec<Open<'a>>,
+    open: Vec<Open>,
+    /// The values of all open collections, innermost last: a collection is copied out once, when its size is known.
+    waiting: Vec<Node<'a>>,
     anchors: HashMap<usize, Anchored<'a>>,
     nodes: usize,
     documents: usize,
@@ -170,10 +179,10 @@ impl<'a> Builder<'_, 'a> {
                 self.place(node);
             }
             Event::SequenceStart(anchor, tag) => {
-                self.begin(Items::Sequence(Vec::new()), anchor, tag.is_some(), &span)?;
+                self.begin(false, anchor, tag.is_some(), &span)?;
             }
             Event::MappingStart(anchor, tag) => {
-                self.begin(Items::Mapping(Vec::new(), None), anchor, tag.is_some(), &span)?;
+                self.begin(true, anchor, tag.is_some(), &span)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(&span)?,
             Event::Alias(anchor) => self.alias(anchor, at)?,
@@ -205,7 +214,7 @@ impl<'a> Builder<'_, 'a> {
         Some(())
     }
 
-    fn begin(&mut self, items: Items<'a>, anchor: usize, tagged: bool, span: &Span) -> Option<()> {
+    fn begin(&mut self, mapping: bool, anchor: usize, tagged: bool, span: &Span) -> Option<()> {
         let at = position(&span.start);
         if tagged {
             self.tag(at);
@@ -213,22 +222,25 @@ impl<'a> Builder<'_, 'a> {
         let nodes_before = self.nodes;
         self.count(1, at)?;
         self.depth(self.open.len() + 1, at)?;
-        self.open.push(Open { items, at, anchor, nodes_before, flow: !span.is_empty() });
+        let from = self.waiting.len();
+        self.open.push(Open { mapping, from, at, anchor, nodes_before, flow: !span.is_empty() });
         Some(())
     }
 
     fn close(&mut self, span: &Span) -> Option<()> {
         let open = self.open.pop()?;
-        let (value, last) = match open.items {
-            Items::Sequence(items) => {
-                let last = items.last().map(|node| node.end);
-                (NodeValue::Sequence(items), last)
+        let last = self.waiting[open.from..].last().map(|node| node.end);
+        let mut values = self.waiting.drain(open.from..);
+        let value = if open.mapping {
+            let mut pairs = Vec::with_capacity(values.len() / 2);
+            while let (Some(key), Some(value)) = (values.next(), values.next()) {
+                pairs.push((key, value));
             }
-            Items::Mapping(pairs, _) => {
-                self.keys(&pairs);
-                let last = pairs.last().map(|(_, value)| value.end);
-                (NodeValue::Mapping(pairs), last)
-            }
+            drop(values);
+            self.keys(&pairs);
+            NodeValue::Mapping(pairs)
+        } else {
+            NodeValue::Sequence(values.collect())
         };
         // A bracket has a width; the end of a block is only known by what it holds.
         let end = if span.is_empty() { last.unwrap_or(open.at) } else { position(&span.end) };
@@ -273,14 +285,8 @@ impl<'a> Builder<'_, 'a> {
     }
 
     fn place(&mut self, node: Node<'a>) {
-        match self.open.last_mut() {
-            Some(open) => match &mut open.items {
-                Items::Sequence(items) => items.push(node),
-                Items::Mapping(pairs, waiting) => match waiting.take() {
-                    Some(key) => pairs.push((key, node)),
-                    None => *waiting = Some(node),
-                },
-            },
+        match self.open.last() {
+            Some(_) => self.waiting.push(node),
             // Empty documents between `---` lines say nothing.
             None if node.is_null() && self.clean => {}
             None => self.parsed.documents.push(Document { root: node, faulty: !self.clean }),
