@@ -4,3 +4,5 @@ mod diff_properties;
 mod examples;
 mod house;
 mod reference;
+mod store_writes;
+mod support;

@@ -126,6 +126,10 @@ impl Place {
             why: format!("{what}: {error}"),
             hint: "choose a data directory that can be written".into(),
         };
+        // What leads there stays open to pass through: as root, the server runs under another account.
+        if let Some(parent) = root.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| fault("what it stands in cannot be made", &error))?;
+        }
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
