@@ -4,5 +4,6 @@ mod diff_properties;
 mod examples;
 mod house;
 mod reference;
+mod store_schema;
 mod store_writes;
 mod support;
