@@ -6,3 +6,6 @@ mod house;
 mod manifests;
 mod reference;
 mod written;
+mod store_schema;
+mod store_writes;
+mod support;
