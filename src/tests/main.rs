@@ -5,7 +5,7 @@ mod examples;
 mod house;
 mod manifests;
 mod reference;
-mod written;
 mod store_schema;
 mod store_writes;
 mod support;
+mod written;
