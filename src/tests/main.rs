@@ -5,4 +5,7 @@ mod examples;
 mod house;
 mod manifests;
 mod reference;
+mod store_schema;
+mod store_writes;
+mod support;
 mod written;
