@@ -63,7 +63,6 @@ tell 'Somebody with SQL access changes a name and makes an owner of herself.'
 expect 0 --says 'UPDATE 1' -- "$argus" db run -- \
     psql -c "UPDATE argus.organization SET display_name = 'Acme, now mine' WHERE name = 'acme'"
 expect 0 --says 'INSERT 0 1' -- "$argus" db run -- psql --single-transaction \
-    -c "INSERT INTO argus.app_user (email) VALUES ('mallory@acme.example')" \
     -c "INSERT INTO argus.member (organization, email) VALUES ('acme', 'mallory@acme.example')" \
     -c "INSERT INTO argus.member_role (organization, member, role) VALUES ('acme', 'mallory@acme.example', 'owner')"
 

@@ -4,6 +4,7 @@
 
 mod census;
 mod fields;
+mod gone;
 mod renames;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -523,6 +524,8 @@ impl<'a> Diff<'a> {
 
     fn finish(mut self) -> OrganizationPlan {
         self.keep_targeted();
+        gone::Unlink::new(self.desired, self.live, self.applied, self.rules.source, &self.changes)
+            .extend(&mut self.changes, &mut self.findings);
         for (rule, count) in &self.ignored {
             let rule = &self.desired.ignore[*rule];
             let message = match rule.fields.is_empty() {

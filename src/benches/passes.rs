@@ -5,23 +5,101 @@
 #[allow(dead_code, reason = "the other programs use the rest")]
 mod world;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
+use std::sync::Arc;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use argus::diff::{self, Rules};
+use argus::model::resource::Spec;
+use argus::model::state::{Applied, AppliedRow, Desired, Live, LiveRow, World};
+use argus::plan::OrganizationPlan;
+use argus::source::{manifest, world as source_world};
+use argus::validate;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use saphyr_parser::Parser;
 
 const SEED: u64 = 7;
+const SOURCE: &str = "generated";
 
-/// The floor: events of the parser, which every reader of YAML needs.
-fn events(bencher: &mut Criterion) {
-    let manifest = world::organization(SEED, 0);
+fn read(text: &str) -> World {
+    let files = [("tiers.yaml", world::TIERS), ("organizations/org-00000.yaml", text)];
+    let reading = |(file, text): (&str, &str)| manifest::read_file(&Arc::from(file), text.as_bytes());
+    source_world::assemble(files.into_iter().map(reading))
+}
+
+/// The rows and records that an apply of these manifests leaves.
+fn settled(desired: &Desired) -> (Live, Applied) {
+    let (mut live, mut applied) = (Live::default(), Applied::default());
+    for resource in desired.resources.iter().filter(|resource| resource.kind().table.is_some()) {
+        let id = (resource.id.kind, resource.id.name.clone());
+        let stored = resource.kind().stored_fields().map(|(number, field)| {
+            let named = resource.spec.value(number).cloned();
+            (number, named.unwrap_or_else(|| field.preset.value()))
+        });
+        live.rows.insert(id.clone(), LiveRow { version: 1, spec: Spec::from_values(stored) });
+        let (spec, origin) = (resource.spec.clone(), resource.origin.clone());
+        applied.rows.insert(id, AppliedRow { source: SOURCE.into(), spec, origin });
+    }
+    (live, applied)
+}
+
+fn plan(desired: &Desired, live: &Live, applied: &Applied) -> OrganizationPlan {
+    let tiers = ["free", "team", "enterprise"].map(|tier| (Arc::from(tier), Vec::new()));
+    let rules = Rules {
+        source: SOURCE,
+        correct_drift: true,
+        now: chrono::DateTime::UNIX_EPOCH,
+        tiers: &BTreeMap::from(tiers),
+        declared_tiers: &BTreeSet::new(),
+        targeted: &|_| true,
+    };
+    diff::organization(desired, live, applied, &rules)
+}
+
+fn reading(bencher: &mut Criterion) {
+    let text = world::organization(SEED, 0);
     let mut group = bencher.benchmark_group("read");
-    group.throughput(Throughput::Bytes(manifest.len() as u64));
+    group.throughput(Throughput::Bytes(text.len() as u64));
+    // The floor: events of the parser, which every reader of YAML needs.
     group.bench_function("events", |bencher| {
-        bencher.iter(|| Parser::new_from_str(black_box(&manifest)).filter(Result::is_ok).count());
+        bencher.iter(|| Parser::new_from_str(black_box(&text)).filter(Result::is_ok).count());
+    });
+    group.bench_function("manifest", |bencher| {
+        let file = Arc::from("organizations/org-00000.yaml");
+        bencher.iter(|| manifest::read_file(&file, black_box(text.as_bytes())));
     });
     group.finish();
 }
 
-criterion_group!(passes, events);
+fn thinking(bencher: &mut Criterion) {
+    let text = world::organization(SEED, 0);
+    let name: Arc<str> = world::organization_name(0).into();
+    let all = read(&text);
+    let desired = &all.organizations[&name];
+    let (live, applied) = settled(desired);
+    // What is measured must be what its name says.
+    assert_eq!(desired.resources.len(), world::RESOURCES_PER_ORGANIZATION);
+    assert!(plan(desired, &live, &applied).changes.is_empty(), "a settled organization has changes");
+    let created = plan(desired, &Live::default(), &Applied::default()).changes.len();
+    assert_eq!(created, world::RESOURCES_PER_ORGANIZATION);
+
+    let mut group = bencher.benchmark_group("think");
+    group.throughput(Throughput::Elements(world::RESOURCES_PER_ORGANIZATION as u64));
+    group.bench_function("validate", |bencher| {
+        let validate = |mut world: World| {
+            validate::validate(&mut world, chrono::DateTime::UNIX_EPOCH);
+            world
+        };
+        bencher.iter_batched(|| read(&text), validate, BatchSize::SmallInput);
+    });
+    group.bench_function("plan without changes", |bencher| {
+        bencher.iter(|| plan(black_box(desired), &live, &applied));
+    });
+    group.bench_function("plan of a new organization", |bencher| {
+        bencher.iter(|| plan(black_box(desired), &Live::default(), &Applied::default()));
+    });
+    group.finish();
+}
+
+criterion_group!(passes, reading, thinking);
 criterion_main!(passes);

@@ -149,6 +149,8 @@ pub struct Field {
     pub refers: Option<&'static str>,
     /// Another spelling that takes a single item: `role` for `roles`.
     pub singular: Option<&'static str>,
+    /// Whether the resource has no meaning without what the field names, and goes with it.
+    pub dependent: bool,
     /// Whether it can be set only when the resource is created.
     pub fixed: bool,
 }
@@ -171,6 +173,7 @@ impl Field {
             column: Column::Own,
             refers: None,
             singular: None,
+            dependent: false,
             fixed: false,
         }
     }
@@ -214,6 +217,12 @@ impl Field {
     /// A single item may be written under this name.
     pub const fn singular(mut self, name: &'static str) -> Self {
         self.singular = Some(name);
+        self
+    }
+
+    /// The resource goes with what the field names.
+    pub const fn dependent(mut self) -> Self {
+        self.dependent = true;
         self
     }
 

@@ -19,9 +19,8 @@ pub fn manifest_schema() -> Value {
             definitions.insert(item_name(kind), item(kind));
         }
     }
-    let kinds: Vec<Value> = KINDS.iter().map(|kind| json!({ "$ref": format!("#/$defs/{}", kind.name) })).collect();
     let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-    // Branching on the kind first makes an editor complain about the field and not about all kinds at once.
+    // Branching on the kind, and not one `oneOf`, makes an editor complain about the field and not about all kinds.
     let branches: Vec<Value> = KINDS
         .iter()
         .map(|kind| {
@@ -42,7 +41,6 @@ pub fn manifest_schema() -> Value {
             "kind": { "enum": names, "description": "What the document describes." },
         },
         "allOf": branches,
-        "oneOf": kinds,
         "$defs": definitions,
     })
 }
@@ -185,7 +183,7 @@ fn fields(fields: &'static [Field], properties: Map<String, Value>, required: &[
 }
 
 fn require(node: &mut Value, name: &str) {
-    if !node["required"].is_array() {
+    if node.get("required").is_none() {
         node["required"] = json!([]);
     }
     if let Value::Array(names) = &mut node["required"]
@@ -205,7 +203,7 @@ fn nullable(mut schema: Value) -> Value {
     if let Value::String(name) = &schema["type"] {
         schema["type"] = json!([name, "null"]);
     }
-    if let Value::Array(words) = &mut schema["enum"] {
+    if let Some(Value::Array(words)) = schema.get_mut("enum") {
         words.push(Value::Null);
     }
     schema

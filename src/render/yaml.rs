@@ -183,7 +183,7 @@ fn write_mapping(out: &mut String, node: &Node, indent: usize, mut in_place: boo
             out.push_str(&" ".repeat(indent));
         }
         in_place = false;
-        out.push_str(&inline_text(name));
+        out.push_str(&inline_text(name, true));
         out.push(':');
         match value {
             Yaml::Mapping(below) if below.0.is_empty() => out.push_str(" {}\n"),
@@ -224,12 +224,12 @@ fn inline(value: &Yaml) -> String {
     match value {
         Yaml::Null => "null".into(),
         Yaml::Plain(text) => text.clone(),
-        Yaml::Text(text) => inline_text(text),
+        Yaml::Text(text) => inline_text(text, true),
         Yaml::Line(items) | Yaml::Sequence(items) => {
             format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", "))
         }
         Yaml::Mapping(node) => {
-            let pairs = node.0.iter().map(|(name, value)| format!("{}: {}", inline_text(name), inline(value)));
+            let pairs = node.0.iter().map(|(name, value)| format!("{}: {}", inline_text(name, true), inline(value)));
             format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
         }
     }
@@ -238,7 +238,7 @@ fn inline(value: &Yaml) -> String {
 /// Writes a text: several lines as a block, one line as it is or in quotes.
 fn write_text(out: &mut String, text: &str, indent: usize) {
     if !is_block(text) {
-        out.push_str(&inline_text(text));
+        out.push_str(&inline_text(text, false));
         out.push('\n');
         return;
     }
@@ -267,8 +267,9 @@ fn is_block(text: &str) -> bool {
         && !text.chars().any(|c| c != '\n' && (c == '\t' || is_unseen(c)))
 }
 
-fn inline_text(text: &str) -> String {
-    if is_plain(text) {
+/// A text on one line; within brackets or as a key more signs need quotes.
+fn inline_text(text: &str, within: bool) -> String {
+    if is_plain(text, within) {
         return text.to_owned();
     }
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -288,8 +289,8 @@ fn inline_text(text: &str) -> String {
     quoted
 }
 
-/// Whether a text reads as itself without quotes, wherever it stands.
-fn is_plain(text: &str) -> bool {
+/// Whether a text reads as itself without quotes.
+fn is_plain(text: &str, within: bool) -> bool {
     let first = |c: char| c.is_alphanumeric() || matches!(c, '/' | '_' | '.' | '+' | '(' | ';' | '$' | '^');
     let inner = |c: char| {
         c.is_alphanumeric()
@@ -322,6 +323,6 @@ fn is_plain(text: &str) -> bool {
         && text.starts_with(first)
         && !text.ends_with(' ')
         && !text.starts_with("...")
-        && text.chars().all(|c| inner(c) || c == ':')
+        && text.chars().all(|c| (inner(c) || c == ':' || (c == ',' && !within)) && !is_unseen(c))
         && colons_inside(text)
 }

@@ -114,16 +114,26 @@ struct Found {
     full: bool,
 }
 
+impl Found {
+    /// There is nothing to read at all: whatever the source held before must stay.
+    fn nothing(&mut self, finding: Finding) {
+        self.unreadable.push(FileReading { unreadable: true, ..FileReading::empty(&".".into()) });
+        self.findings.push(finding);
+    }
+}
+
 /// Finds the manifests, sorted by name.
 fn find(root: &Path, options: &Options) -> Found {
     let mut found = Found::default();
     let shown = file_name(root);
-    let missing = |fault: &io::Error| {
-        let message = format!("{shown} cannot be read: {}", reason(fault));
-        Finding::error(Code::Unreadable, message).hint("give the directory that holds the manifests, or one file")
-    };
     match fs::metadata(root) {
-        Err(fault) => found.unreadable.push(FileReading::unreadable(&".".into(), missing(&fault))),
+        Err(fault) => {
+            let message = format!("{shown} cannot be read: {}", reason(&fault));
+            found.nothing(
+                Finding::error(Code::Unreadable, message)
+                    .hint("give the directory that holds the manifests, or one file"),
+            );
+        }
         Ok(about) if about.is_dir() => {
             if options.paths.is_empty() {
                 walk(root, "", 0, options, &mut found);
@@ -132,11 +142,14 @@ fn find(root: &Path, options: &Options) -> Found {
                 find_below(root, path, options, &mut found);
             }
             found.files.sort_by(|a, b| a.name.cmp(&b.name));
-            if found.files.is_empty() && found.findings.is_empty() && found.unreadable.is_empty() {
+            // Configured paths may overlap.
+            found.files.dedup_by(|a, b| a.name == b.name);
+            if found.files.is_empty() && found.unreadable.is_empty() {
                 let message = format!("{shown} holds no manifest");
-                let finding = Finding::error(Code::Unreadable, message)
-                    .hint("manifests are files that end in .yaml, .yml or .json; an empty source deletes nothing");
-                found.unreadable.push(FileReading::unreadable(&".".into(), finding));
+                found.nothing(
+                    Finding::error(Code::Unreadable, message)
+                        .hint("manifests are files that end in .yaml, .yml or .json; an empty source deletes nothing"),
+                );
             }
         }
         Ok(about) => {
@@ -231,18 +244,19 @@ fn walk(directory: &Path, prefix: &str, depth: usize, options: &Options, found: 
                 found.unreadable.push(FileReading::unreadable(&name, finding));
             }
             Ok(_) => match raw.to_str() {
-                None => {
-                    let finding = Finding::error(Code::Unreadable, format!("the name of {name} is not UTF-8"))
-                        .hint("rename the file");
-                    found.unreadable.push(FileReading::unreadable(&name, finding));
-                }
-                Some(_) => match entry.metadata() {
+                Some(shown) if *shown == name[prefix.len()..] => match entry.metadata() {
                     Err(fault) => found.unreadable.push(FileReading::unreadable(&name, unreadable(&name, &fault))),
                     Ok(about) => {
                         found.bytes = found.bytes.saturating_add(about.len().min(FILE_BYTES_MAX));
                         found.files.push(Candidate { path: entry.path(), name, bytes: about.len() });
                     }
                 },
+                fault => {
+                    let what = if fault.is_some() { "holds characters that cannot be seen" } else { "is not UTF-8" };
+                    let finding =
+                        Finding::error(Code::Unreadable, format!("the name of {name} {what}")).hint("rename the file");
+                    found.unreadable.push(FileReading::unreadable(&name, finding));
+                }
             },
         }
         let over = if found.files.len() > options.files_max {

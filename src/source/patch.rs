@@ -31,11 +31,14 @@ pub struct Adopted {
     pub findings: Vec<Finding>,
 }
 
+/// A row that no manifest has, with the place of its organization's manifest and the organization's name.
+type Extra<'a> = (&'a Change, &'a Origin, &'a Arc<str>);
+
 /// What has drifted in one file.
 #[derive(Default)]
 struct FileDrift<'a> {
     changes: Vec<(&'a Change, &'a Origin)>,
-    extras: Vec<(&'a Change, &'a Origin, &'a Arc<str>)>,
+    extras: Vec<Extra<'a>>,
 }
 
 /// Writes the live state of all that has drifted into the manifests.
@@ -137,9 +140,7 @@ fn adopt_in_file(file: &Arc<str>, text: &str, drift: &FileDrift<'_>, findings: &
 }
 
 /// Extra rows, grouped so that one list is edited once.
-fn extras_by_list<'a>(
-    extras: &[(&'a Change, &'a Origin, &'a Arc<str>)],
-) -> Vec<(&'static Kind, Vec<(&'a Change, &'a Origin, &'a Arc<str>)>)> {
+fn extras_by_list<'a>(extras: &[Extra<'a>]) -> Vec<(&'static Kind, Vec<Extra<'a>>)> {
     let mut lists: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for extra in extras {
         lists.entry((extra.0.kind, extra.1.line)).or_default().push(*extra);

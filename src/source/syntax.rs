@@ -23,6 +23,8 @@ pub enum Place {
     LineBefore,
     /// Where the innermost open bracket or list stands.
     Opening,
+    /// The first tab of the line where the parser stopped.
+    Tab,
 }
 
 const TABS: &str = "YAML is indented with spaces; replace the tab";
@@ -30,10 +32,10 @@ const QUOTE: &str = "put the text into quotes if it is meant literally";
 
 /// Part of the parser's message, and our words for it; the first that fits is taken.
 const TABLE: &[(&str, &str, &str, Place)] = &[
-    ("tabs disallowed", "a tab stands where indentation is expected", TABS, Place::Stop),
-    ("tab cannot be used as indentation", "a tab stands where indentation is expected", TABS, Place::Stop),
-    ("found a tab", "a tab stands where indentation is expected", TABS, Place::Stop),
-    ("cannot start with a tab", "a block of text is indented with a tab", TABS, Place::Stop),
+    ("tabs disallowed", "a tab stands where indentation is expected", TABS, Place::Tab),
+    ("tab cannot be used as indentation", "a tab stands where indentation is expected", TABS, Place::Tab),
+    ("found a tab", "a tab stands where indentation is expected", TABS, Place::Tab),
+    ("cannot start with a tab", "a block of text is indented with a tab", TABS, Place::Tab),
     (
         "mapping values are not allowed",
         "a second `key:` cannot begin here",
@@ -180,6 +182,12 @@ const TABLE: &[(&str, &str, &str, Place)] = &[
         "this line is indented in a way that fits nothing above it",
         "align it with its siblings",
         Place::Stop,
+    ),
+    (
+        "did not find expected node content",
+        "a value is missing",
+        "close the bracket, or write the value; was the file cut off?",
+        Place::Opening,
     ),
     ("unexpected eof", "the file ends in the middle of something", "was the file cut off?", Place::LineBefore),
 ];

@@ -42,25 +42,25 @@ impl DatabaseUrl {
         self.options.clone().disable_statement_logging()
     }
 
-    /// The same server and user, another database.
-    pub fn with_database(&self, name: &str) -> DatabaseUrl {
-        DatabaseUrl { options: self.options.clone().database(name) }
-    }
-
     /// The role that logs in.
     pub fn user(&self) -> &str {
         self.options.get_username()
     }
 
-    /// The same address as the variables that `psql` and other clients read. Only for an address without a password.
+    /// What PostgreSQL's own programs read from the environment to reach the same database; without a password.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let host = self.options.get_socket().map(|socket| socket.display().to_string());
+        let socket = self.options.get_socket().map(|directory| directory.to_string_lossy().into_owned());
         vec![
-            ("PGHOST", host.unwrap_or_else(|| self.options.get_host().to_owned())),
+            ("PGHOST", socket.unwrap_or_else(|| self.options.get_host().to_owned())),
             ("PGPORT", self.options.get_port().to_string()),
-            ("PGUSER", self.options.get_username().to_owned()),
-            ("PGDATABASE", self.options.get_database().unwrap_or_default().to_owned()),
+            ("PGUSER", self.user().to_owned()),
+            ("PGDATABASE", self.options.get_database().unwrap_or(self.user()).to_owned()),
         ]
+    }
+
+    /// The same server and user, another database.
+    pub fn with_database(&self, name: &str) -> DatabaseUrl {
+        DatabaseUrl { options: self.options.clone().database(name) }
     }
 
     /// The address of a server that listens on a socket in this directory.

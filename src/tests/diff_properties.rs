@@ -39,7 +39,7 @@ fn value(path: &str, choice: u8) -> Value {
         }
         "status" => Value::text(["active", "suspended"][choice as usize % 2]),
         "type" => Value::text(["slack", "email"][choice as usize % 2]),
-        "requireMfa" | "enabled" => Value::Bool(choice % 2 == 0),
+        "requireMfa" | "enabled" => Value::Bool(choice.is_multiple_of(2)),
         "parent" => [Value::Null, Value::text("one"), Value::text("two"), Value::Null][choice as usize].clone(),
         "quotas.apiKeys" | "rateLimitPerHour" => Value::Int(i64::from(choice)),
         "roles" | "permissions" => {
@@ -205,11 +205,13 @@ fn equal_worlds_plan_to_nothing() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3_000, max_global_rejects: 60_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_plan_that_is_carried_out_leaves_nothing_to_do(worlds in worlds()) {
         let first = plan(&worlds, true);
+        // A world that contradicts itself (a team that lists somebody who goes) is never carried out.
+        prop_assume!(!first.is_blocked());
         let after = carried_out(&worlds, &first);
         let second = plan(&after, true);
         prop_assert!(second.changes.is_empty(), "{:#?}\nafter\n{:#?}", second.changes, first.changes);

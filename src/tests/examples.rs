@@ -6,7 +6,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use argus::model::kind::{Kind, Scope};
+use argus::model::kind::Kind;
 
 #[test]
 fn the_catalogue_in_the_example_is_the_catalogue_that_ships() {
@@ -22,7 +22,7 @@ fn a_generated_organization_depends_on_seed_and_number_only() {
 }
 
 #[test]
-fn a_generated_organization_has_its_hundred_resources_of_every_stored_kind() {
+fn a_generated_organization_has_its_hundred_resources() {
     for index in [0, 1, 17] {
         let text = world::organization(7, index);
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -36,17 +36,41 @@ fn a_generated_organization_has_its_hundred_resources_of_every_stored_kind() {
         }
         let total: usize = counts.values().sum();
         assert_eq!(total + 1, world::RESOURCES_PER_ORGANIZATION, "{counts:?}");
-        let children = Kind::stored().filter(|kind| kind.scope == Scope::Child);
-        let missing: Vec<&str> =
-            children.map(|kind| kind.plural).filter(|plural| !counts.contains_key(plural)).collect();
-        assert!(missing.is_empty(), "{missing:?}");
+        let unknown: Vec<&&str> = counts.keys().filter(|plural| !is_collection(plural)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
     }
 }
 
 #[test]
-fn the_example_shows_every_kind_inline() {
+fn the_example_lists_collections_of_many_kinds() {
     let inline = include_str!("../../examples/acme/acme.yaml");
-    for kind in Kind::children() {
-        assert!(inline.contains(&format!("\n  {}:\n", kind.plural)), "{} is not in acme.yaml", kind.plural);
+    let keys = inline.lines().filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+    let listed = keys.filter(|key| is_collection(key)).count();
+    assert!(listed >= 10, "{listed} kinds of children");
+}
+
+fn is_collection(plural: &str) -> bool {
+    Kind::children().any(|kind| kind.plural == plural)
+}
+
+#[test]
+fn what_ships_and_what_is_generated_is_valid() {
+    use argus::source::directory::{self, Options};
+    let generated = std::env::temp_dir().join(format!("argus-generated-{}", std::process::id()));
+    world::write(&generated, 300, 7).expect("a repo can be written");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let tiers = root.join("tiers");
+    let expected = [
+        (root.join("acme"), 41),
+        (tiers.join("free-team-enterprise.yaml"), 3),
+        (tiers.join("explorer-professional-business-enterprise.yaml"), 4),
+        (generated.clone(), 303),
+    ];
+    for (path, resources) in expected {
+        let mut world = directory::read(&path, &Options::default());
+        argus::validate::validate(&mut world, "2026-01-01T00:00:00Z".parse().expect("a moment"));
+        let found: usize = world.organizations.values().map(|desired| desired.resources.len()).sum();
+        assert_eq!((found, &world.findings), (resources, &Vec::new()), "{}", path.display());
     }
+    std::fs::remove_dir_all(&generated).expect("it can be removed");
 }

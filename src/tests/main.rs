@@ -3,6 +3,7 @@
 mod diff_properties;
 mod examples;
 mod house;
+mod manifests;
 mod reference;
 mod store_crashes;
 mod store_migrate;
@@ -10,3 +11,4 @@ mod store_private;
 mod store_schema;
 mod store_writes;
 mod support;
+mod written;

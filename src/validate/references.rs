@@ -168,8 +168,9 @@ pub fn role_scopes(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
                 .filter(|role| role.scope == wanted || role.scope == "any")
                 .map(|role| role.name)
                 .collect();
-            let message = format!("`{name}` is a role of the {scope}, and `{}` takes one of the {wanted}", field.path);
-            let hint = format!("built-in roles of the {wanted} are {}", fitting.join(", "));
+            let message =
+                format!("`{name}` is a role of the {scope} scope, and `{}` takes the {wanted} scope", field.path);
+            let hint = format!("the built-in roles that fit here are {}", fitting.join(", "));
             findings.push(
                 Finding::error(Code::WrongRoleScope, message)
                     .about(&resource.id)

@@ -74,7 +74,7 @@ fn columns(table: &str) -> Result<(String, bool), Box<dyn Error>> {
     Ok((columns.join(", "), built_in))
 }
 
-/// Dumps every table into a file of its own and returns the number of bytes.
+/// Dumps every table, an organization's rows together, into a file of its own and returns the number of bytes.
 pub fn dump(tables: &[String], folder: &Path) -> Result<u64, Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
     let mut client = Client::connect()?;
@@ -82,7 +82,7 @@ pub fn dump(tables: &[String], folder: &Path) -> Result<u64, Box<dyn Error>> {
     for table in tables {
         let (columns, built_in) = columns(table)?;
         let only = if built_in { "WHERE NOT built_in" } else { "" };
-        let sql = format!("COPY (SELECT {columns} FROM {SCHEMA}.{table} {only}) TO STDOUT (FORMAT binary)");
+        let sql = format!("COPY (SELECT {columns} FROM {SCHEMA}.{table} {only} ORDER BY 1) TO STDOUT (FORMAT binary)");
         let mut file = std::io::BufWriter::new(std::fs::File::create(folder.join(table))?);
         bytes += client.copy_out(&sql, |part| file.write_all(part))?;
         file.flush()?;

@@ -22,8 +22,9 @@ pub static KIND: Kind = Kind {
     fields: &[
         Field::new("description", Shape::Line { chars_max: 500 }, "What it is for."),
         Field::new("owner.serviceAccount", Shape::Name, "The service account that it acts as.")
-            .refers("ServiceAccount"),
-        Field::new("owner.user", Shape::Email, "The member that it acts as.").refers("Member"),
+            .refers("ServiceAccount")
+            .dependent(),
+        Field::new("owner.user", Shape::Email, "The member that it acts as.").refers("Member").dependent(),
         Field::new(
             "scopes",
             Shape::Set { item: &Shape::Permission, items_max: 50 },

@@ -20,11 +20,12 @@ pub static KIND: Kind = Kind {
     key: Key::Name,
     table: Some("budget"),
     fields: &[
-        Field::new("subject.team", Shape::Name, "It is the budget of this team.").refers("Team"),
-        Field::new("subject.project", Shape::Name, "It is the budget of this project.").refers("Project"),
+        Field::new("subject.team", Shape::Name, "It is the budget of this team.").refers("Team").dependent(),
+        Field::new("subject.project", Shape::Name, "It is the budget of this project.").refers("Project").dependent(),
         Field::new("subject.serviceAccount", Shape::Name, "It is the budget of this service account.")
-            .refers("ServiceAccount"),
-        Field::new("subject.apiKey", Shape::Name, "It is the budget of this key.").refers("ApiKey"),
+            .refers("ServiceAccount")
+            .dependent(),
+        Field::new("subject.apiKey", Shape::Name, "It is the budget of this key.").refers("ApiKey").dependent(),
         Field::new("period", Shape::Enum(&["daily", "monthly", "quarterly", "annual"]), "How often it starts anew.")
             .required(),
         Field::new("limit", Shape::Money, "How much may be spent in one period, as in `250 USD`.").required(),

@@ -24,7 +24,7 @@ pub static KIND: Kind = Kind {
     key: Key::Name,
     table: Some("notification_rule"),
     fields: &[
-        Field::new("channel", Shape::Name, "Where they go.").required().refers("NotificationChannel"),
+        Field::new("channel", Shape::Name, "Where they go.").required().refers("NotificationChannel").dependent(),
         Field::new(
             "events",
             Shape::Set { item: &Shape::EventPattern, items_max: 50 },
