@@ -337,18 +337,23 @@ impl Place {
             .is_ok_and(|log| log.contains("shared memory block") && log.contains("in use"))
     }
 
-    /// Removes the note of a server that was killed, where its process number now belongs to something else: a server
-    /// would take that for its predecessor and refuse to start.
+    /// Removes the notes of a server that was killed, where its process number belongs to something else by now, or to
+    /// a process that is dead and that nobody has buried (as in a container without an init): a server would take that
+    /// for its predecessor and refuse to start. Whether children of the predecessor live on it finds out by itself, from
+    /// the shared memory of the data directory.
     fn forget_strangers(&self) -> Result<(), StoreError> {
-        let note = self.data.join("postmaster.pid");
-        let Ok(text) = std::fs::read_to_string(&note) else { return Ok(()) };
-        let Some(pid) = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok()) else { return Ok(()) };
-        // Where there is no /proc, PostgreSQL's own checks have to do.
-        let Ok(command) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return Ok(()) };
-        if String::from_utf8_lossy(&command).contains("postgres") {
-            return Ok(());
+        let of_socket = self.sockets.join(format!(".s.PGSQL.{PORT}.lock"));
+        for note in [self.data.join("postmaster.pid"), of_socket] {
+            let Ok(text) = std::fs::read_to_string(&note) else { continue };
+            let Some(pid) = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok()) else { continue };
+            // Where there is no /proc, PostgreSQL's own checks have to do.
+            let Ok(command) = std::fs::read(format!("/proc/{pid}/cmdline")) else { continue };
+            if !String::from_utf8_lossy(&command).contains("postgres") {
+                std::fs::remove_file(&note)
+                    .map_err(|error| self.fault("the note of its predecessor cannot be removed", &error))?;
+            }
         }
-        std::fs::remove_file(&note).map_err(|error| self.fault("the note of its predecessor cannot be removed", &error))
+        Ok(())
     }
 
     fn stop(&self, binaries: &Binaries) -> Result<(), StoreError> {
