@@ -1,8 +1,11 @@
 //! The integration tests: one binary, one module per theme.
 
+mod cli;
 mod diff_properties;
 mod examples;
 mod house;
 mod manifests;
 mod reference;
+mod store_writes;
+mod support;
 mod written;
