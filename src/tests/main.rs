@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module per theme.
 
+mod cli;
 mod diff_properties;
 mod examples;
 mod house;
