@@ -213,7 +213,7 @@ mod tests {
         }
         let mut number = 0.123_456_789_f64;
         for _ in 0..10_000 {
-            number = (number * 9301.123_456_789).fract() + 1e-3;
+            number = (number * 9_301.123_456_789).fract() + 1e-3;
             let written = Value::Float(number).to_string();
             assert_eq!(parse_json("test", &written).expect(&written), Value::Float(number), "{written}");
         }
