@@ -262,7 +262,7 @@ async fn roles_are_set_up(connection: &mut PgConnection) -> Result<bool, StoreEr
 /// can be run again and again.
 pub fn print_roles(login: &str) -> String {
     let quoted = format!("\"{}\"", login.replace('"', "\"\""));
-    let mut sql = String::from("-- The roles of Argus. None of them can log in.\n");
+    let mut sql = String::from("-- The roles of Argus, none of which can log in. To be run in its database.\n");
     for (role, inherit, about) in ROLES {
         // Roles belong to the whole server: another database may be making the same one at this moment.
         let _ = write!(

@@ -115,11 +115,11 @@ fn a_user_that_is_killed() {
 #[tokio::test]
 async fn what_a_killed_initdb_left_behind_is_never_used() {
     let scratch = Scratch::new("half");
-    std::fs::create_dir_all(scratch.path.join("data.making/base")).expect("a folder");
-    std::fs::write(scratch.path.join("data.making/PG_VERSION"), "15\n").expect("a file");
+    std::fs::create_dir_all(scratch.path.join("data.making-1/base")).expect("a folder");
+    std::fs::write(scratch.path.join("data.making-1/PG_VERSION"), "15\n").expect("a file");
     let server = scratch.start();
     assert_eq!(one(&mut session(&server).await, "SELECT 1").await, "1");
-    assert!(!scratch.path.join("data.making").exists());
+    assert!(!scratch.path.join("data.making-1").exists());
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ mod account;
 mod binaries;
 
 use std::fs::{File, TryLockError};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -29,11 +29,17 @@ const NAME: &str = "argus";
 /// The port; on a socket it is only part of a file name.
 const PORT: u16 = 5432;
 
+/// How the names of directories begin in which data is made.
+const MAKING: &str = "data.making-";
+
 /// The longest path of a directory that a socket can stand in, with room for its name: the kernel allows 107 bytes.
 const SOCKET_DIRECTORY_BYTES_MAX: usize = 85;
 
 /// How long somebody waits for others to start or stop the server.
 const LOCK_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// How long a server may take to say that it is there.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long the server may take to start; a crash leaves it work to do.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
@@ -254,15 +260,19 @@ impl Place {
         self.root.join("log")
     }
 
-    /// Makes the data, if there is none. It is made aside and renamed when whole, so that a half-made one is never used.
+    /// Makes the data, if there is none. It is made aside and renamed when whole, so that a half-made one is never used;
+    /// each time under another name, because an `initdb` may live on when whoever started it is killed.
     fn initialize(&self, binaries: &Binaries) -> Result<(), StoreError> {
         if self.data.exists() {
             return Ok(());
         }
-        let making = self.root.join("data.making");
-        if making.exists() {
-            std::fs::remove_dir_all(&making).map_err(|error| self.fault("what was half made stays", &error))?;
+        let entries = std::fs::read_dir(&self.root).map_err(|error| self.fault("it cannot be listed", &error))?;
+        for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(MAKING)) {
+            // What stays is in nobody's way.
+            let _ = std::fs::remove_dir_all(entry.path());
         }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let making = self.root.join(format!("{MAKING}{}-{}", std::process::id(), now.as_nanos()));
         let mut initdb = self.command(binaries.program("initdb"));
         initdb.arg("--pgdata").arg(&making).args(["--username", NAME, "--auth=trust", "--encoding=UTF8", "--locale=C"]);
         self.run(initdb, "initdb")?;
@@ -282,9 +292,19 @@ impl Place {
         std::fs::rename(&making, &self.data).map_err(|error| self.fault("its data cannot be put in place", &error))
     }
 
-    /// Whether a server listens on the socket.
+    /// Whether a server listens on the socket and answers: the socket of one that is dying can still be connected to.
     fn answers(&self) -> bool {
-        UnixStream::connect(self.sockets.join(format!(".s.PGSQL.{PORT}"))).is_ok()
+        // The protocol's question whether to encrypt, which every server answers with one letter.
+        const QUESTION: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+        let ask = || -> std::io::Result<bool> {
+            let mut socket = UnixStream::connect(self.sockets.join(format!(".s.PGSQL.{PORT}")))?;
+            socket.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+            socket.write_all(&QUESTION)?;
+            let mut answer = [0];
+            socket.read_exact(&mut answer)?;
+            Ok(matches!(&answer, b"N" | b"S"))
+        };
+        ask().unwrap_or(false)
     }
 
     fn start(&self, binaries: &Binaries, settings: &[&str]) -> Result<(), StoreError> {
