@@ -122,6 +122,15 @@ impl Database {
     }
 }
 
+impl Drop for Database {
+    /// Hangs up before the server stops, which would otherwise cut connections that are still in use.
+    fn drop(&mut self) {
+        if self.server.is_some() {
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(self.store.close()));
+        }
+    }
+}
+
 impl Context {
     /// Reads the settings of the machine.
     pub fn new(global: Global) -> Result<Context, Failure> {

@@ -15,6 +15,9 @@ use crate::plan::OrganizationPlan;
 use crate::store::error::StoreError;
 use crate::store::planning::{OrganizationState, Planning};
 
+/// So many held organizations are told one by one.
+const HELD_TOLD_MAX: usize = 20;
+
 /// What a pass is limited to; nothing named means everything.
 #[derive(Clone, Debug, Default)]
 pub struct Targets(Vec<Target>);
@@ -127,12 +130,7 @@ impl<'a> Scope<'a> {
     ) -> Result<Scope<'a>, StoreError> {
         let mut scope = Scope { moved: Vec::new(), unmoved: Vec::new(), findings: Vec::new(), empties_itself: 0 };
         let held = held(world, planning, pass.source).await?;
-        for name in held.iter().filter(|name| pass.targets.touch(name)) {
-            let what = if name.is_empty() { "what all organizations share".into() } else { format!("`{name}`") };
-            let message = format!("{what} is held as it is, because part of what describes it cannot be used");
-            let finding = Finding::error(Code::HeldOrganization, message).about(name);
-            scope.findings.push(finding.hint("mend the errors above; the other organizations go on"));
-        }
+        scope.findings.extend(held_findings(held.iter().filter(|name| pass.targets.touch(name))));
         let known = |name: &str| world.organizations.contains_key(name) || states.contains_key(name);
         for name in pass.targets.unmatched(&known) {
             let finding = Finding::error(Code::NoSuchTarget, format!("there is no organization `{name}`"));
@@ -214,6 +212,24 @@ async fn held(world: &World, planning: &mut Planning, source: &str) -> Result<BT
         held.extend(planning.organizations_of_files(source, &files).await?);
     }
     Ok(held)
+}
+
+/// Says which organizations are held, in one finding where they are too many to be told one by one.
+fn held_findings<'a>(held: impl Iterator<Item = &'a OrganizationName>) -> Vec<Finding> {
+    let held: Vec<&OrganizationName> = held.collect();
+    let name = |name: &OrganizationName| match &**name {
+        GLOBAL => "what all organizations share".to_owned(),
+        name => format!("`{name}`"),
+    };
+    let why = "because part of what describes it cannot be used";
+    let hint = "mend the errors above; the other organizations go on";
+    let finding = |message: String| Finding::error(Code::HeldOrganization, message).hint(hint);
+    if held.len() > HELD_TOLD_MAX {
+        let first: Vec<String> = held.iter().take(HELD_TOLD_MAX).map(|held| name(held)).collect();
+        let rest = held.len() - HELD_TOLD_MAX;
+        return vec![finding(format!("{} and {rest} more are held as they are, {why}", first.join(", ")))];
+    }
+    held.into_iter().map(|held| finding(format!("{} is held as it is, {why}", name(held))).about(held)).collect()
 }
 
 /// The name under which the rows of a renamed organization stand, as long as they do.

@@ -199,3 +199,30 @@ pub(super) fn parse_json(relation: &str, json: &str) -> Result<Value, StoreError
 pub(super) fn texts(names: &[Arc<str>]) -> Vec<String> {
     names.iter().map(|name| name.to_string()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back_as_they_went() {
+        // A plan that writes one number and reads another would never be done.
+        for number in [0.1, 0.3, 0.1 + 0.2, 1.1e-7, 123_456.789_012_345_67, 5e-324, 1.797e308, -0.7, 2.0 / 3.0] {
+            let written = Value::Float(number).to_string();
+            assert_eq!(parse_json("test", &written).expect(&written), Value::Float(number), "{written}");
+        }
+        let mut number = 0.123_456_789_f64;
+        for _ in 0..10_000 {
+            number = (number * 9_301.123_456_789).fract() + 1e-3;
+            let written = Value::Float(number).to_string();
+            assert_eq!(parse_json("test", &written).expect(&written), Value::Float(number), "{written}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_somebody_else_made_too_large_does_not_make_the_row_unreadable() {
+        let value = parse_json("test", r#"{"n": 100000000000000000000}"#).expect("readable");
+        assert_eq!(value.get("n"), Some(&Value::Float(1e20)));
+        assert!(parse_json("test", "{").is_err());
+    }
+}

@@ -140,18 +140,18 @@ impl Planning {
         Ok(of)
     }
 
-    /// The organizations of which these files of a source described something when it was last applied.
+    /// The organizations of which these files, or files below these directories, described something when the source
+    /// was last applied; `.` stands for all of it.
     pub async fn organizations_of_files(
         &mut self,
         source: &str,
         files: &[Arc<str>],
     ) -> Result<BTreeSet<OrganizationName>, StoreError> {
+        let query = "SELECT DISTINCT a.organization FROM argus.applied a
+                     WHERE a.source = $1 AND EXISTS (SELECT FROM unnest($2::text[]) AS f(path)
+                         WHERE f.path = '.' OR a.file = f.path OR starts_with(a.file, f.path || '/'))";
         let rows: Vec<String> =
-            sqlx::query_scalar("SELECT DISTINCT organization FROM argus.applied WHERE source = $1 AND file = ANY($2)")
-                .bind(source)
-                .bind(live::texts(files))
-                .fetch_all(&mut *self.transaction)
-                .await?;
+            sqlx::query_scalar(query).bind(source).bind(live::texts(files)).fetch_all(&mut *self.transaction).await?;
         Ok(rows.into_iter().map(Arc::from).collect())
     }
 

@@ -1,9 +1,16 @@
 //! The integration tests: one binary, one module per theme.
 
+mod cli;
 mod diff_properties;
 mod examples;
 mod house;
 mod manifests;
 mod patch;
 mod reference;
+mod store_crashes;
+mod store_migrate;
+mod store_private;
+mod store_schema;
+mod store_writes;
+mod support;
 mod written;

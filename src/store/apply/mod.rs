@@ -160,29 +160,16 @@ impl Store {
 
     /// One try. Gives the version afterwards and whether the source is settled.
     async fn attempt(&self, plan: &OrganizationPlan, context: &ApplyContext<'_>) -> Result<(i64, bool), Tried> {
-        let organization = &*plan.organization;
-        let renamed = renamed_from(plan);
         let mut transaction = self.pool.begin_with(BEGIN).await?;
-        let read_before = begin(&mut transaction, plan, context, renamed).await?;
-        failpoint("apply.after_begin", organization);
-        let stale = check::stale(&mut transaction, plan, renamed.unwrap_or(organization)).await?;
-        if !stale.is_empty() {
-            return Err(Tried::Stale(stale));
-        }
-        failpoint("apply.after_check", organization);
-        write::Writer { connection: &mut transaction, plan }.write().await?;
-        if let Some(old) = renamed {
-            remember::move_records(&mut transaction, old, organization).await?;
-        }
-        let foreign = remember::write_records(&mut transaction, plan, context).await?;
-        if !foreign.is_empty() {
-            return Err(Tried::Stale(foreign));
-        }
-        failpoint("apply.after_records", organization);
-        // Somebody else's write in between was not looked at by this plan: the next pass has to.
-        let settles = plan.settles.as_deref().filter(|_| context.read_at == Some(read_before));
-        let version = remember::write_outcome(&mut transaction, plan, context, settles).await?;
-        failpoint("apply.before_commit", organization);
+        let carried_out = match carry_out(&mut transaction, plan, context).await {
+            Ok(carried_out) => carried_out,
+            Err(tried) => {
+                // Now, and not when the connection is next looked at: others wait for the clock.
+                let _ = transaction.rollback().await;
+                return Err(tried);
+            }
+        };
+        failpoint("apply.before_commit", &plan.organization);
         match transaction.commit().await {
             Ok(()) => {}
             // The server says that it did not commit.
@@ -191,8 +178,8 @@ impl Store {
             }
             Err(error) => return Err(Tried::Unanswered(error)),
         }
-        failpoint("apply.after_commit", organization);
-        Ok((version, settles.is_some()))
+        failpoint("apply.after_commit", &plan.organization);
+        Ok(carried_out)
     }
 
     /// What became of a commit that was not answered: the run's row stands in the same transaction. None if the
@@ -241,6 +228,36 @@ impl Store {
         transaction.rollback().await?;
         Ok(row.map(|row| Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?)
     }
+}
+
+/// All but the commit.
+async fn carry_out(
+    connection: &mut PgConnection,
+    plan: &OrganizationPlan,
+    context: &ApplyContext<'_>,
+) -> Result<(i64, bool), Tried> {
+    let organization = &*plan.organization;
+    let renamed = renamed_from(plan);
+    let read_before = begin(connection, plan, context, renamed).await?;
+    failpoint("apply.after_begin", organization);
+    let stale = check::stale(connection, plan, renamed.unwrap_or(organization)).await?;
+    if !stale.is_empty() {
+        return Err(Tried::Stale(stale));
+    }
+    failpoint("apply.after_check", organization);
+    write::Writer { connection, plan }.write().await?;
+    if let Some(old) = renamed {
+        remember::move_records(connection, old, organization).await?;
+    }
+    let foreign = remember::write_records(connection, plan, context).await?;
+    if !foreign.is_empty() {
+        return Err(Tried::Stale(foreign));
+    }
+    failpoint("apply.after_records", organization);
+    // Somebody else's write in between was not looked at by this plan: the next pass has to.
+    let settles = plan.settles.as_deref().filter(|_| context.read_at == Some(read_before));
+    let version = remember::write_outcome(connection, plan, context, settles).await?;
+    Ok((version, settles.is_some()))
 }
 
 /// Names the organization, the actor and the run to the database, takes the clock, and checks that the schema is still

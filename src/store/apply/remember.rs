@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use super::{ApplyContext, Tried};
+use crate::model::finding::Finding;
 use crate::model::kinds;
 use crate::plan::{OrganizationPlan, Record};
 
@@ -88,7 +89,8 @@ pub(super) async fn write_outcome(
     context: &ApplyContext<'_>,
     settles: Option<&str>,
 ) -> Result<i64, Tried> {
-    let notes = serde_json::to_string(&plan.findings).unwrap_or_else(|_| "[]".to_owned());
+    let lasting: Vec<&Finding> = plan.lasting_findings().collect();
+    let notes = serde_json::to_string(&lasting).unwrap_or_else(|_| "[]".to_owned());
     let version = sqlx::query_scalar(
         "WITH clock AS (
              SELECT version FROM argus.clock WHERE organization = $1

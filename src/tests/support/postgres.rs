@@ -60,7 +60,7 @@ fn server() -> &'static Server {
 /// Starts a shell that waits for the end of this process, then kills the server and removes its directory.
 pub fn watch(directory: &std::path::Path) -> Child {
     let script = r#"cat >/dev/null; pid=$(head -n 1 "$1/data/postmaster.pid") && kill -QUIT "$pid"
-        while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done; rm -rf "$1""#;
+        for _ in $(seq 100); do [ -e "$1/data/postmaster.pid" ] || break; sleep 0.1; done; rm -rf "$1""#;
     Command::new("sh")
         .args(["-c", script, "watchdog"])
         .arg(directory)

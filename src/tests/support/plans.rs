@@ -1,0 +1,113 @@
+//! Plans written by hand: worlds are expected, not computed by what is tested.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use argus::guard::{self, Approved, Guards};
+use argus::model::kind::{Kind, KindId};
+use argus::model::origin::{Origin, Position};
+use argus::model::value::Value;
+use argus::plan::{Action, Cause, Change, OrganizationPlan, PLAN_FORMAT, Plan, Record};
+use argus::store::Store;
+use argus::store::apply::{ApplyContext, Outcome};
+use argus::store::error::ApplyError;
+use argus::store::run::{RunId, RunStart};
+
+/// The source of all plans that are made here.
+pub const SOURCE: &str = "test";
+
+/// The kind of this name.
+pub fn kind(name: &str) -> KindId {
+    KindId::of(Kind::named(name).expect("a kind"))
+}
+
+/// A value from JSON.
+pub fn value(json: &str) -> Value {
+    serde_json::from_str(json).expect("JSON")
+}
+
+/// A change of an action, with what it sets as JSON by path.
+pub fn change(action: Action, of: &str, name: &str, version: Option<i64>, set: &str) -> Change {
+    let set: BTreeMap<String, Value> = serde_json::from_str(set).expect("JSON");
+    Change {
+        kind: kind(of),
+        name: name.into(),
+        action,
+        cause: Cause::Change,
+        extra: false,
+        previous_name: None,
+        version,
+        fields: Vec::new(),
+        set,
+        origin: None,
+        moved_by: None,
+        reason: None,
+    }
+}
+
+/// A row that comes.
+pub fn create(of: &str, name: &str, set: &str) -> Change {
+    change(Action::Create, of, name, None, set)
+}
+
+/// A row that changes.
+pub fn update(of: &str, name: &str, version: i64, set: &str) -> Change {
+    change(Action::Update, of, name, Some(version), set)
+}
+
+/// A row that goes.
+pub fn delete(of: &str, name: &str, version: i64) -> Change {
+    change(Action::Delete, of, name, Some(version), "{}")
+}
+
+/// A row that gets another name.
+pub fn rename(of: &str, from: &str, to: &str, version: i64, set: &str) -> Change {
+    Change { previous_name: Some(from.into()), ..change(Action::Update, of, to, Some(version), set) }
+}
+
+/// An ownership record: of what a manifest names, or none to drop it.
+pub fn record(of: &str, name: &str, spec: Option<&str>) -> Record {
+    let file: Arc<str> = "acme.yaml".into();
+    Record {
+        kind: kind(of),
+        name: name.into(),
+        spec: spec.map(value),
+        origin: spec.map(|_| Origin::new(&file, Position::new(3, 5))),
+    }
+}
+
+/// The plan of an organization.
+pub fn plan(organization: &str, changes: Vec<Change>) -> OrganizationPlan {
+    OrganizationPlan { changes, ..OrganizationPlan::unchanged(&organization.into(), Vec::new()) }.sealed()
+}
+
+/// What the guards let through.
+pub fn approved(plan: OrganizationPlan) -> Approved {
+    let plan = Plan {
+        format: PLAN_FORMAT,
+        source: SOURCE.into(),
+        digest: String::new(),
+        organizations_seen: 1,
+        resources_seen: 1,
+        organizations: vec![Arc::new(plan)],
+        findings: Vec::new(),
+    };
+    let mut verdict = guard::judge(&plan, &Guards::default(), true);
+    verdict.approved.pop().expect("the guards let it through")
+}
+
+/// Begins a run.
+pub async fn begin(store: &Store, run: &str) -> RunId {
+    let run = RunId::new(run);
+    let start = RunStart { run: &run, source: SOURCE, actor: "ada", plan_digest: "d", forced: false };
+    store.begin_run(&start).await.expect("a run begins");
+    run
+}
+
+/// Applies a plan in a run of its own.
+pub async fn apply(store: &Store, run: &str, plan: OrganizationPlan) -> Result<Outcome, ApplyError> {
+    let run = begin(store, run).await;
+    let read_at = plan.read_at;
+    let context = ApplyContext { run: &run, actor: "ada", source: SOURCE, read_at };
+    store.apply(&approved(plan), &context).await
+}
