@@ -168,16 +168,13 @@ impl<'a> Editor<'a> {
             return self.edit_brackets(map, &children, stays, added);
         }
         for ((name, value), _) in pairs.iter().zip(stays).filter(|(_, stays)| !**stays) {
-            // Line by line, so that comments between the lines of the value stay.
-            let value = if self.is_block_collection(value) { self.children(value) } else { vec![self.end_of(value)] };
-            let name = self.offset(name.at);
-            match &value[..] {
-                [one] if one.start == one.end => self.remove_lines(name..one.end.max(name)),
-                parts => {
-                    self.remove_lines(name..name);
-                    parts.iter().for_each(|part| self.remove_lines(part.clone()));
-                }
-            }
+            let lines = self.whole_lines(self.offset(name.at)..self.end_of_pair(name, value));
+            // Comments between the lines of the value stay. Less deep, so that no text above takes them for its own.
+            let comments = self.text[lines.clone()].lines().map(str::trim).filter(|line| line.starts_with('#'));
+            let margin = " ".repeat(name.at.column.saturating_sub(1) as usize);
+            let comments: String = comments.map(|comment| format!("{margin}{comment}\n")).collect();
+            let is_text = matches!(value.value, NodeValue::Scalar(..));
+            self.edit(lines, if is_text { String::new() } else { comments });
         }
         let margin = first.at.column.saturating_sub(1) as usize;
         let lines: String = added.into_iter().map(|(name, piece)| piece.pair(&name, margin)).collect();
@@ -314,15 +311,13 @@ impl<'a> Editor<'a> {
 
     /// Where the items or pairs of a collection stand.
     fn children(&self, node: &Node<'_>) -> Vec<Range<usize>> {
-        let pairs = node.pairs().unwrap_or_default().iter().map(|(key, value)| {
-            let end = if is_absent(value) { self.offset(key.end) } else { self.end(value) };
-            self.offset(key.at)..end
-        });
+        let pairs = node.pairs().unwrap_or_default().iter();
+        let pairs = pairs.map(|(key, value)| self.offset(key.at)..self.end_of_pair(key, value));
         node.items().iter().map(|item| self.offset(item.at)..self.end(item)).chain(pairs).collect()
     }
 
-    fn end_of(&self, value: &Node<'_>) -> Range<usize> {
-        if is_absent(value) { 0..0 } else { self.offset(value.at)..self.end(value) }
+    fn end_of_pair(&self, key: &Node<'_>, value: &Node<'_>) -> usize {
+        if is_absent(value) { self.offset(key.end) } else { self.end(value) }
     }
 
     fn in_brackets(&self, at: usize) -> bool {

@@ -185,7 +185,7 @@ fn a_map_whose_last_named_key_goes_is_no_longer_named() {
     spec(
         "  tier: team\n  settings: # looks\n    # at night\n    theme: dark\n  # next\n  labels: {a: b}\n",
         &[r#"acme/Organization/acme settings = {"unmanaged": 1}"#],
-        "  tier: team\n    # at night\n  # next\n  labels: {a: b}\n",
+        "  tier: team\n  # at night\n  # next\n  labels: {a: b}\n",
     );
     spec("  settings: {theme: dark}\n", &["acme/Organization/acme settings = {}"], "");
 }
