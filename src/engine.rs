@@ -198,6 +198,10 @@ pub async fn apply(
         outcome.note(approved, result);
         progress(total - rest.len() - under_way.len(), total);
     }
+    for (organization, (refusal, why)) in &outcome.refused {
+        let message = why.first().map(|finding| finding.message.as_str()).unwrap_or_default();
+        store.note_organization(run, organization, refusal.word(), message).await?;
+    }
     let summary = serde_json::to_value(outcome.summary()).unwrap_or_default();
     store.finish_run(run, outcome.word(), &Value::from(&summary)).await?;
     Ok(outcome)

@@ -150,11 +150,8 @@ impl Planning {
         let query = "SELECT DISTINCT a.organization FROM argus.applied a
                      WHERE a.source = $1 AND EXISTS (SELECT FROM unnest($2::text[]) AS f(path)
                          WHERE f.path = '.' OR a.file = f.path OR starts_with(a.file, f.path || '/'))";
-        let rows: Vec<String> = sqlx::query_scalar(query)
-            .bind(source)
-            .bind(live::texts(files))
-            .fetch_all(&mut *self.transaction)
-            .await?;
+        let rows: Vec<String> =
+            sqlx::query_scalar(query).bind(source).bind(live::texts(files)).fetch_all(&mut *self.transaction).await?;
         Ok(rows.into_iter().map(Arc::from).collect())
     }
 

@@ -42,6 +42,22 @@ impl DatabaseUrl {
         self.options.clone().disable_statement_logging()
     }
 
+    /// The role that logs in.
+    pub fn user(&self) -> &str {
+        self.options.get_username()
+    }
+
+    /// What PostgreSQL's own programs read from the environment to reach the same database; without a password.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let socket = self.options.get_socket().map(|directory| directory.to_string_lossy().into_owned());
+        vec![
+            ("PGHOST", socket.unwrap_or_else(|| self.options.get_host().to_owned())),
+            ("PGPORT", self.options.get_port().to_string()),
+            ("PGUSER", self.user().to_owned()),
+            ("PGDATABASE", self.options.get_database().unwrap_or(self.user()).to_owned()),
+        ]
+    }
+
     /// The same server and user, another database.
     pub fn with_database(&self, name: &str) -> DatabaseUrl {
         DatabaseUrl { options: self.options.clone().database(name) }
