@@ -95,7 +95,7 @@ fn the_settings_of_a_source_move_its_guards() {
     world.write("argus.yaml", "guards: {owners: 2}\n").write("acme.yaml", &staff(&["ada"], 9));
     world.apply().ends(4).says("ARG3007").says("1 of 2 owners would stay, and at least 2 must");
     world.write("argus.yaml", "guards: {members: {percent: 50}}\n").write("acme.yaml", &staff(&["ada", "grace"], 5));
-    world.apply().ends(4).says("ARG3003").does_not_say("ARG3001");
+    world.apply().ends(4).says("ARG3004").does_not_say("ARG3001");
     world.write("argus.yaml", "guards: {members: {percent: 50}, roleGrants: {percent: 50}}\n");
     world.apply().ends(0);
     world.write("argus.yaml", "guards: {members: {number: 0}}\n").write("acme.yaml", &staff(&["ada", "grace"], 4));

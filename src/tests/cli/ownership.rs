@@ -4,7 +4,9 @@ use super::{ACME, World};
 
 /// A document of one kind in acme.
 fn document(kind: &str, name: &str, spec: &str) -> String {
-    format!("apiVersion: argus.io/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{organization: acme{spec}}}\n")
+    format!(
+        "apiVersion: argus.io/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{organization: acme{spec}}}\n"
+    )
 }
 
 fn removal(kind: &str, name: &str, mode: &str) -> String {
@@ -22,7 +24,13 @@ fn what_another_source_owns_is_refused_and_its_owner_named() {
     world.write("one/acme.yaml", ACME).write("one/argus.yaml", "source: first\n");
     world.write("two/acme.yaml", &ACME.replace("Acme", "Stolen")).write("two/argus.yaml", "source: second\n");
     world.argus(&["apply", "one", "--auto-approve"]).ends(0);
-    world.argus(&["plan", "two"]).ends(1).says("ARG2001").says("the source `first` owns").says("acme.yaml:3");
+    world
+        .argus(&["plan", "two"])
+        .ends(1)
+        .says("ARG2001")
+        .says("the source `first` owns")
+        .says("acme.yaml:1:1")
+        .says("acme.yaml:8:7");
     world.argus(&["apply", "two", "--auto-approve"]).ends(1).says("ARG2001");
     assert_eq!(world.sql("SELECT display_name FROM argus.organization"), "Acme");
     // A second source that describes nothing of it takes nothing away.
@@ -78,7 +86,10 @@ fn a_project_that_leaves_its_manifest_is_held_until_somebody_says_so() {
     assert_eq!(count(&world, "project"), "1");
     world.argus(&["apply", "--auto-approve", "--force"]).ends(0);
     assert_eq!(count(&world, "project"), "0");
-    assert_eq!(world.sql("SELECT string_agg(forced::text, ',' ORDER BY started_at) FROM argus.run"), "false,false,true");
+    assert_eq!(
+        world.sql("SELECT string_agg(forced::text, ',' ORDER BY started_at) FROM argus.run"),
+        "false,false,true"
+    );
 }
 
 #[test]
@@ -132,6 +143,9 @@ fn absence_by_accident_deletes_nothing() {
     world.apply().ends(1).says("ARG1016");
     unharmed();
     world.remove("acme.yaml");
+    world.apply().ends(1).says("ARG1013").says("holds no manifest");
+    unharmed();
+    world.write("tier.yaml", "apiVersion: argus.io/v1alpha1\nkind: Tier\nmetadata: {name: small}\n");
     world.apply().ends(4).says("ARG3009").says("would empty itself");
     unharmed();
     world.argus(&["apply", "no/such/folder", "--auto-approve"]).ends(1).says("no/such/folder");

@@ -53,14 +53,14 @@ fn what_one_organization_does_wrong_holds_back_no_other() {
         "applied\nfailed"
     );
     let again = world.apply().ends(1).says("org-0500").says("the cup is poisoned");
-    again.says("ARG4002").says("Not applied: 1 organizations, each left as it was.").does_not_say("org-0499");
+    again.says("ARG4002").says("Not applied: 1 organizations, each left as it was.");
     world.sql("DROP TRIGGER poison ON argus.team");
 
     // A file of one of them cannot be read as YAML.
     write(&world, "newer");
     world.write("org-0700.yaml", "kind: [Organization\n");
     let ran = world.apply().ends(1).says("org-0700.yaml:1:").says("`org-0700` is held as it is");
-    ran.says("ARG1003").does_not_say("org-0701");
+    ran.says("ARG1003").says("in 999 organizations");
     assert_eq!(counts(&world), "new|new|1|org-0700\nnewer|newer|999|org-0000");
     let outcome = world.argus(&["apply", "--auto-approve", "--format", "json"]).ends(1);
     assert!(outcome.err.contains("org-0700.yaml"), "{outcome}");
