@@ -17,9 +17,10 @@ pub use scope::Targets;
 use crate::diff;
 use crate::guard::{self, Guards, Verdict};
 use crate::model::id::{GLOBAL, OrganizationName};
-use crate::model::state::{Applied, Live, World};
+use crate::model::kinds;
+use crate::model::state::{Applied, Desired, Live, World};
 use crate::model::value::Value;
-use crate::plan::{OrganizationPlan, Plan};
+use crate::plan::{Action, OrganizationPlan, Plan};
 use crate::store::Store;
 use crate::store::apply::ApplyContext;
 use crate::store::error::StoreError;
@@ -135,10 +136,27 @@ fn compare_one(
     plan.read_at = clock.or(Some(0));
     let settled_now = known && pass.map(|pass| pass.version) == clock;
     // What is left, held back, targeted out or wrong is not settled: the next pass must look again.
-    if plan.left.is_empty() && plan.holds.is_empty() && !plan.is_blocked() && read.subject.whole && !settled_now {
+    // Nor is a declaration that does its work now: the next pass has to say that it is done.
+    let working = declares_at_work(read.subject.desired, &plan);
+    if plan.left.is_empty()
+        && plan.holds.is_empty()
+        && !plan.is_blocked()
+        && read.subject.whole
+        && !settled_now
+        && !working
+    {
         plan.settles = Some(read.subject.digest.clone());
     }
     plan
+}
+
+/// Whether a rename or a removal is carried out by this plan.
+fn declares_at_work(desired: &Desired, plan: &OrganizationPlan) -> bool {
+    let removes = desired.resources.iter().any(|resource| resource.id.kind.is(&kinds::removal::KIND));
+    plan.changes.iter().any(|change| match change.action {
+        Action::Delete | Action::Release => removes,
+        Action::Create | Action::Update | Action::Adopt => change.previous_name.is_some(),
+    })
 }
 
 /// What an apply is told beside the plan.
@@ -197,6 +215,10 @@ pub async fn apply(
         let (approved, result) = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         outcome.note(approved, result);
         progress(total - rest.len() - under_way.len(), total);
+    }
+    for (organization, (refusal, why)) in &outcome.refused {
+        let message = why.first().map(|finding| finding.message.as_str()).unwrap_or_default();
+        store.note_organization(run, organization, refusal.word(), message).await?;
     }
     let summary = serde_json::to_value(outcome.summary()).unwrap_or_default();
     store.finish_run(run, outcome.word(), &Value::from(&summary)).await?;

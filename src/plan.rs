@@ -345,10 +345,13 @@ impl Plan {
         self.organizations.iter().all(|plan| plan.is_empty())
     }
 
-    /// The same plan with nothing in it but drift.
+    /// The same plan with nothing in it but drift. Carried out, it leaves the rest to the next pass.
     pub fn only_drift(&self) -> Plan {
         let only = |organization: &Arc<OrganizationPlan>| OrganizationPlan {
             changes: organization.changes.iter().filter(|change| change.drifted()).cloned().collect(),
+            records: Vec::new(),
+            settles: None,
+            read_at: None,
             ..(**organization).clone()
         };
         let drifted = self.organizations.iter().filter(|organization| organization.drift().next().is_some());

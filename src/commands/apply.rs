@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::context::{Context, Database, Done, Failure, print};
 use super::progress::Progress;
 use super::{output, plan, show};
-use crate::cli::{Apply, Format};
+use crate::cli::{Apply, Format, Planning};
 use crate::engine::{self, Applying, Outcome, Refusal};
 use crate::exit_code::ExitCode;
 use crate::guard::{self, Guards, Verdict};
@@ -18,20 +18,33 @@ use crate::plan::Plan;
 use crate::render::excerpt::Excerpts;
 use crate::render::json::{self, OutcomeDocument};
 use crate::render::text;
-use crate::settings::Source;
+use crate::store::run::SourceLock;
+
+/// Everything that is needed to apply.
+struct Prepared {
+    database: Database,
+    /// Held from before the rows are read, so that a run that waited for another one sees what that has written.
+    lock: SourceLock,
+    plan: Plan,
+    guards: Guards,
+    /// Whether part of the manifests is wrong.
+    failed: bool,
+}
 
 /// Applies what the guards let through.
 pub async fn run(context: &Context, args: &Apply) -> Done {
-    let (database, plan, guards, mut failed) = prepare(context, args).await?;
+    let Prepared { database, lock, plan, guards, failed } = prepare(context, args).await?;
     let verdict = guard::judge(&plan, &guards, args.force);
     if args.format != Format::Json {
-        output::print(&plan::show(context, &plan, &verdict, args.format))?;
+        output::print(&plan::show(context, &plan, &guards, &verdict, args.format))?;
     }
-    failed |= plan.findings.iter().any(Finding::is_error);
+    let failed = failed || plan.findings.iter().any(Finding::is_error);
     if !plan.is_empty() && !verdict.approved.is_empty() && !agreed(args)? {
         return print("Apply cancelled: nothing was written.\n", ExitCode::Failed);
     }
-    let outcome = carry_out(context, &database, &plan, verdict, args).await?;
+    let outcome = carry_out(context, &database, &plan, verdict, args).await;
+    lock.release().await;
+    let outcome = outcome?;
     if let Some(file) = &args.invitations {
         invite(context, &database, file).await?;
     }
@@ -45,24 +58,29 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
     })
 }
 
-/// The plan: the saved one, or a new one. Says also whether part of the manifests is wrong.
-async fn prepare(context: &Context, args: &Apply) -> Result<(Database, Plan, Guards, bool), Failure> {
+/// The plan: the saved one, or a new one.
+async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
+    let timeout = Duration::from_secs(args.lock_timeout.into());
     if is_saved_plan(&args.manifests.path) {
-        if !args.planning.target.is_empty() || args.planning.no_drift {
+        let (plan, guards) = show::read(&args.manifests.path)?;
+        let other_source = args.manifests.source.as_ref().is_some_and(|source| *source != plan.source);
+        let Planning { target, no_drift, full } = &args.planning;
+        if !target.is_empty() || *no_drift || *full || other_source {
             let finding = Finding::error(Code::BadSettings, "a saved plan is applied as it is");
-            return Err(Failure::from(finding.hint("give --target and --no-drift to `argus plan -o FILE`")));
+            let hint = "give --source, --target, --no-drift and --full to `argus plan -o FILE`";
+            return Err(Failure::from(finding.hint(hint)));
         }
-        let plan = show::read(&args.manifests.path)?;
-        let beside = args.manifests.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let guards = Source::read(beside.unwrap_or(Path::new(".")))?.guards;
-        return Ok((context.database().await?, plan, guards, false));
+        let database = context.database().await?;
+        let lock = database.store.source_lock(&plan.source, timeout).await?;
+        return Ok(Prepared { database, lock, plan, guards, failed: false });
     }
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
     let database = context.database().await?;
+    let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
     let plan = plan::make(context, &database.store, &reading, &args.planning).await?;
     let failed = plan::has_errors(&reading, &plan);
-    Ok((database, plan, reading.settings.guards, failed))
+    Ok(Prepared { database, lock, plan, guards: reading.settings.guards, failed })
 }
 
 /// A saved plan is a JSON file that says so at its beginning; manifests never do.
@@ -93,8 +111,6 @@ async fn carry_out(
     verdict: Verdict,
     args: &Apply,
 ) -> Result<Outcome, Failure> {
-    let store = &database.store;
-    let lock = store.source_lock(&plan.source, Duration::from_secs(args.lock_timeout.into())).await?;
     let applying = Applying {
         run: context.new_run()?,
         actor: context.actor(),
@@ -102,9 +118,8 @@ async fn carry_out(
         at_once: (context.connections() as usize / 2).max(1),
     };
     let progress = Progress::new("applying");
-    let outcome = engine::apply(store, plan, verdict, &applying, &|done, total| progress.tell(done, total)).await;
-    lock.release().await;
-    Ok(outcome?)
+    let tell = |done, total| progress.tell(done, total);
+    Ok(engine::apply(&database.store, plan, verdict, &applying, &tell).await?)
 }
 
 /// Issues the tokens of invitations that have none yet. The file is the only place where they ever stand.

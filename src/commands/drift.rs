@@ -33,7 +33,8 @@ pub async fn run(context: &Context, args: &Drift) -> Done {
         Format::Markdown => markdown::drift(&plan),
         Format::Json => {
             let drift = plan.only_drift();
-            json::pretty(&json::plan_document(&drift, &guard::judge(&drift, &reading.settings.guards, false)))
+            let guards = &reading.settings.guards;
+            json::pretty(&json::plan_document(&drift, guards, &guard::judge(&drift, guards, false)))
         }
     };
     print(&shown, code)

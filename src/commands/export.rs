@@ -12,9 +12,13 @@ use crate::model::finding::Finding;
 use crate::model::id::{GLOBAL, OrganizationName};
 use crate::model::state::Live;
 use crate::render::{json, schema, yaml};
+use crate::source::directory::{SCHEMA_FILE, SETTINGS_FILE};
 
 /// How many organizations are read at a time.
 const ORGANIZATIONS_PER_READ: usize = 200;
+
+/// The file of what all organizations share.
+const TIERS_FILE: &str = "tiers.yaml";
 
 /// Writes the organizations that were named, or all of them and the tiers.
 pub async fn run(context: &Context, args: &Export) -> Done {
@@ -49,17 +53,27 @@ fn prepare(directory: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(directory).map_err(|error| {
         Failure::from(Finding::error(Code::CannotWrite, format!("cannot make {}: {error}", directory.display())))
     })?;
-    output::write_file(&directory.join("argus.schema.json"), &json::pretty(&schema::manifest_schema()), false)
+    output::write_file(&directory.join(SCHEMA_FILE), &json::pretty(&schema::manifest_schema()), false)
 }
 
 fn write(args: &Export, name: &OrganizationName, live: &Live, first: bool) -> Result<(), Failure> {
-    let text = yaml::organization(name, live, Some(&args.schema), |_, _| true);
+    let text = match &**name {
+        GLOBAL => yaml::shared(live, Some(&args.schema)),
+        _ => yaml::organization(name, live, Some(&args.schema), |_, _| true),
+    };
     match &args.output {
-        Some(directory) => {
-            let file = if &**name == GLOBAL { "tiers" } else { name };
-            output::write_file(&directory.join(format!("{file}.yaml")), &text, false)
-        }
+        Some(directory) => output::write_file(&directory.join(file_name(name)), &text, false),
         None if first => output::print(&text),
         None => output::print(&format!("---\n{text}")),
+    }
+}
+
+/// The file of an organization, which is neither that of the tiers nor that of the settings. A name has no dot.
+fn file_name(name: &str) -> String {
+    let taken = |file: &str| file == TIERS_FILE || file == SETTINGS_FILE;
+    match format!("{name}.yaml") {
+        _ if name == GLOBAL => TIERS_FILE.to_owned(),
+        file if taken(&file) => format!("{name}.organization.yaml"),
+        file => file,
     }
 }

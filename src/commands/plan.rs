@@ -6,7 +6,7 @@ use super::progress::Progress;
 use crate::cli::{Format, Plan as Args, Planning};
 use crate::engine::{self, Pass, Targets};
 use crate::exit_code::ExitCode;
-use crate::guard::{self, Verdict};
+use crate::guard::{self, Guards, Verdict};
 use crate::plan::Plan;
 use crate::render::{json, markdown, text};
 use crate::settings::Mode;
@@ -20,7 +20,7 @@ pub async fn run(context: &Context, args: &Args) -> Done {
     let plan = make(context, &database.store, &reading, &args.planning).await?;
     let verdict = guard::judge(&plan, &reading.settings.guards, false);
     if let Some(file) = &args.output {
-        output::write_file(file, &json::pretty(&json::plan_document(&plan, &verdict)), true)?;
+        output::write_file(file, &json::pretty(&json::plan_document(&plan, &reading.settings.guards, &verdict)), true)?;
     }
     let failed = has_errors(&reading, &plan);
     let code = match (failed, args.detailed_exitcode && !plan.is_empty()) {
@@ -28,7 +28,7 @@ pub async fn run(context: &Context, args: &Args) -> Done {
         (false, true) => ExitCode::Differences,
         (false, false) => ExitCode::Done,
     };
-    print(&show(context, &plan, &verdict, args.format), code)
+    print(&show(context, &plan, &reading.settings.guards, &verdict, args.format), code)
 }
 
 /// Whether part of the manifests or of the plan cannot be carried out.
@@ -52,10 +52,10 @@ pub async fn make(context: &Context, store: &Store, reading: &Reading, how: &Pla
 }
 
 /// The plan in the format that was asked for.
-pub fn show(context: &Context, plan: &Plan, verdict: &Verdict, format: Format) -> String {
+pub fn show(context: &Context, plan: &Plan, guards: &Guards, verdict: &Verdict, format: Format) -> String {
     match format {
         Format::Text => text::plan(plan, verdict, text::Part::All, context.paint()),
         Format::Markdown => markdown::plan(plan, verdict),
-        Format::Json => json::pretty(&json::plan_document(plan, verdict)),
+        Format::Json => json::pretty(&json::plan_document(plan, guards, verdict)),
     }
 }

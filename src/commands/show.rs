@@ -17,13 +17,13 @@ const PLAN_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Prints a saved plan.
 pub fn run(context: &Context, args: &Show) -> Done {
-    let plan = read(&args.file)?;
-    let verdict = guard::judge(&plan, &Guards::default(), false);
-    print(&plan::show(context, &plan, &verdict, args.format), ExitCode::Done)
+    let (plan, guards) = read(&args.file)?;
+    let verdict = guard::judge(&plan, &guards, false);
+    print(&plan::show(context, &plan, &guards, &verdict, args.format), ExitCode::Done)
 }
 
-/// Reads a saved plan; a damaged or changed one is refused.
-pub fn read(path: &Path) -> Result<Plan, Failure> {
+/// Reads a saved plan, and the guards that it was made under; a damaged or changed one is refused.
+pub fn read(path: &Path) -> Result<(Plan, Guards), Failure> {
     let shown = path.display();
     let bad = |message: String| {
         let finding = Finding::error(Code::NotAPlan, message);
@@ -36,13 +36,15 @@ pub fn read(path: &Path) -> Result<Plan, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| bad(format!("cannot read {shown}: {error}")))?;
     let document: PlanDocument =
         serde_json::from_str(&text).map_err(|error| bad(format!("{shown} is no saved plan: {error}")))?;
-    let PlanDocument { document, seal, summary: _, held: _, plan } = document;
+    let PlanDocument { document, seal: _, summary: _, held: _, guards, plan } = document;
     if document != PLAN_DOCUMENT || plan.format != PLAN_FORMAT {
         return Err(bad(format!("{shown} is a plan of form {}, and this Argus reads form {PLAN_FORMAT}", plan.format)));
     }
     let whole = plan.organizations.iter().all(|organization| organization.digest == organization.compute_digest());
-    if seal != json::seal(&plan) || plan.digest != plan.compute_digest() || !whole {
+    // Whatever was saved beside the plan follows from it: all of it is written again and has to come out the same.
+    let again = json::pretty(&json::plan_document(&plan, &guards, &guard::judge(&plan, &guards, false)));
+    if again != text || plan.digest != plan.compute_digest() || !whole {
         return Err(bad(format!("{shown} is not the plan that was saved: it has been changed or damaged")));
     }
-    Ok(plan)
+    Ok((plan, guards))
 }

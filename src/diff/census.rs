@@ -1,12 +1,14 @@
 //! What the guards count: how much of each dimension there was, goes, and stays.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::renames;
 use crate::model::kind::{Kind, KindId};
 use crate::model::kinds;
 use crate::model::kinds::role::built_in;
 use crate::model::money::Money;
-use crate::model::resource::Spec;
+use crate::model::resource::{Entry, Spec};
 use crate::model::state::Live;
 use crate::model::value::Value;
 use crate::plan::{Action, Change, Count};
@@ -19,7 +21,7 @@ pub fn counts(live: &Live, changes: &[Change]) -> Vec<Count> {
     if changes.is_empty() {
         return Vec::new();
     }
-    let before = rows_before(live);
+    let before = rows_before(live, changes);
     let after = rows_after(&before, changes);
     let mut counts = Vec::new();
     let mut count = |dimension: &str, part: &str, before: &BTreeSet<String>, after: &BTreeSet<String>| {
@@ -48,10 +50,27 @@ pub fn counts(live: &Live, changes: &[Change]) -> Vec<Count> {
     counts
 }
 
-fn rows_before(live: &Live) -> Rows {
+/// The rows as they are, under the names that they will have: a rename takes nothing from anybody.
+fn rows_before(live: &Live, changes: &[Change]) -> Rows {
+    let renamed = changes.iter().filter_map(|change| {
+        let previous = change.previous_name.as_deref()?;
+        Some(((change.kind.get().name, previous), &change.name))
+    });
+    let renames: BTreeMap<(&str, &str), &Arc<str>> = renamed.collect();
+    let new_name = |kind: &str, name: &str| renames.get(&(kind, name)).map(|name| (*name).clone());
     let mut rows = Rows::new();
-    for ((kind, name), row) in &live.rows {
-        rows.entry(*kind).or_default().insert(name.to_string(), row.spec.clone());
+    for ((id, name), row) in &live.rows {
+        let kind = id.get();
+        let name = new_name(kind.name, name).unwrap_or_else(|| name.clone());
+        let mut spec = row.spec.clone();
+        if !renames.is_empty() {
+            let follow = |entry: &Entry| {
+                let value = renames::follow(kind, entry.field, &entry.value, &new_name);
+                (entry.field, value.unwrap_or_else(|| entry.value.clone()))
+            };
+            spec = Spec::from_values(row.spec.entries().iter().map(follow));
+        }
+        rows.entry(*id).or_default().insert(name.to_string(), spec);
     }
     rows
 }
@@ -67,8 +86,7 @@ fn rows_after(before: &Rows, changes: &[Change]) -> Rows {
                 of_kind.remove(&*change.name);
             }
             Action::Create | Action::Update | Action::Adopt => {
-                let old_name = change.previous_name.as_ref().unwrap_or(&change.name);
-                let old = of_kind.remove(&**old_name).unwrap_or_default();
+                let old = of_kind.remove(&*change.name).unwrap_or_default();
                 let values = old.entries().iter().map(|entry| (entry.field, entry.value.clone()));
                 let set = change.set.iter().filter_map(|(path, value)| Some((kind.field_at(path)?, value.clone())));
                 of_kind.insert(change.name.to_string(), Spec::from_values(values.chain(set)));

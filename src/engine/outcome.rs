@@ -22,6 +22,18 @@ pub enum Refusal {
     Held,
 }
 
+impl Refusal {
+    /// In one word, for the history.
+    pub fn word(self) -> &'static str {
+        match self {
+            Refusal::Blocked => "blocked",
+            Refusal::Failed => "failed",
+            Refusal::Stale => "stale",
+            Refusal::Held => "held",
+        }
+    }
+}
+
 /// What an apply did.
 #[derive(Clone, Debug)]
 pub struct Outcome {

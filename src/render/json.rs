@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::guard::Verdict;
+use crate::guard::{Guards, Verdict};
 use crate::model::finding::Finding;
 use crate::plan::{Plan, Summary};
 
@@ -24,6 +24,8 @@ pub struct PlanDocument {
     /// Why organizations are held, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<String, Vec<Finding>>,
+    /// The guards that it was made under; it is judged by them wherever it is applied.
+    pub guards: Guards,
     /// The plan.
     pub plan: Plan,
 }
@@ -64,12 +66,13 @@ pub struct OutcomeDocument {
 pub const PLAN_DOCUMENT: &str = "argus.plan";
 
 /// A plan as a document.
-pub fn plan_document(plan: &Plan, verdict: &Verdict) -> PlanDocument {
+pub fn plan_document(plan: &Plan, guards: &Guards, verdict: &Verdict) -> PlanDocument {
     PlanDocument {
         document: PLAN_DOCUMENT.into(),
         seal: seal(plan),
         summary: plan.summary(),
         held: verdict.held.iter().map(|(name, findings)| (name.to_string(), findings.clone())).collect(),
+        guards: guards.clone(),
         plan: plan.clone(),
     }
 }

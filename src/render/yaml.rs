@@ -50,6 +50,20 @@ pub fn organization(
     out
 }
 
+/// Writes what all organizations share, a document each. Fields that hold their defaults are left out.
+pub fn shared(live: &Live, schema_url: Option<&str>) -> String {
+    let document = |kind: &'static Kind, name: &str, spec: &Spec| {
+        let mut out = head(kind, schema_url, name);
+        let mut node = Node::default();
+        node.fields(kind, spec, true);
+        write_spec(&mut out, node);
+        out
+    };
+    let shared = live.rows.iter().filter(|((kind, _), _)| kind.get().scope == Scope::Global);
+    let documents: Vec<String> = shared.map(|((kind, name), row)| document(kind.get(), name, &row.spec)).collect();
+    documents.join("---\n")
+}
+
 /// Writes one resource as a document of its own.
 pub fn resource(kind: &'static Kind, organization: &OrganizationName, name: &str, spec: &Spec) -> String {
     let object = match kind.key {

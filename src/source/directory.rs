@@ -18,6 +18,8 @@ use crate::render::excerpt::{Excerpts, LINE_CHARS_MAX};
 
 /// The settings of a source, at its root. Not a manifest.
 pub const SETTINGS_FILE: &str = "argus.yaml";
+/// The schema that an export puts beside its manifests, for editors. It is no manifest.
+pub const SCHEMA_FILE: &str = "argus.schema.json";
 
 /// The directory of policies, at the root.
 pub const POLICIES_DIRECTORY: &str = "policies";
@@ -219,7 +221,7 @@ fn walk(directory: &Path, prefix: &str, depth: usize, options: &Options, found: 
         if raw.as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        if prefix.is_empty() && (raw == SETTINGS_FILE || raw == POLICIES_DIRECTORY) {
+        if prefix.is_empty() && (raw == SETTINGS_FILE || raw == POLICIES_DIRECTORY) || raw == SCHEMA_FILE {
             continue;
         }
         let name: Arc<str> = format!("{prefix}{}", file_name(Path::new(&raw))).into();

@@ -90,6 +90,17 @@ impl Database {
         Database::from("template1").await
     }
 
+    /// A database with everything that is in this one, which nobody may be connected to.
+    pub async fn copy(&self) -> Database {
+        Database::from(&self.name()).await
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        let environment = self.url.environment();
+        environment.into_iter().find(|(name, _)| *name == "PGDATABASE").expect("a name").1
+    }
+
     async fn from(template: &str) -> Database {
         let server = tokio::task::spawn_blocking(server).await.expect("a server");
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -106,9 +117,7 @@ impl Database {
 
     /// A session of the superuser that knows nothing of Argus.
     pub async fn session(&self) -> PgConnection {
-        let environment = self.url.environment();
-        let name = environment.iter().find(|(name, _)| *name == "PGDATABASE").expect("a name").1.clone();
-        connect(&self.url, &name).await
+        connect(&self.url, &self.name()).await
     }
 
     /// A session that logs in as a new role, which is a member of `of`.

@@ -1,0 +1,88 @@
+//! One poisoned organization among many: the others go on, and it keeps its last good state whole.
+
+use super::World;
+
+/// How many organizations there are.
+const MANY: usize = 1_000;
+
+fn organization(name: &str, about: &str) -> String {
+    format!(
+        "apiVersion: argus.io/v1alpha1\nkind: Organization\nmetadata: {{name: {name}}}\nspec:\n  description: {about}\n  \
+         members: [{{user: ada@{name}.example, role: owner}}]\n  teams: [{{name: core, description: {about}}}]\n"
+    )
+}
+
+fn write(world: &World, about: &str) {
+    for number in 0..MANY {
+        let name = format!("org-{number:04}");
+        world.write(&format!("{name}.yaml"), &organization(&name, about));
+    }
+}
+
+fn counts(world: &World) -> String {
+    world.sql(
+        "SELECT o.description, t.description, count(*), min(o.name) FROM argus.organization o
+         JOIN argus.team t ON t.organization = o.name GROUP BY 1, 2 ORDER BY 3",
+    )
+}
+
+#[test]
+fn what_one_organization_does_wrong_holds_back_no_other() {
+    let world = World::new();
+    write(&world, "old");
+    world.apply().ends(0).says("in 1000 organizations");
+    assert_eq!(counts(&world), "old|old|1000|org-0000");
+
+    // The database refuses a row of one of them, and that only after others of it were written.
+    world.sql(
+        "CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN RAISE EXCEPTION 'the cup is poisoned'; END $$;
+         CREATE TRIGGER poison BEFORE UPDATE ON argus.team FOR EACH ROW WHEN (NEW.organization = 'org-0500')
+         EXECUTE FUNCTION poison()",
+    );
+    write(&world, "new");
+    let ran = world.argus(&["apply", "--auto-approve", "--format", "json"]).ends(1);
+    let outcome = ran.json();
+    assert_eq!(outcome["applied"].as_array().expect("names").len(), MANY - 1);
+    let refused = outcome["not_applied"].as_object().expect("names");
+    assert_eq!(refused.keys().collect::<Vec<_>>(), ["org-0500"]);
+    assert!(refused["org-0500"][0]["message"].as_str().expect("why").contains("the cup is poisoned"), "{outcome}");
+    assert_eq!(counts(&world), "old|old|1|org-0500\nnew|new|999|org-0000");
+    assert_eq!(
+        world.sql("SELECT outcome FROM argus.run_organization WHERE organization = 'org-0500' ORDER BY at"),
+        "applied\nfailed"
+    );
+    let again = world.apply().ends(1).says("org-0500").says("the cup is poisoned");
+    again.says("ARG4002").says("Not applied: 1 organizations, each left as it was.");
+    world.sql("DROP TRIGGER poison ON argus.team");
+
+    // A file of one of them cannot be read as YAML.
+    write(&world, "newer");
+    world.write("org-0700.yaml", "kind: [Organization\n");
+    let ran = world.apply().ends(1).says("org-0700.yaml:1:").says("`org-0700` is held as it is");
+    ran.says("ARG1003").says("in 999 organizations");
+    assert_eq!(counts(&world), "new|new|1|org-0700\nnewer|newer|999|org-0000");
+    let outcome = world.argus(&["apply", "--auto-approve", "--format", "json"]).ends(1);
+    assert!(outcome.err.contains("org-0700.yaml"), "{outcome}");
+    world.write("org-0700.yaml", &organization("org-0700", "newer"));
+    world.apply().ends(0);
+    world.plan().ends(0).says("No changes.");
+}
+
+#[test]
+fn an_error_in_one_document_keeps_the_whole_organization_as_it_was() {
+    let world = World::new();
+    for name in ["acme", "globex"] {
+        world.write(&format!("{name}.yaml"), &organization(name, "old"));
+    }
+    world.apply().ends(0);
+    world.write("globex.yaml", &organization("globex", "new"));
+    world.write("acme.yaml", &organization("acme", "new"));
+    world.write(
+        "extra.yaml",
+        "apiVersion: argus.io/v1alpha1\nkind: Team\nmetadata: {name: more}\nspec: {organization: acme, parent: nowhere}\n",
+    );
+    world.apply().ends(1).says("ARG1102").says("extra.yaml:4:");
+    assert_eq!(world.sql("SELECT name, description FROM argus.organization ORDER BY 1"), "acme|old\nglobex|new");
+    assert_eq!(world.sql("SELECT count(*) FROM argus.team"), "2");
+}

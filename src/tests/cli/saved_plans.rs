@@ -1,0 +1,147 @@
+//! Saved plans: what was read is what is applied, or nothing is.
+
+use super::{ACME, World};
+
+/// Two organizations, each with a description and a team.
+fn two(about: &str) -> String {
+    let one = |name: &str| {
+        format!(
+            "apiVersion: argus.io/v1alpha1\nkind: Organization\nmetadata: {{name: {name}}}\nspec:\n  description: {about}\n  \
+             members: [{{user: ada@{name}.example, role: owner}}]\n  teams: [{{name: core, description: {about}}}]\n"
+        )
+    };
+    format!("{}---\n{}", one("acme"), one("globex"))
+}
+
+fn descriptions(world: &World) -> String {
+    world.sql("SELECT name, description FROM argus.organization ORDER BY 1")
+}
+
+#[test]
+fn a_saved_plan_is_applied_as_it_was_read() {
+    let world = World::with(&two("old"));
+    world.argus(&["plan", "-o", "first.plan"]).ends(0).says("Plan: 6 to add");
+    // What the manifests say by then does not matter.
+    world.write("acme.yaml", &two("new"));
+    let shown = world.argus(&["show", "first.plan"]).ends(0).says("Plan: 6 to add").out;
+    let applied = world.argus(&["apply", "first.plan", "--auto-approve"]).ends(0);
+    assert!(applied.out.starts_with(&shown), "{applied}");
+    assert_eq!(descriptions(&world), "acme|old\nglobex|old");
+    // A second time its rows exist, and nothing is written.
+    world.argus(&["apply", "first.plan", "--auto-approve"]).ends(5).says("ARG4001");
+    assert_eq!(world.sql("SELECT count(*) FROM argus.team"), "2");
+    assert_eq!(world.argus(&["show", "first.plan", "--format", "json"]).ends(0).out, {
+        std::fs::read_to_string(world.path("first.plan")).expect("the plan")
+    });
+}
+
+#[test]
+fn a_plan_is_stale_only_where_a_row_that_it_touches_has_moved() {
+    let world = World::applied(&two("old"));
+    world.write("acme.yaml", &two("new"));
+    world.argus(&["plan", "-o", "saved.plan"]).ends(0);
+    // Of acme a row that the plan touches moves, of globex one that it does not.
+    world.mallory("psql", "UPDATE argus.team SET display_name = 'Core' WHERE organization = 'acme'");
+    world.mallory("psql", "UPDATE argus.member SET expires_at = '2099-01-01' WHERE organization = 'globex'");
+    let ran = world.argus(&["apply", "saved.plan", "--auto-approve"]).ends(5);
+    ran.says("ARG4001").says("Team `core` is at version").says("Not applied: 1 organizations");
+    assert_eq!(descriptions(&world), "acme|old\nglobex|new");
+    assert_eq!(world.sql("SELECT description FROM argus.team ORDER BY organization"), "old\nnew");
+    world.apply().ends(0);
+    assert_eq!(descriptions(&world), "acme|new\nglobex|new");
+    world.is_settled();
+}
+
+#[test]
+fn what_a_saved_plan_did_not_look_at_is_looked_at_by_the_next_pass() {
+    let world = World::applied(&two("old"));
+    world.write("acme.yaml", &two("new"));
+    world.argus(&["plan", "-o", "saved.plan"]).ends(0);
+    world.mallory("psql", "INSERT INTO argus.team (organization, name) VALUES ('acme', 'shadow')");
+    world.argus(&["apply", "saved.plan", "--auto-approve"]).ends(0);
+    world.plan().ends(2).says("Team/shadow (extra)");
+}
+
+#[test]
+fn a_plan_of_which_a_byte_has_changed_is_refused() {
+    let world = World::with(ACME);
+    world.argus(&["plan", "-o", "saved.plan"]).ends(0);
+    let text = std::fs::read_to_string(world.path("saved.plan")).expect("the plan");
+    let changes = [
+        ("\"displayName\": \"Acme\"", "\"displayName\": \"Bcme\""),
+        ("ada@acme.example", "eve@acme.example"),
+        ("\"source\": \"default\"", "\"source\": \"dafault\""),
+        ("\"action\": \"create\"", "\"action\": \"delete\""),
+        ("\"line\": 1", "\"line\": 2"),
+        ("\"add\": 2", "\"add\": 3"),
+        ("\"percent\": 25", "\"percent\": 95"),
+        ("{\n", "{\n\n"),
+    ];
+    for (old, new) in changes {
+        assert!(text.contains(old), "{old} is not in\n{text}");
+        world.write("changed.plan", &text.replacen(old, new, 1));
+        for command in [&["apply", "--auto-approve", "changed.plan"][..], &["show", "changed.plan"]] {
+            world.argus(command).ends(1).says("ARG4005").says("changed or damaged");
+        }
+    }
+    for end in [0, 1, text.len() / 2, text.len() - 2] {
+        world.write("cut.plan", &text[..end]);
+        world.argus(&["show", "cut.plan"]).ends(1).says("ARG4005");
+    }
+    assert_eq!(world.sql("SELECT count(*) FROM argus.organization"), "0");
+}
+
+#[test]
+fn a_saved_plan_is_judged_by_the_guards_that_it_was_made_under() {
+    let staff = |members: usize| {
+        let member = |number| format!("    - {{user: m{number}@acme.example, role: member}}\n");
+        format!("{ACME}{}", (0..members).map(member).collect::<String>())
+    };
+    let world = World::applied(&staff(9));
+    world.write("argus.yaml", "guards: {members: {percent: 10}}\n").write("acme.yaml", &staff(7));
+    world.argus(&["plan", "-o", "saved.plan"]).ends(0).says("ARG3001");
+    std::fs::create_dir(world.path("elsewhere")).expect("a folder");
+    std::fs::rename(world.path("saved.plan"), world.path("elsewhere/saved.plan")).expect("it can be moved");
+    world.argus(&["show", "elsewhere/saved.plan"]).ends(0).says("ARG3001");
+    world.argus(&["apply", "elsewhere/saved.plan", "--auto-approve"]).ends(4).says("ARG3001");
+    assert_eq!(world.sql("SELECT count(*) FROM argus.member"), "10");
+    world.argus(&["apply", "elsewhere/saved.plan", "--auto-approve", "--force"]).ends(0);
+    assert_eq!(world.sql("SELECT count(*) FROM argus.member"), "8");
+}
+
+#[test]
+fn a_saved_plan_takes_no_target() {
+    let world = World::with(ACME);
+    world.argus(&["plan", "-o", "saved.plan"]).ends(0);
+    for option in [&["--target", "acme"][..], &["--no-drift"], &["--full"], &["--source", "other"]] {
+        world.argus(&[&["apply", "saved.plan", "--auto-approve"], option].concat()).ends(1).says("applied as it is");
+    }
+    world.argus(&["apply", "no-such.plan", "--auto-approve"]).ends(1);
+    assert_eq!(world.sql("SELECT count(*) FROM argus.organization"), "0");
+}
+
+#[test]
+fn a_plan_fits_its_schema() {
+    let world = World::applied(&two("old"));
+    let schema = world.argus(&["schema", "plan"]).ends(0).json();
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let fits = |arguments: &[&str]| {
+        let plan = world.argus(arguments).json();
+        let faults: Vec<String> = validator.iter_errors(&plan).map(|fault| fault.to_string()).collect();
+        assert!(faults.is_empty(), "{faults:?} in {plan}");
+        plan
+    };
+    fits(&["plan", "--format", "json"]);
+    world.mallory("psql", "UPDATE argus.team SET description = 'theirs' WHERE organization = 'acme'");
+    world.mallory("psql", "INSERT INTO argus.team (organization, name) VALUES ('acme', 'shadow')");
+    world.write("acme.yaml", &two("new").replace("name: core", "name: heart, previousName: core"));
+    let plan = fits(&["plan", "--format", "json"]);
+    assert!(!plan["plan"]["organizations"].as_array().expect("organizations").is_empty());
+    fits(&["drift", "--format", "json"]);
+    assert!(!validator.is_valid(&serde_json::json!({ "document": "argus.plan" })));
+    let findings = world.argus(&["schema", "findings"]).ends(0).json();
+    let findings = jsonschema::validator_for(&findings).expect("a schema");
+    world.write("bad.yaml", "kind: Organisation\n");
+    let report = world.argus(&["validate", "--format", "json"]).ends(1).json();
+    assert!(findings.is_valid(&report), "{report}");
+}
