@@ -4,7 +4,6 @@
 mod by_hand;
 mod property;
 mod scenarios;
-mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -80,7 +80,10 @@ fn a_target_limits_what_is_done() {
     world.write("globex.yaml", &ACME.replace("acme", "globex"));
     world.argus(&["apply", "--auto-approve", "--target", "acme"]).ends(0);
     assert_eq!(world.sql("SELECT name FROM argus.organization"), "acme");
-    world.write("acme.yaml", &format!("{ACME}  teams: [{{name: core, displayName: A}}, {{name: more, displayName: B}}]\n"));
+    world.write(
+        "acme.yaml",
+        &format!("{ACME}  teams: [{{name: core, displayName: A}}, {{name: more, displayName: B}}]\n"),
+    );
     world.argus(&["plan", "--target", "acme/Team/core", "--detailed-exitcode"]).ends(2).does_not_say("Team/more");
     world.argus(&["apply", "--auto-approve", "--target", "acme/Team/core"]).ends(0);
     assert_eq!(world.sql("SELECT name, display_name FROM argus.team ORDER BY 1"), "core|A\nmore|");
@@ -140,7 +143,10 @@ fn history_can_be_narrowed() {
     world.apply().ends(0);
     world.mallory("night shift", "UPDATE argus.team SET display_name = 'Mine'");
     let all = world.argus(&["history"]).ends(0).says("Team/core").says("globex").says("mallory via night shift");
-    assert!(all.out.lines().nth(1).expect("a row").contains("display_name: null -> \"Mine\""), "the newest is first: {all}");
+    assert!(
+        all.out.lines().nth(1).expect("a row").contains("display_name: null -> \"Mine\""),
+        "the newest is first: {all}"
+    );
     world.argus(&["history", "acme"]).ends(0).does_not_say("globex").says("tester via argus");
     world.argus(&["history", "acme", "--kind", "team"]).ends(0).says("Team/core").does_not_say("Member/");
     world.argus(&["history", "acme", "--kind", "member", "--name", "ada@acme.example"]).ends(0).says("Member/ada@");
@@ -189,7 +195,8 @@ fn every_code_and_kind_and_field_is_explained() {
 
 #[test]
 fn the_manual_and_the_completions_know_every_command() {
-    let commands = ["validate", "plan", "apply", "show", "drift", "diff", "export", "get", "explain", "history", "db", "schema"];
+    let commands =
+        ["validate", "plan", "apply", "show", "drift", "diff", "export", "get", "explain", "history", "db", "schema"];
     let manual = run(bare(&["man"])).ends(0);
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = run(bare(&["completions", shell])).ends(0);
@@ -203,7 +210,9 @@ fn the_manual_and_the_completions_know_every_command() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let world = World::applied(ACME);
-    for arguments in [&["explain", "Organization"][..], &["man"], &["schema"], &["plan"], &["export"], &["get", "members"]] {
+    for arguments in
+        [&["explain", "Organization"][..], &["man"], &["schema"], &["plan"], &["export"], &["get", "members"]]
+    {
         let mut command = world.command(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         drop(child.stdout.take());
@@ -219,7 +228,8 @@ fn an_output_that_cannot_be_written_is_said_and_leaves_no_half_file() {
     std::fs::create_dir(world.path("taken")).expect("a folder");
     world.argus(&["plan", "-o", "taken"]).ends(1).says("ARG5007");
     world.argus(&["export", "-o", "acme.yaml"]).ends(1).says("ARG5007").says("acme.yaml");
-    let left: Vec<_> = std::fs::read_dir(&world.root).expect("the repo").map(|e| e.expect("an entry").file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(&world.root).expect("the repo").map(|e| e.expect("an entry").file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
     // A disk that is full.
     for arguments in [&["schema"][..], &["plan"], &["man"], &["validate"]] {
@@ -257,5 +267,12 @@ fn new_people_get_invitations_and_their_tokens_stand_in_one_file_only() {
     assert_eq!(std::fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o600);
     let ran = ran.does_not_say(token);
     assert!(!ran.out.is_empty());
-    assert_eq!(world.sql("SELECT token_hash = encode(sha256(convert_to($$TOKEN$$, 'UTF8')), 'hex') FROM argus.invitation".replace("TOKEN", token).as_str()), "t");
+    assert_eq!(
+        world.sql(
+            "SELECT token_hash = encode(sha256(convert_to($$TOKEN$$, 'UTF8')), 'hex') FROM argus.invitation"
+                .replace("TOKEN", token)
+                .as_str()
+        ),
+        "t"
+    );
 }
