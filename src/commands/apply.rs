@@ -62,7 +62,7 @@ async fn prepare(context: &Context, args: &Apply) -> Result<(Database, Plan, Gua
     let database = context.database().await?;
     let plan = plan::make(context, &database.store, &reading, &args.planning).await?;
     let failed = plan::has_errors(&reading, &plan);
-    Ok((database, plan, reading.settings.guards, failed))
+    Ok((database, plan, reading.settings.guards.clone(), failed))
 }
 
 /// A saved plan is a JSON file that says so at its beginning; manifests never do.
