@@ -89,7 +89,7 @@ fn half(table: &Table, row: &PgRow) -> Result<Half, StoreError> {
             }
             Place::Money { .. } => {
                 column += 2;
-                money(table.name, row, column - 2)?
+                money(row, column - 2)?
             }
         };
         values.push((stored.at, value));
@@ -152,18 +152,15 @@ fn cell(relation: &str, row: &PgRow, at: usize, ty: Type) -> Result<Value, Store
     })
 }
 
-fn money(relation: &str, row: &PgRow, at: usize) -> Result<Value, StoreError> {
+fn money(row: &PgRow, at: usize) -> Result<Value, StoreError> {
     let (minor, currency): (Option<i64>, Option<&str>) = (row.try_get(at)?, row.try_get(at + 1)?);
-    match minor.zip(currency) {
-        None => Ok(Value::Null),
-        Some((minor, currency)) => match Money::from_minor(minor, currency) {
-            Some(money) => Ok(Value::text(money.to_string())),
-            None => Err(StoreError::BadRow {
-                relation: relation.to_owned(),
-                why: format!("`{currency}` is no currency that this Argus knows"),
-            }),
-        },
-    }
+    let shown = |(minor, currency): (i64, &str)| match Money::from_minor(minor, currency) {
+        Some(money) => Value::text(money.to_string()),
+        // Somebody wrote it by SQL. No manifest can say it, so it differs from whatever is declared, and one
+        // organization's oddity stops no other.
+        None => Value::text(format!("{minor} minor units of {currency}")),
+    };
+    Ok(minor.zip(currency).map_or(Value::Null, shown))
 }
 
 /// Records of a column are in the order of their key, as those of side tables are.
