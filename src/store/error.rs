@@ -165,7 +165,9 @@ impl StoreError {
             StoreError::NoRoles { .. } => {
                 "let an administrator run what `argus db migrate --print-roles` prints, then migrate again".into()
             }
-            StoreError::Locked { .. } => "try again when it has ended, or let `argus apply` wait for it with `--lock-timeout SECONDS`".into(),
+            StoreError::Locked { .. } => {
+                "try again when it has ended, or let `argus apply` wait for it with `--lock-timeout SECONDS`".into()
+            }
             StoreError::BadRow { .. } => "somebody wrote it around the checks of the schema; mend the row".into(),
             StoreError::Query(_) => "try again; if it stays, the log of the PostgreSQL server tells more".into(),
         }

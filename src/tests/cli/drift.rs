@@ -18,11 +18,7 @@ fn an_update_by_sql_shows_who_did_it_through_what_and_where_the_value_was_writte
         let drift = world.argus(&["drift", "--detailed-exitcode", "--format", format]).ends(2);
         drift.says("mallory").says("night shift").says("Mine now").says("Acme").says("acme.yaml");
     }
-    world
-        .argus(&["drift"])
-        .ends(0)
-        .says("acme.yaml:6:16")
-        .says("[changed by mallory via night shift");
+    world.argus(&["drift"]).ends(0).says("acme.yaml:6:16").says("[changed by mallory via night shift");
     let json = world.argus(&["drift", "--format", "json"]).ends(0).json();
     let field = &json["plan"]["organizations"][0]["changes"][0]["fields"][0];
     assert_eq!((&field["before"], &field["after"]), (&"Mine now".into(), &"Acme".into()), "{field}");
