@@ -5,7 +5,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
 
-use super::context::{Context, Database, Done, Failure, print};
+use super::context::{Context, Database, Done, Failure};
 use super::progress::Progress;
 use super::{output, plan, show};
 use crate::cli::{Apply, Format, Planning};
@@ -40,7 +40,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
     }
     let failed = failed || plan.findings.iter().any(Finding::is_error);
     if !plan.is_empty() && !verdict.approved.is_empty() && !agreed(args)? {
-        return print("Apply cancelled: nothing was written.\n", ExitCode::Failed);
+        return output::report("Apply cancelled: nothing was written.\n", ExitCode::Failed);
     }
     let outcome = carry_out(context, &database, &plan, verdict, args).await;
     lock.release().await;
@@ -48,7 +48,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
     if let Some(file) = &args.invitations {
         invite(context, &database, file).await?;
     }
-    report(context, &plan, &outcome, args.format)?;
+    tell(context, &plan, &outcome, args.format)?;
     Ok(match outcome.worst() {
         Some(Refusal::Blocked | Refusal::Failed) => ExitCode::Failed,
         _ if failed => ExitCode::Failed,
@@ -130,7 +130,7 @@ async fn invite(context: &Context, database: &Database, file: &Path) -> Result<(
     output::write_file(file, &format!("organization,email,token\n{lines}"), true)
 }
 
-fn report(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Result<(), Failure> {
+fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Result<(), Failure> {
     let refused: Vec<Finding> = outcome.refused.values().flat_map(|(_, why)| why).cloned().collect();
     if format == Format::Json {
         let not_applied: BTreeMap<String, Vec<Finding>> =

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::output;
 use crate::cli::{Color, Global, Manifests};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
@@ -259,10 +258,4 @@ fn default_data_dir() -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home != Path::new("/root"));
     let state = state.or_else(|| home.map(|home| home.join(".local/state")));
     state.unwrap_or_else(|| PathBuf::from("/var/lib")).join("argus/postgres")
-}
-
-/// Prints a document.
-pub fn print(text: &str, code: ExitCode) -> Done {
-    output::print(text)?;
-    Ok(code)
 }

@@ -1,6 +1,7 @@
 //! `argus db`: the schema of the database, and the private server.
 
-use super::context::{Context, Done, Failure, print};
+use super::context::{Context, Done, Failure};
+use super::output::report;
 use crate::cli::{Db, DbCommand};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
@@ -13,7 +14,7 @@ use crate::store::url::DatabaseUrl;
 /// Does what was asked for.
 pub async fn run(context: &Context, args: &Db) -> Done {
     match &args.command {
-        DbCommand::Migrate { print_roles: true } => print(&migrate::print_roles(&login(context)?), ExitCode::Done),
+        DbCommand::Migrate { print_roles: true } => report(&migrate::print_roles(&login(context)?), ExitCode::Done),
         DbCommand::Migrate { print_roles: false } => migrate_schema(context).await,
         DbCommand::Status => status(context).await,
         DbCommand::Run { command } => run_command(context, command).await,
@@ -43,7 +44,7 @@ async fn migrate_schema(context: &Context) -> Done {
         0 => format!("The schema is at version {} already.\n", migrate::newest()),
         count => format!("Applied {count} migrations: the schema is at version {}.\n", migrate::newest()),
     };
-    print(&text, ExitCode::Done)
+    report(&text, ExitCode::Done)
 }
 
 async fn status(context: &Context) -> Done {
@@ -61,7 +62,7 @@ async fn status(context: &Context) -> Done {
     });
     let code =
         if status.iter().all(|migration| migration.applied_at.is_some()) { ExitCode::Done } else { ExitCode::Failed };
-    print(&table::table(&header, &rows.collect::<Vec<_>>()), code)
+    report(&table::table(&header, &rows.collect::<Vec<_>>()), code)
 }
 
 /// Runs a command while the private server is up.

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::context::{Context, Done, Failure, print};
+use super::context::{Context, Done, Failure};
+use super::output::report;
 use super::plan;
 use crate::cli::{Diff, Planning};
 use crate::exit_code::ExitCode;
@@ -36,7 +37,7 @@ async fn compare(context: &Context, args: &Diff) -> Done {
         (false, true) => ExitCode::Done,
         (false, false) => ExitCode::Failed,
     };
-    print(&text, code)
+    report(&text, code)
 }
 
 async fn rows(store: &Store, organization: &OrganizationPlan) -> Result<Live, Failure> {

@@ -2,7 +2,8 @@
 
 use std::path::{Component, Path};
 
-use super::context::{Context, Done, print};
+use super::context::{Context, Done};
+use super::output::report;
 use super::plan;
 use crate::cli::{Drift, Format, Planning};
 use crate::exit_code::ExitCode;
@@ -26,7 +27,7 @@ pub async fn run(context: &Context, args: &Drift) -> Done {
     if args.emit_patch {
         let adopted = patch::adopt(&reading.root, &prefix(&reading.root), &reading.world, &plan);
         context.complain(&adopted.findings, &Default::default());
-        return print(&adopted.patch, code);
+        return report(&adopted.patch, code);
     }
     let shown = match args.format {
         Format::Text => text::plan(&plan, &Verdict::default(), text::Part::Drift, context.paint()),
@@ -37,7 +38,7 @@ pub async fn run(context: &Context, args: &Drift) -> Done {
             json::pretty(&json::plan_document(&drift, guards, &guard::judge(&drift, guards, false)))
         }
     };
-    print(&shown, code)
+    report(&shown, code)
 }
 
 /// What stands before the names of files, so that `git apply` finds them from where the command runs.

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::context::{Context, Done, Failure, print};
+use super::context::{Context, Done, Failure};
+use super::output::report;
 use crate::cli::{Get, Rows};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
@@ -48,7 +49,7 @@ pub async fn run(context: &Context, args: &Get) -> Done {
         let message = format!("there is no {} `{}`", kind.name, inert::line(name));
         return Err(Failure::from(Finding::error(Code::NoSuchTarget, message)));
     }
-    print(&show(kind, &rows, args.output), ExitCode::Done)
+    report(&show(kind, &rows, args.output), ExitCode::Done)
 }
 
 async fn read(planning: &mut Planning, kind: &'static Kind, args: &Get) -> Result<Vec<Row>, Failure> {
@@ -181,5 +182,5 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
             table::table(&header, &runs.iter().map(line).collect::<Vec<_>>())
         }
     };
-    print(&text, ExitCode::Done)
+    report(&text, ExitCode::Done)
 }

@@ -1,6 +1,7 @@
 //! `argus history`: who changed what, when and through what.
 
-use super::context::{Context, Done, Failure, print};
+use super::context::{Context, Done, Failure};
+use super::output::report;
 use crate::cli::{Format, History};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
@@ -32,7 +33,7 @@ pub async fn run(context: &Context, args: &History) -> Done {
         Format::Text => table::table(&HEADER.map(String::from), &rows.iter().map(cells).collect::<Vec<_>>()),
         Format::Markdown => markdown(&rows),
     };
-    print(&text, ExitCode::Done)
+    report(&text, ExitCode::Done)
 }
 
 const HEADER: [&str; 7] = ["AT", "ORGANIZATION", "VERSION", "WHAT", "ACTION", "BY", "CHANGED"];

@@ -3,7 +3,8 @@
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
-use super::context::Failure;
+use super::context::{Done, Failure};
+use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 
@@ -15,6 +16,12 @@ pub fn print(text: &str) -> Result<(), Failure> {
         Err(error) => Err(cannot_write("standard output", &error)),
         Ok(()) => Ok(()),
     }
+}
+
+/// Prints a report and ends with this code.
+pub fn report(text: &str, code: ExitCode) -> Done {
+    print(text)?;
+    Ok(code)
 }
 
 /// Writes a file whole or not at all: to a neighbour first, then over the name.

@@ -1,7 +1,7 @@
 //! `argus plan`: what would change, and why. Writes nothing but the file of `-o`.
 
-use super::context::{Context, Done, Failure, Reading, print};
-use super::output;
+use super::context::{Context, Done, Failure, Reading};
+use super::output::{self, report};
 use super::progress::Progress;
 use crate::cli::{Format, Plan as Args, Planning};
 use crate::engine::{self, Pass, Targets};
@@ -28,7 +28,7 @@ pub async fn run(context: &Context, args: &Args) -> Done {
         (false, true) => ExitCode::Differences,
         (false, false) => ExitCode::Done,
     };
-    print(&show(context, &plan, &reading.settings.guards, &verdict, args.format), code)
+    report(&show(context, &plan, &reading.settings.guards, &verdict, args.format), code)
 }
 
 /// Whether part of the manifests or of the plan cannot be carried out.

@@ -1,6 +1,7 @@
 //! `argus schema`: JSON Schemas, for editors and for programs.
 
-use super::context::{Context, Done, print};
+use super::context::{Context, Done};
+use super::output::report;
 use crate::cli::{Schema, SchemaOf};
 use crate::exit_code::ExitCode;
 use crate::render::json::{self, FindingsDocument, PlanDocument};
@@ -13,5 +14,5 @@ pub fn run(_: &Context, args: &Schema) -> Done {
         SchemaOf::Plan => json::schema::<PlanDocument>(),
         SchemaOf::Findings => json::schema::<FindingsDocument>(),
     };
-    print(&text, ExitCode::Done)
+    report(&text, ExitCode::Done)
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::context::{Context, Done, Failure, print};
+use super::context::{Context, Done, Failure};
+use super::output::report;
 use super::plan;
 use crate::cli::Show;
 use crate::exit_code::ExitCode;
@@ -19,7 +20,7 @@ const PLAN_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 pub fn run(context: &Context, args: &Show) -> Done {
     let (plan, guards) = read(&args.file)?;
     let verdict = guard::judge(&plan, &guards, false);
-    print(&plan::show(context, &plan, &guards, &verdict, args.format), ExitCode::Done)
+    report(&plan::show(context, &plan, &guards, &verdict, args.format), ExitCode::Done)
 }
 
 /// Reads a saved plan, and the guards that it was made under; a damaged or changed one is refused.

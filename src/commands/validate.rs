@@ -1,6 +1,7 @@
 //! `argus validate`: manifests checked without a database.
 
-use super::context::{Context, Done, print};
+use super::context::{Context, Done};
+use super::output::report;
 use crate::cli::{Format, Validate};
 use crate::exit_code::ExitCode;
 use crate::render::json::{self, FINDINGS_FORMAT, FindingsDocument};
@@ -17,9 +18,9 @@ pub fn run(context: &Context, args: &Validate) -> Done {
         Format::Text => {
             context.draw(&reading);
             let verdict = if failed { "There are errors" } else { "Valid" };
-            print(&format!("{verdict}: {resources} resources in {} files.\n", world.files), code)
+            report(&format!("{verdict}: {resources} resources in {} files.\n", world.files), code)
         }
-        Format::Markdown => print(&markdown::report(&world.findings, world.files), code),
+        Format::Markdown => report(&markdown::report(&world.findings, world.files), code),
         Format::Json => {
             let document = FindingsDocument {
                 document: "argus.findings".into(),
@@ -28,7 +29,7 @@ pub fn run(context: &Context, args: &Validate) -> Done {
                 resources,
                 findings: world.findings.clone(),
             };
-            print(&json::pretty(&document), code)
+            report(&json::pretty(&document), code)
         }
     }
 }

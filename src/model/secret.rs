@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::plain::is_unseen;
+
 /// What stands where a secret was.
 pub const MASK: &str = "********";
 
@@ -122,6 +124,23 @@ pub fn mask(text: &str) -> Cow<'_, str> {
     }
     masked.push_str(&text[from..]);
     Cow::Owned(masked)
+}
+
+/// How much of a value a message repeats, in characters.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// A value as a message shows it: in backticks, short, and masked if it looks like a secret.
+pub fn shown(text: &str) -> String {
+    let text = mask(text);
+    let mut short: String = text
+        .chars()
+        .take(SHOWN_CHARS_MAX)
+        .map(|c| if c.is_control() || is_unseen(c) || c == '`' { '?' } else { c })
+        .collect();
+    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
+        short.push('…');
+    }
+    format!("`{short}`")
 }
 
 fn first_span(text: &str, from: usize) -> Option<(Range<usize>, &'static str)> {

@@ -9,9 +9,9 @@ use super::yaml::{Node, NodeValue, Style};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::origin::{Origin, Position};
-use crate::model::plain::{is_unseen, misread_as};
+use crate::model::plain::misread_as;
 use crate::model::resource::ResourceId;
-use crate::model::secret;
+use crate::model::secret::{self, shown};
 use crate::model::shape::{Field, Shape};
 use crate::model::suggest::nearest;
 use crate::model::value::Value;
@@ -21,23 +21,6 @@ pub const MAP_KEY_CHARS_MAX: usize = 253;
 
 /// The longest text in a free map, in characters.
 pub const MAP_TEXT_CHARS_MAX: usize = 4_000;
-
-/// How much of a value a message repeats, in characters.
-const SHOWN_CHARS_MAX: usize = 60;
-
-/// A value as a message shows it: in backticks, short, and masked if it looks like a secret.
-pub fn shown(text: &str) -> String {
-    let text = secret::mask(text);
-    let mut short: String = text
-        .chars()
-        .take(SHOWN_CHARS_MAX)
-        .map(|c| if c.is_control() || is_unseen(c) || c == '`' { '?' } else { c })
-        .collect();
-    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
-        short.push('…');
-    }
-    format!("`{short}`")
-}
 
 /// Collects what is wrong with one file while its values are read.
 pub struct Reader<'f> {

@@ -7,7 +7,7 @@ mod steering;
 
 use std::sync::Arc;
 
-use super::decode::{Reader, shown};
+use super::decode::Reader;
 use super::slots;
 use super::yaml::{self, Document, Node};
 use crate::model::code::Code;
@@ -16,6 +16,7 @@ use crate::model::id::{GLOBAL, OrganizationName, name_fault};
 use crate::model::kind::{API_VERSION, KINDS, Key, Kind, KindId, Scope};
 use crate::model::origin::{Origin, Position};
 use crate::model::resource::{Entry, Resource, ResourceId, Spec};
+use crate::model::secret::shown;
 use crate::model::shape::Shape;
 use crate::model::state::Ignore;
 use crate::model::suggest::nearest;

@@ -1,11 +1,12 @@
 //! The forms of text: names, addresses, money, moments and the like, each brought into its canonical form.
 
-use super::{Reader, shown};
+use super::Reader;
 use crate::model::code::Code;
 use crate::model::id;
 use crate::model::money::Money;
 use crate::model::plain::misread_as;
 use crate::model::secret;
+use crate::model::secret::shown;
 use crate::model::shape::Shape;
 use crate::model::suggest::nearest;
 use crate::model::time;

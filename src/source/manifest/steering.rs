@@ -6,9 +6,9 @@ use crate::model::id::OrganizationName;
 use crate::model::kind::{Kind, KindId, Scope};
 use crate::model::kinds::organization::AUTHORITATIVE;
 use crate::model::origin::Origin;
+use crate::model::secret::shown;
 use crate::model::state::Ignore;
 use crate::model::suggest::nearest;
-use crate::source::decode::shown;
 use crate::source::yaml::{Node, NodeValue};
 
 impl Lowering<'_, '_> {

@@ -324,7 +324,7 @@ impl<'a> Builder<'_, 'a> {
                 pairs[..at].iter().find(|(earlier, _)| earlier.text() == Some(text)).map(|(earlier, _)| earlier.at)
             };
             if let Some(first) = first {
-                let shown = crate::source::decode::shown(text);
+                let shown = crate::model::secret::shown(text);
                 let message = format!("{shown} already stands in line {}, column {}", first.line, first.column);
                 let hint = "keep one of the two; a YAML reader would silently drop the other";
                 self.report(key.at, Finding::error(Code::DuplicateKey, message).hint(hint));
