@@ -13,6 +13,7 @@ use crate::model::kind::{KINDS, Kind, KindId, Scope};
 use crate::model::resource::Spec;
 use crate::model::shape::{Field, Shape};
 use crate::model::value::Value;
+use crate::render::json::{ListDocument, RowItem};
 use crate::render::{inert, json, table, yaml};
 use crate::store::planning::Planning;
 
@@ -89,18 +90,14 @@ fn show(kind: &'static Kind, rows: &[Row], output: Rows) -> String {
             documents.collect::<Vec<_>>().join("---\n")
         }
         Rows::Json => {
-            let items = rows.iter().map(|row| {
-                serde_json::json!({
-                    "kind": kind.name,
-                    "organization": *row.organization,
-                    "name": *row.name,
-                    "version": row.version,
-                    "spec": row.spec.to_json(kind),
-                })
+            let items = rows.iter().map(|row| RowItem {
+                kind: KindId::of(kind),
+                organization: row.organization.to_string(),
+                name: row.name.to_string(),
+                version: row.version,
+                spec: row.spec.to_json(kind),
             });
-            json::pretty(
-                &serde_json::json!({ "document": "argus.rows", "format": 1, "items": items.collect::<Vec<_>>() }),
-            )
+            json::pretty(&ListDocument::new("argus.rows", items.collect()))
         }
     }
 }
@@ -161,7 +158,7 @@ fn cell(value: &Value) -> String {
 async fn runs(planning: &mut Planning, output: Rows) -> Done {
     let runs = planning.runs(RUNS).await?;
     let text = match output {
-        Rows::Json => json::pretty(&serde_json::json!({ "document": "argus.runs", "format": 1, "items": runs })),
+        Rows::Json => json::pretty(&ListDocument::new("argus.runs", runs)),
         Rows::Name => runs.iter().map(|run| format!("{}\n", run.id)).collect(),
         Rows::Table | Rows::Wide | Rows::Yaml => {
             let header =
