@@ -6,12 +6,20 @@ use std::time::Duration;
 
 use argus::model::code::Code;
 use argus::model::kind::{KINDS, Kind};
+use argus::store::private::PrivateServer;
 
 use super::{ACME, World, bare, ran, run};
+use crate::support::postgres::{CARELESS, Database, scratch, watch};
 
 #[test]
 fn planning_writes_nothing_not_even_a_transaction_number() {
-    let world = World::applied(ACME);
+    // The numbers are those of a whole server: here is one that nobody else uses.
+    let directory = scratch("quiet");
+    let server = PrivateServer::start_with(&directory, None, CARELESS).expect("a server");
+    let mut watchdog = watch(&directory);
+    let world = World::on(Database { url: server.url().clone() });
+    world.argus(&["db", "migrate"]).ends(0);
+    world.write("acme.yaml", ACME).apply().ends(0);
     world.mallory("psql", "UPDATE argus.organization SET display_name = 'moved'");
     let number = || world.sql("SELECT pg_snapshot_xmax(pg_current_snapshot())");
     let before = number();
@@ -41,6 +49,9 @@ fn planning_writes_nothing_not_even_a_transaction_number() {
         refused(&format!("DELETE FROM argus.{table}"));
         refused(&format!("INSERT INTO argus.{table} DEFAULT VALUES"));
     }
+    drop(server);
+    drop(watchdog.stdin.take());
+    watchdog.wait().expect("it has tidied up");
 }
 
 #[test]
@@ -80,7 +91,10 @@ fn a_target_limits_what_is_done() {
     world.write("globex.yaml", &ACME.replace("acme", "globex"));
     world.argus(&["apply", "--auto-approve", "--target", "acme"]).ends(0);
     assert_eq!(world.sql("SELECT name FROM argus.organization"), "acme");
-    world.write("acme.yaml", &format!("{ACME}  teams: [{{name: core, displayName: A}}, {{name: more, displayName: B}}]\n"));
+    world.write(
+        "acme.yaml",
+        &format!("{ACME}  teams: [{{name: core, displayName: A}}, {{name: more, displayName: B}}]\n"),
+    );
     world.argus(&["plan", "--target", "acme/Team/core", "--detailed-exitcode"]).ends(2).does_not_say("Team/more");
     world.argus(&["apply", "--auto-approve", "--target", "acme/Team/core"]).ends(0);
     assert_eq!(world.sql("SELECT name, display_name FROM argus.team ORDER BY 1"), "core|A\nmore|");
@@ -105,7 +119,7 @@ fn nothing_is_applied_unasked() {
 #[test]
 fn rows_are_listed_in_every_form() {
     let world = World::applied(&format!("{ACME}  teams: [{{name: core, displayName: The core}}]\n"));
-    world.argus(&["get", "teams"]).ends(0).says("ORGANIZATION  NAME").says("The core").does_not_say("VERSION");
+    world.argus(&["get", "teams"]).ends(0).says("ORGANIZATION").says("The core").does_not_say("VERSION");
     world.argus(&["get", "teams", "-o", "wide"]).ends(0).says("VERSION");
     assert_eq!(world.argus(&["get", "team", "-o", "name"]).ends(0).out, "acme/Team/core\n");
     assert_eq!(world.argus(&["get", "orgs", "-o", "name"]).ends(0).out, "Organization/acme\n");
@@ -140,7 +154,10 @@ fn history_can_be_narrowed() {
     world.apply().ends(0);
     world.mallory("night shift", "UPDATE argus.team SET display_name = 'Mine'");
     let all = world.argus(&["history"]).ends(0).says("Team/core").says("globex").says("mallory via night shift");
-    assert!(all.out.lines().nth(1).expect("a row").contains("display_name: null -> \"Mine\""), "the newest is first: {all}");
+    assert!(
+        all.out.lines().nth(1).expect("a row").contains("display_name: null -> \"Mine\""),
+        "the newest is first: {all}"
+    );
     world.argus(&["history", "acme"]).ends(0).does_not_say("globex").says("tester via argus");
     world.argus(&["history", "acme", "--kind", "team"]).ends(0).says("Team/core").does_not_say("Member/");
     world.argus(&["history", "acme", "--kind", "member", "--name", "ada@acme.example"]).ends(0).says("Member/ada@");
@@ -154,7 +171,7 @@ fn history_can_be_narrowed() {
 
 #[test]
 fn the_schema_of_a_database_is_made_and_told_of() {
-    let world = World::on(super::block_on(crate::support::postgres::Database::empty()));
+    let world = World::on(super::block_on(Database::empty()));
     world.argus(&["db", "status"]).ends(1).says("pending");
     world.argus(&["get", "organizations"]).ends(1).says("ARG5004").says("argus db migrate");
     world.argus(&["db", "migrate"]).ends(0).says("Applied");
@@ -189,7 +206,8 @@ fn every_code_and_kind_and_field_is_explained() {
 
 #[test]
 fn the_manual_and_the_completions_know_every_command() {
-    let commands = ["validate", "plan", "apply", "show", "drift", "diff", "export", "get", "explain", "history", "db", "schema"];
+    let commands =
+        ["validate", "plan", "apply", "show", "drift", "diff", "export", "get", "explain", "history", "db", "schema"];
     let manual = run(bare(&["man"])).ends(0);
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = run(bare(&["completions", shell])).ends(0);
@@ -203,7 +221,9 @@ fn the_manual_and_the_completions_know_every_command() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let world = World::applied(ACME);
-    for arguments in [&["explain", "Organization"][..], &["man"], &["schema"], &["plan"], &["export"], &["get", "members"]] {
+    for arguments in
+        [&["explain", "Organization"][..], &["man"], &["schema"], &["plan"], &["export"], &["get", "members"]]
+    {
         let mut command = world.command(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         drop(child.stdout.take());
@@ -219,7 +239,8 @@ fn an_output_that_cannot_be_written_is_said_and_leaves_no_half_file() {
     std::fs::create_dir(world.path("taken")).expect("a folder");
     world.argus(&["plan", "-o", "taken"]).ends(1).says("ARG5007");
     world.argus(&["export", "-o", "acme.yaml"]).ends(1).says("ARG5007").says("acme.yaml");
-    let left: Vec<_> = std::fs::read_dir(&world.root).expect("the repo").map(|e| e.expect("an entry").file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(&world.root).expect("the repo").map(|e| e.expect("an entry").file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
     // A disk that is full.
     for arguments in [&["schema"][..], &["plan"], &["man"], &["validate"]] {
@@ -257,5 +278,12 @@ fn new_people_get_invitations_and_their_tokens_stand_in_one_file_only() {
     assert_eq!(std::fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o600);
     let ran = ran.does_not_say(token);
     assert!(!ran.out.is_empty());
-    assert_eq!(world.sql("SELECT token_hash = encode(sha256(convert_to($$TOKEN$$, 'UTF8')), 'hex') FROM argus.invitation".replace("TOKEN", token).as_str()), "t");
+    assert_eq!(
+        world.sql(
+            "SELECT token_hash = encode(sha256(convert_to($$TOKEN$$, 'UTF8')), 'hex') FROM argus.invitation"
+                .replace("TOKEN", token)
+                .as_str()
+        ),
+        "t"
+    );
 }
