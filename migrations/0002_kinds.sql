@@ -165,6 +165,8 @@ CREATE TABLE argus.invitation (
         ON UPDATE CASCADE ON DELETE CASCADE
 );
 SELECT argus.isolate('invitation', 'organization', '');
+-- Whoever plans has no use for digests of tokens.
+REVOKE SELECT ON argus.invitation FROM argus_planner;
 GRANT UPDATE ON argus.invitation TO argus_reconciler;
 
 CREATE FUNCTION argus.invite() RETURNS trigger

@@ -530,7 +530,10 @@ impl<'a> Diff<'a> {
             let rule = &self.desired.ignore[*rule];
             let message = match rule.fields.is_empty() {
                 true => format!("{count} {} left out of comparison by a rule", plural(rule.kind, *count)),
-                false => format!("{count} differing fields of {} left out of comparison by a rule", rule.kind),
+                false => {
+                    let fields = if *count == 1 { "field" } else { "fields" };
+                    format!("{count} differing {fields} of {} left out of comparison by a rule", rule.kind)
+                }
             };
             let finding = Finding::note(Code::Ignored, message).about(&self.desired.organization);
             self.findings.push(finding.at(rule.origin.clone()));

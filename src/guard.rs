@@ -174,7 +174,10 @@ fn last_human(count: &Count, guards: &Guards) -> Option<Finding> {
 pub fn empty_source(source: &str, owned: usize) -> Finding {
     Finding::warning(
         Code::EmptySource,
-        format!("the source `{source}` owns {owned} organizations and declares none: it would empty itself"),
+        format!(
+            "the source `{source}` owns {owned} {} and declares none: it would empty itself",
+            if owned == 1 { "organization" } else { "organizations" }
+        ),
     )
     .hint("check the path and the branch; if this is meant, set `guards.emptySource: false` in argus.yaml")
 }

@@ -4,6 +4,9 @@ use argus::cli::Cli;
 use argus::{commands, telemetry};
 use clap::Parser as _;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     telemetry::start(&cli.global.log);

@@ -24,8 +24,8 @@ const ORGANIZATIONS_PER_THREAD_MIN: usize = 64;
 struct Scene<'w> {
     world: &'w World,
     desired: &'w Desired,
-    /// The declared resources of the organization, and those in documents with errors, by kind.
-    known: HashMap<KindId, HashMap<&'w str, Option<&'w Resource>>>,
+    /// Those in documents with errors, sorted: they are declared, and nothing more is known of them.
+    faulty: Vec<&'w ResourceId>,
     /// The declared tiers, and those in documents with errors.
     tiers: &'w HashMap<&'w str, Option<&'w Resource>>,
     now: DateTime<Utc>,
@@ -41,11 +41,18 @@ impl<'w> Scene<'w> {
     }
 
     fn names(&self, kind: KindId) -> impl Iterator<Item = &'w str> {
-        self.known.get(&kind).into_iter().flat_map(|names| names.keys().copied())
+        let faulty = self.faulty.iter().filter(move |id| id.kind == kind).map(|id| &*id.name);
+        self.of(kind.get()).map(|resource| &*resource.id.name).chain(faulty)
     }
 
-    fn get(&self, kind: KindId, name: &str) -> Option<&Option<&'w Resource>> {
-        self.known.get(&kind)?.get(name)
+    /// What is declared under this name: the resource, or nothing more than that it stands in a faulty document.
+    fn get(&self, kind: KindId, name: &str) -> Option<Option<&'w Resource>> {
+        let desired: &'w Desired = self.desired;
+        // Resources are sorted by kind and name.
+        let at =
+            desired.resources.binary_search_by(|resource| (resource.id.kind, &*resource.id.name).cmp(&(kind, name)));
+        let faulty = || self.faulty.binary_search_by(|id| (id.kind, &*id.name).cmp(&(kind, name))).is_ok();
+        at.map_or_else(|_| faulty().then_some(None), |at| Some(Some(&desired.resources[at])))
     }
 
     /// Whether a file or a document could not be understood, so that what seems to be missing may stand there.
@@ -139,14 +146,8 @@ fn check_one(
     now: DateTime<Utc>,
     findings: &mut Vec<Finding>,
 ) {
-    let mut known: HashMap<KindId, HashMap<&str, Option<&Resource>>> = HashMap::new();
-    for id in faulty_of(world, &desired.organization) {
-        known.entry(id.kind).or_default().insert(&id.name, None);
-    }
-    for resource in &desired.resources {
-        known.entry(resource.id.kind).or_default().insert(&resource.id.name, Some(resource));
-    }
-    let scene = Scene { world, desired, known, tiers, now };
+    let faulty = faulty_of(world, &desired.organization).collect();
+    let scene = Scene { world, desired, faulty, tiers, now };
     for check in CHECKS {
         check(&scene, findings);
     }

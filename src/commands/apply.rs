@@ -80,7 +80,7 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
     let plan = plan::make(context, &database.store, &reading, &args.planning).await?;
     let failed = plan::has_errors(&reading, &plan);
-    Ok(Prepared { database, lock, plan, guards: reading.settings.guards, failed })
+    Ok(Prepared { database, lock, plan, guards: reading.settings.guards.clone(), failed })
 }
 
 /// A saved plan is a JSON file that says so at its beginning; manifests never do.

@@ -26,8 +26,8 @@ pub fn follow(
         (Shape::Set { .. }, Some(target)) => {
             let renamed = |item: &Value| item.as_text().and_then(|name| new_name(target, name));
             live.items().iter().any(|item| renamed(item).is_some()).then(|| {
-                let name = |item: &Value| renamed(item).unwrap_or_else(|| item.as_text().unwrap_or_default().into());
-                Value::set(live.items().iter().map(|item| (*name(item)).to_owned()))
+                let old = |item: &Value| item.as_text().unwrap_or_default().into();
+                Value::set(live.items().iter().map(|item| renamed(item).unwrap_or_else(|| old(item)).to_string()))
             })
         }
         (Shape::List { fields, key, .. }, _) => follow_records(fields, key, live, new_name),

@@ -1,10 +1,9 @@
 //! The digest of what a source says of one organization: equal digests need no second look.
 
-use std::io;
-
 use sha2::{Digest as _, Sha256};
 
 use crate::model::state::Desired;
+use crate::model::value::Value;
 use crate::plan::PLAN_FORMAT;
 
 /// A digest of everything that a comparison depends on, beside the rows: resources, rules, files, this version.
@@ -21,9 +20,7 @@ pub fn of(desired: &Desired, correct_drift: bool) -> String {
         hasher.number(resource.spec.entries().len() as u64);
         for entry in resource.spec.entries() {
             hasher.text(resource.kind().fields[entry.field as usize].path);
-            // Writing into a hash cannot fail, and a value is always JSON.
-            let _ = serde_json::to_writer(&mut hasher, &entry.value);
-            hasher.number(0);
+            hasher.value(&entry.value);
         }
     }
     for kind in &desired.authoritative {
@@ -50,15 +47,37 @@ impl Hasher {
     fn number(&mut self, number: u64) {
         self.0.update(number.to_le_bytes());
     }
-}
 
-impl io::Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    /// A value with its type before it.
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.0.update([0]),
+            Value::Bool(yes) => self.0.update([1, u8::from(*yes)]),
+            Value::Int(number) => {
+                self.0.update([2]);
+                self.0.update(number.to_le_bytes());
+            }
+            Value::Float(number) => {
+                self.0.update([3]);
+                self.0.update(number.to_bits().to_le_bytes());
+            }
+            Value::Text(text) => {
+                self.0.update([4]);
+                self.text(text);
+            }
+            Value::List(items) => {
+                self.0.update([5]);
+                self.number(items.len() as u64);
+                items.iter().for_each(|item| self.value(item));
+            }
+            Value::Map(pairs) => {
+                self.0.update([6]);
+                self.number(pairs.len() as u64);
+                for (key, value) in pairs {
+                    self.text(key);
+                    self.value(value);
+                }
+            }
+        }
     }
 }

@@ -62,7 +62,8 @@ impl Outcome {
             }
             Err(error) => {
                 let refusal = if error.code() == Code::Stale { Refusal::Stale } else { Refusal::Failed };
-                tracing::error!(organization = %name, %error, "organization {name} was not applied: {error}");
+                // Whoever asked for the apply tells it as a finding.
+                tracing::info!(organization = %name, %error, "organization {name} was not applied");
                 self.refused.insert(name.clone(), (refusal, vec![error.finding().about(name)]));
             }
         }

@@ -153,7 +153,7 @@ codes! {
     NoSuchTarget = 2014,
     /// A rule takes something out of comparison.
     Ignored = 2015,
-    /// Drift is reported and not corrected.
+    /// Drift that cannot be adopted by a patch.
     DriftLeft = 2016,
 
     // 30xx: guards

@@ -10,6 +10,9 @@ pub const MASK: &str = "********";
 /// How many characters must follow the head of a key, so that prose about keys is not taken for one.
 const TAIL_CHARS_MIN: usize = 6;
 
+/// The length of the shortest key that is known: `ghp_` and what must follow.
+const SECRET_BYTES_MIN: usize = 4 + TAIL_CHARS_MIN;
+
 /// The names of fields that hold a secret, in lower case, without hyphens and underscores.
 const FIELD_NAMES: &[&str] = &[
     "accesskey",
@@ -123,6 +126,10 @@ pub fn mask(text: &str) -> Cow<'_, str> {
 
 fn first_span(text: &str, from: usize) -> Option<(Range<usize>, &'static str)> {
     let bytes = text.as_bytes();
+    // The shortest head with the shortest tail is as long as this; most values are shorter.
+    if bytes.len() < from + SECRET_BYTES_MIN {
+        return None;
+    }
     let word_start = |at: usize| at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
     for at in from..bytes.len() {
         let heads = match bytes[at] {

@@ -91,6 +91,19 @@ fn weekday_names(field: &str) -> String {
     field.split(',').map(part).collect::<Vec<_>>().join(",")
 }
 
+/// A time that certainly lies between two firings of a well-formed schedule, found by looking at its text only.
+pub fn gap_at_least(schedule: &str) -> TimeDelta {
+    let single = |field: &str| field.bytes().all(|byte| byte.is_ascii_digit());
+    let fields: Vec<&str> = schedule.split_ascii_whitespace().collect();
+    match fields[..] {
+        [minute, hour, day, _, "*"] if single(minute) && single(hour) && single(day) => TimeDelta::days(28),
+        [minute, hour, "*", "*", weekday] if single(minute) && single(hour) && single(weekday) => TimeDelta::days(7),
+        [minute, hour, ..] if single(minute) && single(hour) => TimeDelta::days(1),
+        [minute, ..] if single(minute) => TimeDelta::hours(1),
+        _ => TimeDelta::minutes(1),
+    }
+}
+
 /// Whether a schedule fires at all after a moment (`0 0 31 2 *` does not).
 pub fn fires_after(schedule: &cron::Schedule, moment: DateTime<Utc>) -> bool {
     schedule.after(&moment).next().is_some()
@@ -113,6 +126,26 @@ mod tests {
         assert_eq!(parse_duration("90d"), Ok(TimeDelta::days(90)));
         for bad in ["", "d", "1.5h", "-1d", "1y", "007d", "99999999999999999999s", "90 d", "١d"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn two_firings_are_never_nearer_than_the_text_says() {
+        let moment = parse_time("2026-01-01T00:00:00Z").expect("a moment");
+        for text in [
+            "0 3 1 * *",
+            "0 3 * * 1",
+            "0 3 * * *",
+            "5 * * * *",
+            "*/7 * * * *",
+            "0 3 31 * *",
+            "0 0 29 2 *",
+            "0 3 1 * 1",
+            "0,1 3 * * *",
+        ] {
+            let firings: Vec<_> = parse_schedule(text).expect(text).after(&moment).take(60).collect();
+            let shortest = firings.windows(2).map(|pair| pair[1] - pair[0]).min().expect("two firings");
+            assert!(gap_at_least(text) <= shortest, "{text}: {shortest}");
         }
     }
 

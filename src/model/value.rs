@@ -34,9 +34,16 @@ impl Value {
 
     /// A map from pairs in any order; of two equal keys the later one wins.
     pub fn map<K: Into<Box<str>>>(pairs: impl IntoIterator<Item = (K, Value)>) -> Self {
-        let sorted: std::collections::BTreeMap<Box<str>, Value> =
-            pairs.into_iter().map(|(key, value)| (key.into(), value)).collect();
-        Value::Map(sorted.into_iter().collect())
+        let mut pairs: Vec<(Box<str>, Value)> = pairs.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        pairs.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                std::mem::swap(later, earlier);
+            }
+            same
+        });
+        Value::Map(pairs.into())
     }
 
     /// A set of strings: sorted, each once.

@@ -35,7 +35,8 @@ pub fn drift(plan: &Plan) -> String {
     let drifted: usize = plan.organizations.iter().map(|organization| organization.drift().count()).sum();
     page.add(&match drifted {
         0 => "### No drift.\n\n".to_owned(),
-        count => format!("### {count} drifted\n\n"),
+        1 => "### 1 resource has drifted.\n\n".to_owned(),
+        count => format!("### {count} resources have drifted.\n\n"),
     });
     for organization in &plan.organizations {
         details(&mut page, organization, text::Part::Drift);
@@ -46,14 +47,20 @@ pub fn drift(plan: &Plan) -> String {
 /// Findings as a list, for `validate`.
 pub fn report(all: &[Finding], files: usize) -> String {
     let mut page = Page::default();
-    page.add(&format!("### {} in {files} files\n\n", if all.is_empty() { "Nothing wrong".into() } else { count(all) }));
+    let what = if all.is_empty() { "Nothing wrong".into() } else { count(all) };
+    page.add(&format!("### {what} in {}\n\n", text::counted(files, "file")));
     findings(&mut page, "Findings", all.iter());
     page.finish("")
 }
 
 fn count(all: &[Finding]) -> String {
     let errors = all.iter().filter(|finding| finding.is_error()).count();
-    format!("{errors} errors, {} other findings", all.len() - errors)
+    let others = all.len() - errors;
+    match (errors, others) {
+        (_, 0) => text::counted(errors, "error"),
+        (0, _) => text::counted(others, "finding"),
+        _ => format!("{}, {}", text::counted(errors, "error"), text::counted(others, "other finding")),
+    }
 }
 
 fn table(page: &mut Page, plan: &Plan, verdict: &Verdict) {
@@ -113,6 +120,7 @@ fn details(page: &mut Page, organization: &OrganizationPlan, part: text::Part) {
     if body.is_empty() {
         return;
     }
+    let body: String = body.lines().map(colored).collect();
     // A fence longer than any run of backticks within cannot be closed from inside.
     let longest = body.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest.max(2) + 1);
@@ -123,6 +131,15 @@ fn details(page: &mut Page, organization: &OrganizationPlan, part: text::Part) {
         name(organization)
     );
     page.add(&block);
+}
+
+/// A line of the text as a line of a diff: forges colour by the first sign.
+fn colored(line: &str) -> String {
+    let line = line.strip_prefix("  ").unwrap_or(line);
+    match line.strip_prefix("~ ") {
+        Some(changed) => format!("! {changed}\n"),
+        None => format!("{line}\n"),
+    }
 }
 
 /// Text that stops growing at the size of a comment and counts what it leaves out.

@@ -1,9 +1,13 @@
 //! A plan for people at a terminal.
 
+mod values;
+
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::inert;
 use crate::guard::Verdict;
+use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::{Action, Attribution, Cause, Change, FieldChange, OrganizationPlan, Plan, Summary};
 
@@ -48,14 +52,23 @@ pub enum Part {
     Drift,
 }
 
+/// `1 organization`, `2 organizations`.
+pub fn counted(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
 /// The plan, its summary line last.
 pub fn plan(plan: &Plan, verdict: &Verdict, part: Part, paint: Paint) -> String {
     let mut out = String::new();
+    // What holds several organizations alike is told once.
+    let mut told = BTreeSet::new();
     for each in &plan.organizations {
         let mut body = organization(each, part, paint);
         if part == Part::All {
             for hold in verdict.held.get(&each.organization).into_iter().flatten() {
-                note(&mut body, "held", hold, paint);
+                if hold.code != Code::EmptySource || told.insert(&hold.message) {
+                    note(&mut body, "held", hold, paint);
+                }
             }
         }
         if !body.is_empty() {
@@ -70,10 +83,10 @@ pub fn plan(plan: &Plan, verdict: &Verdict, part: Part, paint: Paint) -> String 
             let _ = writeln!(out, "{}", paint.bold(&summary(&plan.summary())));
             let left: usize = plan.organizations.iter().map(|organization| organization.left.len()).sum();
             if left > 0 {
-                let _ = writeln!(out, "{left} drifted resources are reported and left.");
+                let _ = writeln!(out, "Left as they are: {}.", counted(left, "drifted resource"));
             }
             if !verdict.held.is_empty() {
-                let _ = writeln!(out, "{} organizations are held: see above.", verdict.held.len());
+                let _ = writeln!(out, "Held: {}, see above.", counted(verdict.held.len(), "organization"));
             }
         }
         Part::Drift => {
@@ -105,11 +118,15 @@ pub fn summary(summary: &Summary) -> String {
 pub fn outcome(summary: &Summary, applied: usize, refused: usize) -> String {
     let released = if summary.release > 0 { format!(", {} released", summary.release) } else { String::new() };
     let mut line = format!(
-        "Applied: {} added, {} changed, {} destroyed{released} in {applied} organizations.\n",
-        summary.add, summary.change, summary.destroy
+        "Applied: {} added, {} changed, {} destroyed{released} in {}.\n",
+        summary.add,
+        summary.change,
+        summary.destroy,
+        counted(applied, "organization")
     );
     if refused > 0 {
-        let _ = writeln!(line, "Not applied: {refused} organizations, each left as it was.");
+        let each = if refused == 1 { "" } else { "each " };
+        let _ = writeln!(line, "Not applied: {}, {each}left as it was.", counted(refused, "organization"));
     }
     line
 }
@@ -182,31 +199,7 @@ fn describe(out: &mut String, change: &Change, fields: &[&FieldChange], paint: P
         let verb = if change.action == Action::Create { "deleted" } else { "last written" };
         let _ = writeln!(out, "      {}", paint.dim(&format!("{verb} by {}", attribution(by))));
     }
-    for field in fields {
-        let _ = writeln!(out, "      {}", one_field(change, field, paint));
-    }
-}
-
-fn one_field(change: &Change, field: &FieldChange, paint: Paint) -> String {
-    let path = inert::line(&field.path);
-    let after = inert::value(&field.after);
-    let mut line = match change.action {
-        Action::Create => format!("{path}: {after}"),
-        _ => format!("{path}: {} -> {after}", inert::value(&field.before)),
-    };
-    if field.cause != Cause::Change {
-        let applied = field.applied.as_ref().map(inert::value).unwrap_or_else(|| "nothing".into());
-        let both = if field.cause == Cause::Conflict { "conflict, both have moved; " } else { "" };
-        let by = field.moved_by.as_ref().map(|by| format!(", changed by {}", attribution(by))).unwrap_or_default();
-        let _ = write!(line, "  {}", paint.wrap("35", &format!("[{both}applied was {applied}{by}]")));
-    }
-    match &field.origin {
-        Some(origin) if change.action != Action::Create => {
-            let _ = write!(line, "  {}", paint.dim(&inert::line(&origin.to_string())));
-        }
-        _ => {}
-    }
-    line
+    values::write(out, change, fields, paint);
 }
 
 /// `mallory via psql at 2026-01-01T00:00:00Z`

@@ -13,13 +13,27 @@ pub fn unified(old_name: &str, old: &str, new_name: &str, new: &str) -> String {
 
 /// The difference of a file as `git apply` takes it; without new text the file goes.
 pub fn git_patch(file: &str, old: &str, new: Option<&str>) -> String {
-    let body = match new {
-        Some(new) => unified(&format!("a/{file}"), old, &format!("b/{file}"), new),
-        None => unified(&format!("a/{file}"), old, "/dev/null", ""),
-    };
-    match (body.is_empty(), new) {
-        (true, _) => String::new(),
-        (false, Some(_)) => format!("diff --git a/{file} b/{file}\n{body}"),
-        (false, None) => format!("diff --git a/{file} b/{file}\ndeleted file mode 100644\n{body}"),
+    if new == Some(old) {
+        return String::new();
     }
+    let (before, after) = (git_name("a", file), git_name("b", file));
+    // A name with a space ends with a tab where it stands at the end of its line.
+    let tab = if file.contains(' ') && !before.starts_with('"') { "\t" } else { "" };
+    let gone = if new.is_none() { "deleted file mode 100644\n" } else { "" };
+    let to = if new.is_none() { "/dev/null".to_owned() } else { format!("{after}{tab}") };
+    let body = unified(&format!("{before}{tab}"), old, &to, new.unwrap_or_default());
+    format!("diff --git {before} {after}\n{gone}{body}")
+}
+
+/// A name as git writes it: in quotes when it holds signs that could be taken for something else.
+fn git_name(side: &str, file: &str) -> String {
+    if !file.chars().any(|c| c.is_control() || matches!(c, '"' | '\\')) {
+        return format!("{side}/{file}");
+    }
+    let quoted = file.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => c.to_string().bytes().map(|byte| format!("\\{byte:03o}")).collect(),
+        c => c.to_string(),
+    });
+    format!("\"{side}/{}\"", quoted.collect::<String>())
 }

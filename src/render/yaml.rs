@@ -4,6 +4,10 @@
 //! quotes, which some reader takes for something other than text, and our own reader refuses; so quotes are decided
 //! here, by the very rule that the reader goes by.
 
+mod piece;
+
+pub use piece::{Piece, Quotes, key};
+
 use crate::model::id::OrganizationName;
 use crate::model::kind::{API_VERSION, Key, Kind, KindId, Scope};
 use crate::model::kinds::organization;
@@ -207,20 +211,22 @@ fn write_mapping(out: &mut String, node: &Node, indent: usize, mut in_place: boo
             }
             Yaml::Sequence(items) if !items.is_empty() => {
                 out.push('\n');
-                for item in items {
-                    out.push_str(&" ".repeat(indent + 2));
-                    out.push_str("- ");
-                    match item {
-                        Yaml::Mapping(item) if !item.0.is_empty() => write_mapping(out, item, indent + 4, true),
-                        other => write_value(out, other, indent + 4),
-                    }
-                }
+                items.iter().for_each(|item| write_item(out, item, indent + 2));
             }
             other => {
                 out.push(' ');
                 write_value(out, other, indent + 2);
             }
         }
+    }
+}
+
+fn write_item(out: &mut String, item: &Yaml, indent: usize) {
+    out.push_str(&" ".repeat(indent));
+    out.push_str("- ");
+    match item {
+        Yaml::Mapping(item) if !item.0.is_empty() => write_mapping(out, item, indent + 2, true),
+        other => write_value(out, other, indent + 2),
     }
 }
 
@@ -283,9 +289,10 @@ fn is_block(text: &str) -> bool {
 
 /// A text on one line; within brackets or as a key more signs need quotes.
 fn inline_text(text: &str, within: bool) -> String {
-    if is_plain(text, within) {
-        return text.to_owned();
-    }
+    if is_plain(text, within) { text.to_owned() } else { quoted(text) }
+}
+
+fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {

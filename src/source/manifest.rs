@@ -2,16 +2,18 @@
 //!
 //! A document with any error yields nothing, and its organization is blocked: half an organization is never planned.
 
+mod fields;
+mod steering;
+
 use std::sync::Arc;
 
 use super::decode::{Reader, shown};
-use super::slots::{self, Slot, Slots};
-use super::yaml::{self, Document, Node, NodeValue};
+use super::slots;
+use super::yaml::{self, Document, Node};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::{GLOBAL, OrganizationName, name_fault};
 use crate::model::kind::{API_VERSION, KINDS, Key, Kind, KindId, Scope};
-use crate::model::kinds::organization::{AUTHORITATIVE, IGNORE};
 use crate::model::origin::{Origin, Position};
 use crate::model::resource::{Entry, Resource, ResourceId, Spec};
 use crate::model::shape::Shape;
@@ -195,7 +197,7 @@ impl Lowering<'_, '_> {
             }
             _ => None,
         };
-        self.reader.subject = id.as_ref().map(ToString::to_string);
+        self.reader.subject.clone_from(&id);
         let previous_name = self.previous_name(kind, metadata);
         let mut draft = Draft::default();
         if let Some(spec) = spec {
@@ -370,233 +372,4 @@ impl Lowering<'_, '_> {
         let node = given(given(metadata, "annotations"), PREVIOUS_NAME)?;
         self.key(kind, node, PREVIOUS_NAME)
     }
-
-    /// Reads the fields of a mapping, and of the groups within it.
-    fn fill<'n, 'a>(&mut self, kind: &'static Kind, slots: &Slots, node: &'n Node<'a>, draft: &mut Draft<'n, 'a>) {
-        for (name, value) in node.pairs().unwrap_or_default() {
-            match slots.get(name.text().unwrap_or_default()) {
-                Some(Slot::Field(field)) => self.field(kind, *field, value, None, draft),
-                Some(Slot::Singular(field)) => self.field(kind, *field, value, Some(name), draft),
-                Some(Slot::Group(below)) if value.is_null() => {
-                    for field in below.fields() {
-                        self.field(kind, field, value, None, draft);
-                    }
-                }
-                Some(Slot::Group(below)) => match value.pairs() {
-                    Some(_) => self.fill(kind, below, value, draft),
-                    None => {
-                        let name = name.text().unwrap_or_default();
-                        for field in below.fields() {
-                            draft.named |= 1 << field;
-                        }
-                        let text = value.text().unwrap_or_default();
-                        if !self.reader.is_secret(value, text, name) {
-                            let message = format!("`{name}` is a mapping, and this is {}", value.what());
-                            let names: Vec<&str> = below.names().collect();
-                            let hint = format!("its fields are {}", names.join(", "));
-                            self.reader.error(value.at, Code::WrongType, message, hint);
-                        }
-                    }
-                },
-                Some(Slot::Children(kind)) => draft.children.push((*kind, value)),
-                Some(Slot::Key | Slot::Organization | Slot::PreviousName) => {}
-                None => {
-                    let names: Vec<&'static str> = slots.names().collect();
-                    self.reader.unknown_field(name, value, kind.name, names.iter().copied());
-                }
-            }
-        }
-    }
-
-    fn field<'n, 'a>(
-        &mut self,
-        kind: &'static Kind,
-        number: u8,
-        node: &'n Node<'a>,
-        singular: Option<&Node<'_>>,
-        draft: &mut Draft<'n, 'a>,
-    ) {
-        let field = &kind.fields[number as usize];
-        if draft.named & (1 << number) != 0
-            && let Some(singular) = field.singular
-        {
-            let message = format!("`{singular}` and `{}` say the same thing twice", field.path);
-            self.reader.error(node.at, Code::FieldsDisagree, message, format!("keep `{}`", field.path));
-            return;
-        }
-        draft.named |= 1 << number;
-        let value = if node.is_null() {
-            if field.required {
-                let message = format!("`{}` must be given, and this is null", field.path);
-                self.reader.error(node.at, Code::NullRequired, message, "write its value");
-                return;
-            }
-            match field.shape {
-                Shape::Set { .. } | Shape::List { .. } => Value::List([].into()),
-                Shape::Map { .. } => Value::Map([].into()),
-                _ => Value::Null,
-            }
-        } else {
-            let value = match (singular, field.shape) {
-                (Some(name), Shape::Set { item, .. }) => {
-                    let path = name.text().unwrap_or(field.path);
-                    self.reader.single(node, item, path).map(|item| Value::List([item].into()))
-                }
-                _ => self.reader.value(node, &field.shape, field.path),
-            };
-            let Some(value) = value else { return };
-            value
-        };
-        if kind.scope == Scope::Root && matches!(field.path, AUTHORITATIVE | IGNORE) {
-            draft.steering.push((field.path, node));
-        }
-        draft.entries.push(Entry { field: number, at: node.at, value });
-    }
-
-    fn required(&mut self, kind: &'static Kind, draft: &Draft<'_, '_>, at: Position) {
-        for (number, field) in kind.fields.iter().enumerate() {
-            if field.required && draft.named & (1 << number) == 0 {
-                let message = format!("`{}` is missing in {}", field.path, kind.name);
-                self.reader.error(at, Code::MissingField, message, format!("add `{}`: {}", field.path, field.about));
-            }
-        }
-    }
-
-    /// Takes the children of one kind that stand within their organization; that makes the collection authoritative.
-    fn children(&mut self, organization: &OrganizationName, kind: KindId, node: &Node<'_>) {
-        let plural = kind.get().plural;
-        if kind.get().table.is_some() {
-            self.reading.authoritative.push((organization.clone(), kind));
-        }
-        let items = match &node.value {
-            NodeValue::Sequence(items) => items,
-            _ if node.is_null() || node.pairs().is_some_and(<[_]>::is_empty) => return,
-            _ => {
-                let message = format!("`{plural}` is a list, and this is {}", node.what());
-                let hint = format!("begin each item with `- {}:`", kind.get().key.field());
-                self.reader.error(node.at, Code::WrongType, message, hint);
-                return;
-            }
-        };
-        for item in items {
-            self.child(organization, kind, item);
-        }
-    }
-
-    fn child(&mut self, organization: &OrganizationName, id: KindId, node: &Node<'_>) {
-        let kind = id.get();
-        let key = kind.key.field();
-        self.reader.subject = None;
-        if node.pairs().is_none() {
-            let text = node.text().unwrap_or_default();
-            if !self.reader.is_secret(node, text, kind.plural) {
-                let message = format!("an item of `{}` is a mapping, and this is {}", kind.plural, node.what());
-                self.reader.error(node.at, Code::WrongType, message, format!("begin it with `- {key}:`"));
-            }
-            return;
-        }
-        let name = match find(node, key) {
-            Some((_, value)) => self.key(kind, value, key),
-            None => {
-                let message = format!("an item of `{}` lacks `{key}`", kind.plural);
-                self.reader.error(node.at, Code::MissingField, message, format!("add `{key}:`"));
-                None
-            }
-        };
-        let resource = name.map(|name| ResourceId { organization: organization.clone(), kind: id, name });
-        self.reader.subject = resource.as_ref().map(ToString::to_string);
-        let previous_name = find(node, "previousName")
-            .filter(|(_, value)| !value.is_null())
-            .and_then(|(_, value)| self.key(kind, value, "previousName"));
-        let mut draft = Draft::default();
-        self.fill(kind, slots::inline(kind), node, &mut draft);
-        self.required(kind, &draft, node.at);
-        if let Some(id) = resource {
-            let origin = Origin::new(self.reader.file, node.at);
-            self.reading.resources.push(Resource { id, spec: Spec::new(draft.entries), origin, previous_name });
-        }
-    }
-
-    /// Resolves what `spec.authoritative` and `spec.ignore` name.
-    fn steer(&mut self, organization: &OrganizationName, steering: &[(&'static str, &Node<'_>)]) {
-        for (path, node) in steering {
-            let NodeValue::Sequence(items) = &node.value else { continue };
-            for item in items {
-                match *path {
-                    AUTHORITATIVE => self.authoritative(organization, item),
-                    _ => self.ignore(organization, item),
-                }
-            }
-        }
-    }
-
-    fn authoritative(&mut self, organization: &OrganizationName, item: &Node<'_>) {
-        let text = item.text().unwrap_or_default();
-        let stored = || Kind::children().filter(|kind| kind.table.is_some());
-        match stored().find(|kind| kind.plural == text) {
-            Some(kind) => self.reading.authoritative.push((organization.clone(), KindId::of(kind))),
-            None => {
-                let meant = stored()
-                    .find(|kind| kind.name == text)
-                    .map(|kind| kind.plural)
-                    .or_else(|| nearest(text, stored().map(|kind| kind.plural)));
-                let hint = match meant {
-                    Some(meant) => format!("did you mean `{meant}`?"),
-                    None => {
-                        let plurals: Vec<&str> = stored().map(|kind| kind.plural).collect();
-                        format!("the collections are {}", plurals.join(", "))
-                    }
-                };
-                let message = format!("{} is no collection of an organization", shown(text));
-                self.reader.error(item.at, Code::UnknownWord, message, hint);
-            }
-        }
-    }
-
-    fn ignore(&mut self, organization: &OrganizationName, item: &Node<'_>) {
-        let Some(node) = item.get("kind") else { return };
-        let text = node.text().unwrap_or_default();
-        let kinds = || Kind::stored().filter(|kind| kind.scope != Scope::Global);
-        let Some(kind) = kinds().find(|kind| kind.name == text) else {
-            let hint = match nearest(text, kinds().map(|kind| kind.name)) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("the kinds are {}", kinds().map(|kind| kind.name).collect::<Vec<_>>().join(", ")),
-            };
-            let message = format!("{} is no kind whose rows can be ignored", shown(text));
-            self.reader.error(node.at, Code::UnknownWord, message, hint);
-            return;
-        };
-        let mut fields = Vec::new();
-        if let Some(Node { value: NodeValue::Sequence(paths), .. }) = given(Some(item), "fields") {
-            for path in paths {
-                let text = path.text().unwrap_or_default();
-                if is_path(kind, text) {
-                    fields.push(text.into());
-                    continue;
-                }
-                let hint = match nearest(text, kind.fields.iter().map(|field| field.path)) {
-                    Some(meant) => format!("did you mean `{meant}`?"),
-                    None => {
-                        let paths: Vec<&str> = kind.stored_fields().map(|(_, field)| field.path).collect();
-                        format!("the fields are {}", paths.join(", "))
-                    }
-                };
-                let message = format!("{} is no field of {}", shown(text), kind.name);
-                self.reader.error(path.at, Code::UnknownWord, message, hint);
-            }
-        }
-        let name = given(Some(item), "name").and_then(Node::text).unwrap_or("*").into();
-        let origin = Origin::new(self.reader.file, item.at);
-        self.reading.ignore.push((organization.clone(), Ignore { kind: KindId::of(kind), name, fields, origin }));
-    }
-}
-
-/// Whether a path names a stored field of a kind, a group of them, or a key of a free map.
-fn is_path(kind: &'static Kind, path: &str) -> bool {
-    kind.stored_fields().any(|(_, field)| {
-        let below = |long: &str, short: &str| {
-            long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.') && rest.len() > 1)
-        };
-        field.path == path || below(field.path, path) || (field.shape.is_map() && below(path, field.path))
-    })
 }

@@ -96,7 +96,7 @@ pub enum StoreError {
         why: String,
     },
     /// Somebody else works on the same source.
-    #[error("another run works on source `{source_name}`, and did not finish within {waited:?}")]
+    #[error("another run of the source `{source_name}` is under way{}", after(*waited))]
     Locked {
         /// The source.
         source_name: String,
@@ -165,7 +165,9 @@ impl StoreError {
             StoreError::NoRoles { .. } => {
                 "let an administrator run what `argus db migrate --print-roles` prints, then migrate again".into()
             }
-            StoreError::Locked { .. } => "wait for the other run, or give a longer `--lock-timeout`".into(),
+            StoreError::Locked { .. } => {
+                "try again when it has ended, or let `argus apply` wait for it with `--lock-timeout SECONDS`".into()
+            }
             StoreError::BadRow { .. } => "somebody wrote it around the checks of the schema; mend the row".into(),
             StoreError::Query(_) => "try again; if it stays, the log of the PostgreSQL server tells more".into(),
         }
@@ -175,6 +177,10 @@ impl StoreError {
     pub fn finding(&self) -> Finding {
         Finding::error(self.code(), self.to_string()).hint(self.hint())
     }
+}
+
+fn after(waited: Duration) -> String {
+    if waited.is_zero() { String::new() } else { format!(", and did not end within {} s", waited.as_secs()) }
 }
 
 /// Why an organization was not applied. Nothing of it was written, unless it says so.
@@ -266,7 +272,7 @@ impl ApplyError {
         match self {
             ApplyError::Stale { .. } => "nothing was written; plan again and look at what has moved".into(),
             ApplyError::Refused { .. } => {
-                "nothing of this organization was written; mend what the constraint speaks of and apply again".into()
+                "nothing of this organization was written; mend what PostgreSQL complains about and apply again".into()
             }
             ApplyError::Contended { .. } => "nothing was written; try again when it is quieter".into(),
             ApplyError::BadPlan { .. } => "plan again".into(),

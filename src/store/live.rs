@@ -89,7 +89,7 @@ fn half(table: &Table, row: &PgRow) -> Result<Half, StoreError> {
             }
             Place::Money { .. } => {
                 column += 2;
-                money(table.name, row, column - 2)?
+                money(row, column - 2)?
             }
         };
         values.push((stored.at, value));
@@ -152,18 +152,15 @@ fn cell(relation: &str, row: &PgRow, at: usize, ty: Type) -> Result<Value, Store
     })
 }
 
-fn money(relation: &str, row: &PgRow, at: usize) -> Result<Value, StoreError> {
+fn money(row: &PgRow, at: usize) -> Result<Value, StoreError> {
     let (minor, currency): (Option<i64>, Option<&str>) = (row.try_get(at)?, row.try_get(at + 1)?);
-    match minor.zip(currency) {
-        None => Ok(Value::Null),
-        Some((minor, currency)) => match Money::from_minor(minor, currency) {
-            Some(money) => Ok(Value::text(money.to_string())),
-            None => Err(StoreError::BadRow {
-                relation: relation.to_owned(),
-                why: format!("`{currency}` is no currency that this Argus knows"),
-            }),
-        },
-    }
+    let shown = |(minor, currency): (i64, &str)| match Money::from_minor(minor, currency) {
+        Some(money) => Value::text(money.to_string()),
+        // Somebody wrote it by SQL. No manifest can say it, so it differs from whatever is declared, and one
+        // organization's oddity stops no other.
+        None => Value::text(format!("{minor} minor units of {currency}")),
+    };
+    Ok(minor.zip(currency).map_or(Value::Null, shown))
 }
 
 /// Records of a column are in the order of their key, as those of side tables are.
@@ -198,4 +195,31 @@ pub(super) fn parse_json(relation: &str, json: &str) -> Result<Value, StoreError
 /// Names as a parameter.
 pub(super) fn texts(names: &[Arc<str>]) -> Vec<String> {
     names.iter().map(|name| name.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back_as_they_went() {
+        // A plan that writes one number and reads another would never be done.
+        for number in [0.1, 0.3, 0.1 + 0.2, 1.1e-7, 123_456.789_012_345_67, 5e-324, 1.797e308, -0.7, 2.0 / 3.0] {
+            let written = Value::Float(number).to_string();
+            assert_eq!(parse_json("test", &written).expect(&written), Value::Float(number), "{written}");
+        }
+        let mut number = 0.123_456_789_f64;
+        for _ in 0..10_000 {
+            number = (number * 9_301.123_456_789).fract() + 1e-3;
+            let written = Value::Float(number).to_string();
+            assert_eq!(parse_json("test", &written).expect(&written), Value::Float(number), "{written}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_somebody_else_made_too_large_does_not_make_the_row_unreadable() {
+        let value = parse_json("test", r#"{"n": 100000000000000000000}"#).expect("readable");
+        assert_eq!(value.get("n"), Some(&Value::Float(1e20)));
+        assert!(parse_json("test", "{").is_err());
+    }
 }

@@ -39,13 +39,14 @@ pub static MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "kinds", sql: include_str!("../../migrations/0002_kinds.sql") },
 ];
 
-/// The roles: none can log in. Whoever logs in is a member of those that it needs.
-const ROLES: &[(&str, &str)] = &[
-    ("argus_owner", "owns all tables and functions"),
-    ("argus_migrator", "may act as the owner, to migrate"),
-    ("argus_planner", "reads all organizations, writes nothing"),
-    ("argus_reconciler", "reads and writes all organizations"),
-    ("argus_app", "reads and writes the one organization that `argus.org` names"),
+/// The roles: none can log in. Whoever logs in is a member of those that it needs. The migrator has to become the owner
+/// by `SET ROLE`; it does not have the owner's rights all the time.
+const ROLES: &[(&str, &str, &str)] = &[
+    ("argus_owner", "INHERIT", "owns all tables and functions"),
+    ("argus_migrator", "NOINHERIT", "may become the owner, to migrate"),
+    ("argus_planner", "INHERIT", "reads all organizations, writes nothing"),
+    ("argus_reconciler", "INHERIT", "reads and writes all organizations"),
+    ("argus_app", "INHERIT", "reads and writes the one organization that `argus.org` names"),
 ];
 
 /// Who is a member of what.
@@ -261,13 +262,13 @@ async fn roles_are_set_up(connection: &mut PgConnection) -> Result<bool, StoreEr
 /// can be run again and again.
 pub fn print_roles(login: &str) -> String {
     let quoted = format!("\"{}\"", login.replace('"', "\"\""));
-    let mut sql = String::from("-- The roles of Argus. None of them can log in.\n");
-    for (role, about) in ROLES {
+    let mut sql = String::from("-- The roles of Argus, none of which can log in. To be run in its database.\n");
+    for (role, inherit, about) in ROLES {
         // Roles belong to the whole server: another database may be making the same one at this moment.
         let _ = write!(
             sql,
             "-- {role}: {about}.\nDO $$ BEGIN\n    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = '{role}') \
-             THEN\n        CREATE ROLE {role} NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS;\n    END IF;\n\
+             THEN\n        CREATE ROLE {role} NOLOGIN {inherit} NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS;\n    END IF;\n\
              EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;\nEND $$;\n"
         );
     }

@@ -1,6 +1,8 @@
 //! The real binary against a real PostgreSQL: config repos in folders of their own, a database per test, and SQL from
 //! outside.
 
+mod adopt;
+mod codes;
 mod commands;
 mod contracts;
 mod crashes;

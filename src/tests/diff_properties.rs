@@ -39,7 +39,7 @@ fn value(path: &str, choice: u8) -> Value {
         }
         "status" => Value::text(["active", "suspended"][choice as usize % 2]),
         "type" => Value::text(["slack", "email"][choice as usize % 2]),
-        "requireMfa" | "enabled" => Value::Bool(choice % 2 == 0),
+        "requireMfa" | "enabled" => Value::Bool(choice.is_multiple_of(2)),
         "parent" => [Value::Null, Value::text("one"), Value::text("two"), Value::Null][choice as usize].clone(),
         "quotas.apiKeys" | "rateLimitPerHour" => Value::Int(i64::from(choice)),
         "roles" | "permissions" => {

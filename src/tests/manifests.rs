@@ -341,3 +341,10 @@ fn limits_are_met_before_anything_large_is_built() {
         assert!(codes.contains(&code), "{:?} gives {:?}", &text[..8], &codes[..codes.len().min(5)]);
     }
 }
+
+#[test]
+fn a_resource_is_small() {
+    // 720,000 of them are to fit into one pass.
+    assert!(size_of::<argus::model::resource::Resource>() <= 112);
+    assert!(size_of::<argus::model::resource::Entry>() <= 40);
+}

@@ -72,7 +72,7 @@ pub fn everything(organization: &str) -> OrganizationPlan {
 async fn live_value(store: &Store, organization: &str, of: &str, name: &str, path: &str) -> Value {
     let organization: OrganizationName = organization.into();
     let mut planning = store.planning().await.expect("planning");
-    let live = planning.live(&[organization.clone()]).await.expect("live");
+    let live = planning.live(std::slice::from_ref(&organization)).await.expect("live");
     let row = live[&organization].rows.get(&(kind(of), name.into())).unwrap_or_else(|| panic!("no {of} {name}"));
     let field = kind(of).get().field_at(path).expect("a field");
     row.spec.value(field).cloned().expect("a stored field")
@@ -88,7 +88,7 @@ async fn what_was_planned_is_what_is_live_for_every_kind() {
 
     let acme: OrganizationName = "acme".into();
     let mut planning = store.planning().await.expect("planning");
-    let live = planning.live(&[acme.clone()]).await.expect("live");
+    let live = planning.live(std::slice::from_ref(&acme)).await.expect("live");
     let rows = &live[&acme].rows;
     assert_eq!(rows.len(), wanted.changes.len(), "no row but the planned ones, and no built-in role");
     for change in &wanted.changes {
@@ -100,7 +100,7 @@ async fn what_was_planned_is_what_is_live_for_every_kind() {
             assert_eq!(row.spec.value(at), Some(expected), "{} {}: {}", change.kind, change.name, field.path);
         }
     }
-    let applied = planning.applied(&[acme.clone()]).await.expect("applied");
+    let applied = planning.applied(std::slice::from_ref(&acme)).await.expect("applied");
     assert_eq!(applied[&acme].rows.len(), wanted.records.len());
     let states = planning.states(SOURCE).await.expect("states");
     assert_eq!((states[&acme].version, states[&acme].exists), (1, true));

@@ -85,7 +85,7 @@ pub fn previous_names(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         if *previous == *resource.id.name {
             findings.push(same_name(resource, previous));
         } else if let Some(declared) = scene.get(resource.id.kind, previous) {
-            findings.push(still_declared(resource, previous, *declared));
+            findings.push(still_declared(resource, previous, declared));
         } else if let Some(first) = claims.insert((resource.id.kind, previous), resource) {
             findings.push(claimed_twice(resource, previous, first));
         }

@@ -65,21 +65,23 @@ pub fn markdown(sizes: &[Size], terraform: Option<&str>) -> String {
 
 fn plans(out: &mut String, sizes: &[Size]) {
     out.push_str("### A plan without changes\n\n");
-    out.push_str("| resources | what | CPU s | wall s | peak MiB | server CPU s | CPU / floor | wall / floor |\n");
-    out.push_str("|---:|---|---:|---:|---:|---:|---:|---:|\n");
+    out.push_str("| resources | what | CPU s | server CPU s | wall s | peak MiB | CPU / floor | all CPU / floor | wall / floor |\n");
+    out.push_str("|---:|---|---:|---:|---:|---:|---:|---:|---:|\n");
+    let all = |usage: &Usage| usage.cpu_seconds + usage.server_seconds;
     for size in sizes {
         let Some(floor) = size.figures.get("floor") else { continue };
         for (name, about) in [("floor", "floor"), ("plan", "`argus plan`"), ("plan-full", "`argus plan --full`")] {
             let Some(usage) = size.figures.get(name) else { continue };
             let _ = writeln!(
                 out,
-                "| {} | {about} | {:.3} | {:.3} | {:.1} | {:.2} | {:.2} | {:.2} |",
+                "| {} | {about} | {:.3} | {:.2} | {:.3} | {:.1} | {:.2} | {:.2} | {:.2} |",
                 size.resources,
                 usage.cpu_seconds,
+                usage.server_seconds,
                 usage.wall_seconds,
                 usage.rss_kib as f64 / 1024.0,
-                usage.server_seconds,
                 usage.cpu_seconds / floor.cpu_seconds,
+                all(usage) / all(floor),
                 usage.wall_seconds / floor.wall_seconds,
             );
         }

@@ -1,303 +1,378 @@
-//! Edits of a YAML text: values, items and documents are replaced, added and removed in place.
+//! Edits of a YAML text: values, items, pairs and documents are replaced, added and removed in place.
+//!
+//! Nothing here knows what the text means. Whoever edits reads the result again before it is used.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::model::origin::Position;
-use crate::model::plain::misread_as;
-use crate::model::value::Value;
-use crate::source::yaml::{Node, NodeValue};
+use crate::render::yaml::{Piece, Quotes, key};
+use crate::source::yaml::{Document, Node, NodeValue, Style};
+
+const BYTE_ORDER_MARK: &str = "\u{FEFF}";
 
 /// A text and what is to change in it.
 pub struct Editor<'a> {
+    mark: &'static str,
     text: &'a str,
     lines: Vec<usize>,
     newline: &'static str,
+    /// Whether all is written as JSON.
+    json: bool,
+    /// The outermost collections in brackets, in order.
+    brackets: Vec<Range<usize>>,
     /// Replacements by place; those of one place are in the order in which they were asked for.
     edits: BTreeMap<(usize, usize), String>,
     appended: String,
 }
 
 impl<'a> Editor<'a> {
-    /// An editor of this text.
-    pub fn new(text: &'a str) -> Self {
+    /// An editor of this text, which holds these documents.
+    pub fn new(text: &'a str, documents: &[Document<'_>], json: bool) -> Self {
+        let (mark, text) = match text.strip_prefix(BYTE_ORDER_MARK) {
+            Some(rest) => (BYTE_ORDER_MARK, rest),
+            None => ("", text),
+        };
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
-        Editor { text, lines, newline, edits: BTreeMap::new(), appended: String::new() }
+        let (brackets, edits, appended) = (Vec::new(), BTreeMap::new(), String::new());
+        let mut editor = Editor { mark, text, lines, newline, json, brackets, edits, appended };
+        documents.iter().for_each(|document| editor.find_brackets(&document.root));
+        editor.brackets.sort_by_key(|range| range.start);
+        editor
+    }
+
+    fn find_brackets(&mut self, node: &Node<'_>) {
+        if self.is_flow(node) {
+            self.brackets.push(self.offset(node.at)..self.end(node));
+            return;
+        }
+        node.items().iter().for_each(|item| self.find_brackets(item));
+        node.pairs().unwrap_or_default().iter().for_each(|(_, value)| self.find_brackets(value));
     }
 
     /// The text with all edits. Of two that overlap, the one that begins first counts.
     pub fn finish(self) -> String {
         let mut out = String::with_capacity(self.text.len() + self.appended.len());
+        out.push_str(self.mark);
         let mut at = 0;
         for ((start, end), new) in &self.edits {
             if *start < at {
                 continue;
             }
             out.push_str(&self.text[at..*start]);
+            // Whole lines behind a last line that has no end yet.
+            if *start == self.text.len() && new.ends_with('\n') {
+                self.end_line(&mut out);
+            }
             out.push_str(new);
             at = *end;
         }
         out.push_str(&self.text[at..]);
         if !self.appended.is_empty() {
-            if !out.is_empty() && !out.ends_with('\n') {
-                out.push_str(self.newline);
-            }
+            self.end_line(&mut out);
             out.push_str(&self.appended);
         }
         out
     }
 
+    fn end_line(&self, out: &mut String) {
+        if !out.is_empty() && !out.ends_with('\n') {
+            out.push_str(self.newline);
+        }
+    }
+
     /// Gives a pair another value.
-    pub fn replace(&mut self, key: &Node<'_>, value: &Node<'_>, new: &Value) {
-        let range = self.value_range(key, value);
-        // After a key the value is set off by a space; where a value stands already, the space does too.
-        let space = if self.text[..range.start].ends_with(':') { " " } else { "" };
-        self.edit(range, format!("{space}{}", flow(new)));
+    pub fn replace(&mut self, key: &Node<'_>, value: &Node<'_>, new: Piece) {
+        let colon = self.colon(key);
+        let is_block = matches!(value.value, NodeValue::Scalar(_, Style::Block));
+        let in_lines = !self.in_brackets(colon) && new.takes_lines();
+        let start = if is_block || in_lines || is_absent(value) { colon } else { self.offset(value.at) };
+        let end = if is_absent(value) { colon } else { self.end(value) };
+        if self.is_block_collection(value) {
+            self.children(value).iter().for_each(|child| self.remove_lines(child.clone()));
+            return self.edit(colon..colon, format!(" {}", self.inline(&new, Quotes::Needed)));
+        }
+        // A comment stands behind the first line of the value, or behind the last one of a value on one line.
+        let comment_from = if is_block { colon } else { end };
+        let rest = self.rest_of_line(comment_from);
+        let comment = self.text[rest.clone()].find('#').map(|at| &self.text[rest.start + at..rest.end]);
+        let comment = comment.map(|comment| format!(" {}", comment.trim_end())).unwrap_or_default();
+        if in_lines {
+            let lines = new.pair("x", key.at.column.saturating_sub(1) as usize);
+            let lines = lines.trim_end_matches('\n').trim_start().trim_start_matches("x:");
+            let (first, below) = lines.split_once('\n').unwrap_or((lines, ""));
+            let end = if is_block { end } else { rest.end };
+            return self.edit(start..end, format!("{first}{comment}\n{below}"));
+        }
+        let written = self.inline(&new, self.quotes(value));
+        if is_block {
+            self.edit(start..end, format!(" {written}{comment}"));
+        } else if is_absent(value) {
+            // Spaces before the end of the line set off nothing.
+            let end = if self.text[rest.clone()].trim().is_empty() { rest.end } else { end };
+            self.edit(start..end, format!(" {written}"));
+        } else {
+            self.edit(start..end, written);
+        }
+    }
+
+    fn rest_of_line(&self, from: usize) -> Range<usize> {
+        let end = self.text[from..].find('\n').map_or(self.text.len(), |at| from + at);
+        let end = if self.text[from..end].ends_with('\r') { end - 1 } else { end };
+        from..end
     }
 
     /// Gives a pair another key and another value.
-    pub fn replace_pair(&mut self, key: &Node<'_>, value: &Node<'_>, name: &str, new: &Value) {
-        let range = self.offset(key.at)..self.value_range(key, value).end;
-        self.edit(range, format!("{name}: {}", flow(new)));
+    pub fn replace_pair(&mut self, key: &Node<'_>, value: &Node<'_>, name: &str, new: Piece) {
+        let name = self::key(name, self.json);
+        self.edit(self.offset(key.at)..self.offset(key.end), name);
+        self.replace(key, value, new);
     }
 
-    /// Gives a set other items; in a list of lines only those that come and go are touched.
-    pub fn replace_set(&mut self, key: &Node<'_>, value: &Node<'_>, new: &Value) {
-        let listed: Vec<&Node<'_>> = value.items().iter().collect();
-        if new.items().is_empty() || listed.is_empty() || self.is_flow(value) {
-            return self.replace(key, value, new);
-        }
-        let same = |node: &Node<'_>, item: &Value| node.text().is_some_and(|text| written_as(text, item));
-        let stay = |node: &Node<'_>| new.items().iter().any(|item| same(node, item));
-        if !listed.iter().any(|node| stay(node)) {
-            return self.replace(key, value, new);
-        }
-        listed.iter().filter(|node| !stay(node)).for_each(|node| self.remove_lines(node));
-        let added = new.items().iter().filter(|item| !listed.iter().any(|node| same(node, item)));
-        let added: Vec<Value> = added.cloned().collect();
-        self.add_lines(value, &added);
-    }
-
-    /// Gives a list other records; records are told apart by their key.
-    pub fn replace_records(&mut self, key: &Node<'_>, value: &Node<'_>, identity: &str, new: &Value) {
-        let listed = value.items();
-        if new.items().is_empty() || listed.is_empty() || self.is_flow(value) {
-            return self.replace(key, value, new);
-        }
-        let id_of = |node: &Node<'_>| node.get(identity).and_then(|node| node.text().map(str::to_lowercase));
-        let record_of = |node: &Node<'_>| {
-            let id = id_of(node)?;
-            new.items().iter().find(|record| record.get(identity).and_then(Value::as_text) == Some(&id))
-        };
-        if !listed.iter().any(|node| record_of(node).is_some()) {
-            return self.replace(key, value, new);
-        }
-        for node in listed {
-            match record_of(node) {
-                None => self.remove_lines(node),
-                Some(record) => self.replace_record(node, record),
+    /// Takes items from a list that stands under a key, and adds some.
+    pub fn edit_list(&mut self, key: &Node<'_>, list: &Node<'_>, stays: &[bool], added: Vec<Piece>) {
+        let items = list.items();
+        if items.is_empty() {
+            if !added.is_empty() {
+                self.replace(key, list, Piece::list(added));
             }
+            return;
         }
-        let known = |record: &Value| {
-            listed.iter().any(|node| id_of(node).as_deref() == record.get(identity).and_then(Value::as_text))
-        };
-        let added: Vec<Value> = new.items().iter().filter(|record| !known(record)).cloned().collect();
-        self.add_lines(value, &added);
+        if self.is_flow(list) {
+            let children: Vec<Range<usize>> = items.iter().map(|item| self.offset(item.at)..self.end(item)).collect();
+            let added = added.iter().map(|piece| self.inline(piece, Quotes::Needed)).collect();
+            return self.edit_brackets(list, &children, stays, added);
+        }
+        let going = items.iter().zip(stays).filter(|(_, stays)| !**stays);
+        going.for_each(|(item, _)| self.remove_lines(self.offset(item.at)..self.end(item)));
+        if added.is_empty() && !stays.contains(&true) {
+            let colon = self.colon(key);
+            return self.edit(colon..colon, " []".into());
+        }
+        let Some(margin) = self.margin_of_item(&items[0]) else { return };
+        let lines: String = added.iter().map(|piece| piece.item(margin)).collect();
+        self.insert_after(list, lines);
     }
 
-    fn replace_record(&mut self, node: &Node<'_>, record: &Value) {
-        let mut missing = Vec::new();
-        for (name, wanted) in record.pairs() {
-            match node.pairs().unwrap_or_default().iter().find(|(key, _)| key.text() == Some(name)) {
-                Some((key, value)) if !value.text().is_some_and(|text| written_as(text, wanted)) => {
-                    self.replace(key, value, wanted);
-                }
-                Some(_) => {}
-                None => missing.push((name.clone(), wanted.clone())),
-            }
-        }
-        if !missing.is_empty() {
-            self.add_pairs(node, &Value::map(missing));
-        }
-    }
-
-    /// Adds pairs to a mapping that is not empty.
-    pub fn add_pairs(&mut self, map: &Node<'_>, pairs: &Value) {
-        let Some((first, _)) = map.pairs().and_then(<[_]>::first) else { return };
-        let mut new = String::new();
-        if self.is_flow(map) {
-            for (key, value) in pairs.pairs() {
-                new.push_str(&format!("{}: {}, ", scalar(key), flow(value)));
-            }
-            let at = self.offset(first.at);
-            return self.edit(at..at, new);
-        }
-        let margin = " ".repeat(first.at.column.saturating_sub(1) as usize);
-        for (key, value) in pairs.pairs() {
-            new.push_str(&format!("{margin}{}: {}{}", scalar(key), flow(value), self.newline));
-        }
-        self.insert_after(map, &new);
-    }
-
-    /// Removes a pair from a mapping.
-    pub fn remove_pair(&mut self, map: &Node<'_>, key: &Node<'_>) {
+    /// Takes pairs from a mapping that has some, and adds others.
+    pub fn edit_map(&mut self, map: &Node<'_>, stays: &[bool], added: Vec<(String, Piece)>) {
         let pairs = map.pairs().unwrap_or_default();
-        let Some(at) = pairs.iter().position(|(name, _)| name.at == key.at) else { return };
-        let value = &pairs[at].1;
+        let Some((first, _)) = pairs.first() else { return };
         if self.is_flow(map) {
-            let start = self.offset(key.at);
-            let end = match pairs.get(at + 1) {
-                Some((next, _)) => self.offset(next.at),
-                None => self.end(value),
+            let children = self.children(map);
+            let write = |(name, piece): &(String, Piece)| {
+                format!("{}: {}", key(name, self.json), self.inline(piece, Quotes::Needed))
             };
-            let start = match (pairs.get(at + 1), at) {
-                (None, 1..) => self.end(&pairs[at - 1].1),
-                _ => start,
-            };
-            self.edit(start..end, String::new());
-        } else if pairs.len() == 1 {
-            let range = self.offset(map.at)..self.end(map);
-            self.edit(range, "{}".into());
-        } else {
-            let lines = self.whole_lines(self.offset(key.at)..self.end(value));
-            self.edit(lines, String::new());
+            let added = added.iter().map(write).collect();
+            return self.edit_brackets(map, &children, stays, added);
         }
-    }
-
-    /// Removes an item from the list that stands under a key.
-    pub fn remove_item(&mut self, key: &Node<'_>, list: &Node<'_>, item: &Node<'_>) {
-        if self.is_flow(list) {
-            let items = list.items();
-            let Some(at) = items.iter().position(|other| other.at == item.at) else { return };
-            let range = match (at, items.get(at + 1)) {
-                (_, Some(next)) => self.offset(item.at)..self.offset(next.at),
-                (0, None) => self.offset(item.at)..self.end(item),
-                (_, None) => self.end(&items[at - 1])..self.end(item),
-            };
-            return self.edit(range, String::new());
+        for ((name, value), _) in pairs.iter().zip(stays).filter(|(_, stays)| !**stays) {
+            let lines = self.whole_lines(self.offset(name.at)..self.end_of_pair(name, value));
+            // Comments between the lines of the value stay. Less deep, so that no text above takes them for its own.
+            let comments = self.text[lines.clone()].lines().map(str::trim).filter(|line| line.starts_with('#'));
+            let margin = " ".repeat(name.at.column.saturating_sub(1) as usize);
+            let comments: String = comments.map(|comment| format!("{margin}{comment}\n")).collect();
+            let is_text = matches!(value.value, NodeValue::Scalar(..));
+            self.edit(lines, if is_text { String::new() } else { comments });
         }
-        self.remove_lines(item);
-        let lines = |node: &Node<'_>| self.whole_lines(self.offset(node.at)..self.end(node));
-        let gone = |node: &Node<'_>| self.edits.contains_key(&(lines(node).start, lines(node).end));
-        if list.items().iter().all(gone) {
-            let all: Vec<_> = list.items().iter().map(lines).collect();
-            all.iter().for_each(|lines| drop(self.edits.remove(&(lines.start, lines.end))));
-            self.replace(key, list, &Value::List([].into()));
-        }
-    }
-
-    /// Adds items to the list that stands under a key.
-    pub fn add_items(&mut self, key: &Node<'_>, list: &Node<'_>, items: Vec<Value>) {
-        if list.items().is_empty() {
-            return self.replace(key, list, &Value::List(items.into()));
-        }
-        if self.is_flow(list) {
-            let last = list.items().last().map(|last| self.end(last)).unwrap_or_default();
-            let new: String = items.iter().map(|item| format!(", {}", flow(item))).collect();
-            return self.edit(last..last, new);
-        }
-        self.add_lines(list, &items);
+        let margin = first.at.column.saturating_sub(1) as usize;
+        let lines: String = added.into_iter().map(|(name, piece)| piece.pair(&name, margin)).collect();
+        self.insert_after(map, lines);
     }
 
     /// Removes a document with the line that sets it off.
     pub fn remove_document(&mut self, root: &Node<'_>) {
         let lines = self.whole_lines(self.offset(root.at)..self.end(root));
-        let before = &self.text[..lines.start];
-        let separator = before.trim_end().strip_suffix("---").filter(|rest| rest.is_empty() || rest.ends_with('\n'));
-        let start = separator.map_or(lines.start, str::len);
-        self.edit(start..lines.end, String::new());
+        let start = self.text[..lines.start].rfind("\n---").map(|at| at + 1);
+        let start = start.or_else(|| self.text.starts_with("---").then_some(0));
+        // Between the marker and the document stands nothing but comments.
+        let only_comments = |at: &usize| {
+            let between = self.text[*at..lines.start].lines().skip(1);
+            between.map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
+        };
+        let start = start.filter(only_comments).unwrap_or(lines.start);
+        let end = self.text[lines.end.saturating_sub(1)..].find("\n---");
+        let end = end.map_or(self.text.len(), |at| lines.end.saturating_sub(1) + at + 1);
+        self.edit(start..end, String::new());
     }
 
     /// Adds a document at the end.
     pub fn append_document(&mut self, document: &str) {
-        if !document.starts_with("---") {
-            self.appended.push_str("---");
-            self.appended.push_str(self.newline);
-        }
-        self.appended.push_str(&document.replace('\n', self.newline));
+        let document = format!("---\n{document}").replace('\n', self.newline);
+        self.appended.push_str(&document);
     }
 
-    fn remove_lines(&mut self, item: &Node<'_>) {
-        let lines = self.whole_lines(self.offset(item.at)..self.end(item));
+    /// Edits what stands between brackets: commas go with what they follow, or with what they would lead to.
+    fn edit_brackets(&mut self, node: &Node<'_>, children: &[Range<usize>], stays: &[bool], added: Vec<String>) {
+        let Some(last) = stays.iter().rposition(|stays| *stays) else {
+            let (start, end) = (self.offset(node.at) + 1, self.end(node).saturating_sub(1));
+            return self.edit(start..end.max(start), added.join(", "));
+        };
+        let mut behind = 0;
+        for (child, _) in children.iter().zip(stays).filter(|(_, stays)| !**stays) {
+            match self.comma_after(child.end) {
+                Some(comma) => {
+                    let spaces = self.text[comma + 1..].find(|c| c != ' ').unwrap_or_default();
+                    let range = child.start..comma + 1 + spaces;
+                    let lines = self.whole_lines(range.clone());
+                    let alone = self.text[lines.start..range.start].trim().is_empty()
+                        && self.text[range.end..lines.end].trim().is_empty();
+                    let range = if alone { lines } else { range };
+                    behind = range.end;
+                    self.edit(range, String::new());
+                }
+                None => {
+                    if let Some(comma) = self.comma_after(children[last].end) {
+                        self.edit(comma..comma + 1, String::new());
+                    }
+                    let lines = self.whole_lines(child.clone());
+                    let rest = self.text[lines.start..child.start].trim().is_empty() && lines.start > 0;
+                    if rest && self.text[child.end..lines.end].trim().is_empty() {
+                        self.edit(lines, String::new());
+                    } else {
+                        let spaces = self.text[..child.start].trim_end_matches(' ').len();
+                        self.edit(spaces.max(behind)..child.end, String::new());
+                    }
+                }
+            }
+        }
+        let line_start = self.whole_lines(children[last].clone()).start;
+        let before = &self.text[line_start..children[last].start];
+        let separator = if before.trim().is_empty() && !before.is_empty() {
+            format!(",{}{before}", self.newline)
+        } else {
+            ", ".to_owned()
+        };
+        let new: String = added.iter().map(|piece| format!("{separator}{piece}")).collect();
+        self.edit(children[last].end..children[last].end, new);
+    }
+
+    /// The comma behind a value within brackets, beyond spaces, lines and comments.
+    fn comma_after(&self, from: usize) -> Option<usize> {
+        let mut at = from;
+        loop {
+            let rest = &self.text[at..];
+            let step = rest.find(|c: char| !c.is_whitespace())?;
+            match rest.as_bytes()[step] {
+                b',' => return Some(at + step),
+                b'#' => at += step + rest[step..].find('\n')?,
+                _ => return None,
+            }
+        }
+    }
+
+    fn remove_lines(&mut self, range: Range<usize>) {
+        let lines = self.whole_lines(range);
         self.edit(lines, String::new());
     }
 
-    /// Adds items in lines of their own behind the last one of a block list.
-    fn add_lines(&mut self, list: &Node<'_>, items: &[Value]) {
-        let Some(first) = list.items().first() else { return };
-        let line_start = self.lines[first.at.line as usize - 1];
-        let before = &self.text[line_start..self.offset(first.at)];
-        let margin = &before[..before.find('-').unwrap_or(before.len())];
-        let mut new = String::new();
-        for item in items {
-            match item {
-                Value::Map(pairs) => {
-                    // Who it is comes first, as people write it.
-                    let rank = |key: &str| !matches!(key, "user" | "name" | "team");
-                    let mut pairs: Vec<_> = pairs.iter().collect();
-                    pairs.sort_by_key(|(key, _)| rank(key));
-                    for (at, (key, value)) in pairs.into_iter().enumerate() {
-                        let dash = if at == 0 { "- " } else { "  " };
-                        new.push_str(&format!("{margin}{dash}{}: {}{}", scalar(key), flow(value), self.newline));
-                    }
-                }
-                item => new.push_str(&format!("{margin}- {}{}", flow(item), self.newline)),
-            }
-        }
-        self.insert_after(list, &new);
-    }
-
     /// Inserts whole lines behind the last line of a node.
-    fn insert_after(&mut self, node: &Node<'_>, new: &str) {
-        if new.is_empty() {
-            return;
+    fn insert_after(&mut self, node: &Node<'_>, lines: String) {
+        if !lines.is_empty() {
+            let end = self.whole_lines(self.offset(node.at)..self.end(node)).end;
+            self.edit(end..end, lines);
         }
-        let end = self.whole_lines(self.offset(node.at)..self.end(node)).end;
-        let missing = !self.text[..end].ends_with('\n');
-        let new =
-            if missing { format!("{}{}", self.newline, new.trim_end_matches(['\r', '\n'])) } else { new.to_owned() };
-        self.edit(end..end, new);
     }
 
     fn edit(&mut self, range: Range<usize>, new: String) {
-        self.edits.entry((range.start, range.end)).or_default().push_str(&new);
-    }
-
-    /// From behind the colon (where the value is in lines of its own) or from its beginning, to the end of a value.
-    fn value_range(&self, key: &Node<'_>, value: &Node<'_>) -> Range<usize> {
-        let behind_key = self.offset(key.end);
-        let colon = behind_key + self.text[behind_key..].find(':').map_or(0, |at| at + 1);
-        let start = self.offset(value.at);
-        let nothing = value.text() == Some("") && value.is_null();
-        let in_lines = matches!(value.value, NodeValue::Sequence(_) | NodeValue::Mapping(_)) && !self.is_flow(value);
-        match (nothing, in_lines) {
-            (true, _) => colon..colon,
-            (_, true) => colon..self.end(value),
-            _ => start..self.end(value),
+        let new = if self.newline == "\n" { new } else { new.replace("\r\n", "\n").replace('\n', self.newline) };
+        if range.start < range.end || !new.is_empty() {
+            self.edits.entry((range.start, range.end)).or_default().push_str(&new);
         }
     }
 
-    fn is_flow(&self, node: &Node<'_>) -> bool {
-        self.text[self.offset(node.at)..].starts_with(['[', '{'])
+    fn inline(&self, piece: &Piece, quotes: Quotes) -> String {
+        if self.json { piece.json() } else { piece.inline(quotes) }
     }
 
-    /// Where a node really ends: block collections end with their last value.
+    /// The quotes that a value stands in.
+    fn quotes(&self, value: &Node<'_>) -> Quotes {
+        match (&value.value, self.text[self.offset(value.at)..].as_bytes().first()) {
+            (NodeValue::Scalar(_, Style::Quoted), Some(b'\'')) => Quotes::Single,
+            (NodeValue::Scalar(_, Style::Quoted), Some(b'"')) => Quotes::Double,
+            _ => Quotes::Needed,
+        }
+    }
+
+    /// How far the dash of an item is indented, where nothing but the dash stands before it.
+    fn margin_of_item(&self, item: &Node<'_>) -> Option<usize> {
+        let at = self.offset(item.at);
+        let before = &self.text[self.whole_lines(at..at).start..at];
+        let margin = before.find(|c| c != ' ')?;
+        before[margin..].trim_end().eq("-").then_some(margin)
+    }
+
+    /// Behind the colon of a key.
+    fn colon(&self, key: &Node<'_>) -> usize {
+        let behind = self.offset(key.end);
+        behind + self.text[behind..].find(':').map_or(0, |at| at + 1)
+    }
+
+    /// Where the items or pairs of a collection stand.
+    fn children(&self, node: &Node<'_>) -> Vec<Range<usize>> {
+        let pairs = node.pairs().unwrap_or_default().iter();
+        let pairs = pairs.map(|(key, value)| self.offset(key.at)..self.end_of_pair(key, value));
+        node.items().iter().map(|item| self.offset(item.at)..self.end(item)).chain(pairs).collect()
+    }
+
+    fn end_of_pair(&self, key: &Node<'_>, value: &Node<'_>) -> usize {
+        if is_absent(value) { self.offset(key.end) } else { self.end(value) }
+    }
+
+    fn in_brackets(&self, at: usize) -> bool {
+        let before = self.brackets.partition_point(|range| range.start <= at);
+        before > 0 && at < self.brackets[before - 1].end
+    }
+
+    fn is_flow(&self, node: &Node<'_>) -> bool {
+        !matches!(node.value, NodeValue::Scalar(..)) && self.text[self.offset(node.at)..].starts_with(['[', '{'])
+    }
+
+    fn is_block_collection(&self, node: &Node<'_>) -> bool {
+        !matches!(node.value, NodeValue::Scalar(..)) && !self.is_flow(node)
+    }
+
+    /// Where a node really ends. The parser tells where it went on, which may be behind spaces and comments.
     fn end(&self, node: &Node<'_>) -> usize {
+        let start = self.offset(node.at);
+        let rest = &self.text[start..];
         match &node.value {
-            NodeValue::Sequence(items) if !self.is_flow(node) => {
-                items.last().map_or(self.offset(node.at), |i| self.end(i))
+            NodeValue::Scalar(_, Style::Block) => {
+                let indent = node.at.column.saturating_sub(1) as usize;
+                let inside =
+                    |line: &&str| line.trim().is_empty() || line.len() - line.trim_start_matches(' ').len() >= indent;
+                let first = self.whole_lines(start..start).start;
+                let length = self.text[first..].split_inclusive('\n').take_while(inside).map(str::len).sum::<usize>();
+                first + self.text[first..first + length].trim_end().len()
             }
-            NodeValue::Mapping(pairs) if !self.is_flow(node) => {
-                pairs.last().map_or(self.offset(node.at), |(key, value)| {
-                    if value.text() == Some("") && value.is_null() { self.offset(key.end) } else { self.end(value) }
-                })
+            NodeValue::Scalar(_, Style::Quoted) if rest.starts_with(['"', '\'']) => {
+                let quote = rest.as_bytes()[0];
+                let mut bytes = rest.bytes().enumerate().skip(1).peekable();
+                while let Some((at, byte)) = bytes.next() {
+                    let doubled = quote == b'\'' && byte == quote && bytes.peek().is_some_and(|(_, b)| *b == quote);
+                    if doubled || (quote == b'"' && byte == b'\\') {
+                        bytes.next();
+                    } else if byte == quote {
+                        return start + at + 1;
+                    }
+                }
+                self.text.len()
             }
-            _ => {
-                let start = self.offset(node.at);
+            NodeValue::Scalar(..) => {
                 let end = self.offset(node.end).max(start);
-                start + self.text[start..end].trim_end().len()
+                let text = &self.text[start..end];
+                let text = text.find(" #").map_or(text, |comment| &text[..comment]);
+                start + text.trim_end().len()
             }
+            _ if self.is_flow(node) => {
+                let mut at = self.children(node).last().map_or(start + 1, |last| last.end);
+                while let Some(c) = self.text[at..].chars().next().filter(|c| !matches!(c, ']' | '}')) {
+                    at += if c == '#' { self.rest_of_line(at).len() } else { c.len_utf8() };
+                }
+                (at + 1).min(self.text.len())
+            }
+            _ => self.children(node).last().map_or(start, |last| last.end),
         }
     }
 
@@ -316,35 +391,7 @@ impl<'a> Editor<'a> {
     }
 }
 
-/// Whether a scalar of a manifest says this value.
-fn written_as(text: &str, value: &Value) -> bool {
-    match value {
-        Value::Text(wanted) => **wanted == *text || **wanted == *text.to_lowercase(),
-        Value::Null => text.is_empty() || text == "null",
-        other => other.to_string() == text,
-    }
-}
-
-/// A value on one line.
-fn flow(value: &Value) -> String {
-    match value {
-        Value::Text(text) => scalar(text),
-        Value::List(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
-        Value::Map(pairs) => {
-            let pairs = pairs.iter().map(|(key, value)| format!("{}: {}", scalar(key), flow(value)));
-            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
-        }
-        other => other.to_string(),
-    }
-}
-
-/// Text without quotes where every reader takes it for text, as JSON elsewhere.
-fn scalar(text: &str) -> String {
-    let first = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "_@./-+ ".contains(c));
-    if first && plain && !text.ends_with(' ') && misread_as(text).is_none() {
-        text.to_owned()
-    } else {
-        Value::text(text).to_string()
-    }
+/// Whether nothing at all stands where the value would.
+fn is_absent(value: &Node<'_>) -> bool {
+    value.is_null() && value.text() == Some("")
 }

@@ -9,7 +9,7 @@ mod account;
 mod binaries;
 
 use std::fs::{File, TryLockError};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -29,11 +29,17 @@ const NAME: &str = "argus";
 /// The port; on a socket it is only part of a file name.
 const PORT: u16 = 5432;
 
+/// How the names of directories begin in which data is made.
+const MAKING: &str = "data.making-";
+
 /// The longest path of a directory that a socket can stand in, with room for its name: the kernel allows 107 bytes.
 const SOCKET_DIRECTORY_BYTES_MAX: usize = 85;
 
 /// How long somebody waits for others to start or stop the server.
 const LOCK_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// How long a server may take to say that it is there.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long the server may take to start; a crash leaves it work to do.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
@@ -254,15 +260,19 @@ impl Place {
         self.root.join("log")
     }
 
-    /// Makes the data, if there is none. It is made aside and renamed when whole, so that a half-made one is never used.
+    /// Makes the data, if there is none. It is made aside and renamed when whole, so that a half-made one is never used;
+    /// each time under another name, because an `initdb` may live on when whoever started it is killed.
     fn initialize(&self, binaries: &Binaries) -> Result<(), StoreError> {
         if self.data.exists() {
             return Ok(());
         }
-        let making = self.root.join("data.making");
-        if making.exists() {
-            std::fs::remove_dir_all(&making).map_err(|error| self.fault("what was half made stays", &error))?;
+        let entries = std::fs::read_dir(&self.root).map_err(|error| self.fault("it cannot be listed", &error))?;
+        for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(MAKING)) {
+            // What stays is in nobody's way.
+            let _ = std::fs::remove_dir_all(entry.path());
         }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let making = self.root.join(format!("{MAKING}{}-{}", std::process::id(), now.as_nanos()));
         let mut initdb = self.command(binaries.program("initdb"));
         initdb.arg("--pgdata").arg(&making).args(["--username", NAME, "--auth=trust", "--encoding=UTF8", "--locale=C"]);
         self.run(initdb, "initdb")?;
@@ -282,9 +292,19 @@ impl Place {
         std::fs::rename(&making, &self.data).map_err(|error| self.fault("its data cannot be put in place", &error))
     }
 
-    /// Whether a server listens on the socket.
+    /// Whether a server listens on the socket and answers: the socket of one that is dying can still be connected to.
     fn answers(&self) -> bool {
-        UnixStream::connect(self.sockets.join(format!(".s.PGSQL.{PORT}"))).is_ok()
+        // The protocol's question whether to encrypt, which every server answers with one letter.
+        const QUESTION: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+        let ask = || -> std::io::Result<bool> {
+            let mut socket = UnixStream::connect(self.sockets.join(format!(".s.PGSQL.{PORT}")))?;
+            socket.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+            socket.write_all(&QUESTION)?;
+            let mut answer = [0];
+            socket.read_exact(&mut answer)?;
+            Ok(matches!(&answer, b"N" | b"S"))
+        };
+        ask().unwrap_or(false)
     }
 
     fn start(&self, binaries: &Binaries, settings: &[&str]) -> Result<(), StoreError> {
@@ -337,18 +357,23 @@ impl Place {
             .is_ok_and(|log| log.contains("shared memory block") && log.contains("in use"))
     }
 
-    /// Removes the note of a server that was killed, where its process number now belongs to something else: a server
-    /// would take that for its predecessor and refuse to start.
+    /// Removes the notes of a server that was killed, where its process number belongs to something else by now, or to
+    /// a process that is dead and that nobody has buried (as in a container without an init): a server would take that
+    /// for its predecessor and refuse to start. Whether children of the predecessor live on it finds out by itself, from
+    /// the shared memory of the data directory.
     fn forget_strangers(&self) -> Result<(), StoreError> {
-        let note = self.data.join("postmaster.pid");
-        let Ok(text) = std::fs::read_to_string(&note) else { return Ok(()) };
-        let Some(pid) = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok()) else { return Ok(()) };
-        // Where there is no /proc, PostgreSQL's own checks have to do.
-        let Ok(command) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return Ok(()) };
-        if String::from_utf8_lossy(&command).contains("postgres") {
-            return Ok(());
+        let of_socket = self.sockets.join(format!(".s.PGSQL.{PORT}.lock"));
+        for note in [self.data.join("postmaster.pid"), of_socket] {
+            let Ok(text) = std::fs::read_to_string(&note) else { continue };
+            let Some(pid) = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok()) else { continue };
+            // Where there is no /proc, PostgreSQL's own checks have to do.
+            let Ok(command) = std::fs::read(format!("/proc/{pid}/cmdline")) else { continue };
+            if !String::from_utf8_lossy(&command).contains("postgres") {
+                std::fs::remove_file(&note)
+                    .map_err(|error| self.fault("the note of its predecessor cannot be removed", &error))?;
+            }
         }
-        std::fs::remove_file(&note).map_err(|error| self.fault("the note of its predecessor cannot be removed", &error))
+        Ok(())
     }
 
     fn stop(&self, binaries: &Binaries) -> Result<(), StoreError> {

@@ -28,7 +28,7 @@ fn a_quarter_of_the_members_may_leave_and_not_more() {
         .plan()
         .ends(2)
         .says("held[ARG3001] 26 of 100 members lose their access: 26 %")
-        .says("1 organizations are held");
+        .says("Held: 1 organization, see above.");
     world.argus(&["plan", "--format", "json"]).ends(0).says("ARG3001");
     world.argus(&["plan", "--format", "markdown"]).ends(0).says("Held until somebody approves").says("ARG3001");
     world.apply().ends(4).says("ARG3001").says("guards.members");

@@ -53,7 +53,7 @@ fn what_one_organization_does_wrong_holds_back_no_other() {
         "applied\nfailed"
     );
     let again = world.apply().ends(1).says("org-0500").says("the cup is poisoned");
-    again.says("ARG4002").says("Not applied: 1 organizations, each left as it was.");
+    again.says("ARG4002").says("Not applied: 1 organization, left as it was.");
     world.sql("DROP TRIGGER poison ON argus.team");
     world.apply().ends(0);
     world.plan().ends(0).says("No changes.");

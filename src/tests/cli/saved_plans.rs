@@ -44,7 +44,7 @@ fn a_plan_is_stale_only_where_a_row_that_it_touches_has_moved() {
     world.mallory("psql", "UPDATE argus.team SET display_name = 'Core' WHERE organization = 'acme'");
     world.mallory("psql", "UPDATE argus.member SET expires_at = '2099-01-01' WHERE organization = 'globex'");
     let ran = world.argus(&["apply", "saved.plan", "--auto-approve"]).ends(5);
-    ran.says("ARG4001").says("Team `core` is at version").says("Not applied: 1 organizations");
+    ran.says("ARG4001").says("Team `core` is at version").says("Not applied: 1 organization");
     assert_eq!(descriptions(&world), "acme|old\nglobex|new");
     assert_eq!(world.sql("SELECT description FROM argus.team ORDER BY organization"), "old\nnew");
     world.apply().ends(0);

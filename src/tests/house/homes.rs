@@ -13,6 +13,7 @@ const HOMES: &[(&str, Home)] = &[
     ("cron", Home::In(&["model/time"])),
     ("git2", Home::In(&["source/git"])),
     ("kube", Home::In(&["controller", "source/cluster", "delivery"])),
+    ("mimalloc", Home::In(&["main"])),
     ("libc", Home::Anywhere("constants and calls of the system that std lacks")),
     ("rdkafka", Home::In(&["sink/kafka"])),
     ("regorus", Home::In(&["sandbox"])),
