@@ -56,7 +56,11 @@ async fn read(planning: &mut Planning, kind: &'static Kind, args: &Get) -> Resul
     let states = planning.states("").await?;
     let organizations: Vec<OrganizationName> = match (kind.scope, &args.organization) {
         (Scope::Global, _) => vec![GLOBAL.into()],
-        (_, Some(name)) => vec![name.as_str().into()],
+        (_, Some(name)) if states.get(name.as_str()).is_some_and(|state| state.exists) => vec![name.as_str().into()],
+        (_, Some(name)) => {
+            let message = format!("there is no organization `{}`", inert::line(name));
+            return Err(Failure::from(Finding::error(Code::NoSuchTarget, message)));
+        }
         (_, None) => {
             states.into_iter().filter(|(name, state)| state.exists && &**name != GLOBAL).map(|(n, _)| n).collect()
         }

@@ -25,7 +25,7 @@ pub const LIST_FORMAT: u32 = 1;
 pub struct PlanDocument {
     /// Always `argus.plan`.
     pub document: String,
-    /// The SHA-256 of the plan, so that a damaged file is not taken for a plan.
+    /// The SHA-256 of the plan and its guards, so that a damaged file is not taken for a plan.
     pub seal: String,
     /// How much would change.
     pub summary: Summary,
@@ -113,7 +113,7 @@ pub const PLAN_DOCUMENT: &str = "argus.plan";
 pub fn plan_document(plan: &Plan, guards: &Guards, verdict: &Verdict) -> PlanDocument {
     PlanDocument {
         document: PLAN_DOCUMENT.into(),
-        seal: seal(plan),
+        seal: seal(plan, guards),
         summary: plan.summary(),
         held: verdict.held.iter().map(|(name, findings)| (name.to_string(), findings.clone())).collect(),
         guards: guards.clone(),
@@ -121,9 +121,9 @@ pub fn plan_document(plan: &Plan, guards: &Guards, verdict: &Verdict) -> PlanDoc
     }
 }
 
-/// The SHA-256 of all of a plan.
-pub fn seal(plan: &Plan) -> String {
-    crate::plan::sha256_hex(serde_json::to_string(plan).unwrap_or_default().as_bytes())
+/// The SHA-256 of all of a plan and of the guards that it was made under.
+fn seal(plan: &Plan, guards: &Guards) -> String {
+    crate::plan::sha256_hex(serde_json::to_string(&(guards, plan)).unwrap_or_default().as_bytes())
 }
 
 /// A document as indented JSON with a line end.
