@@ -341,6 +341,14 @@ pub enum SchemaOf {
     Plan,
     /// What `validate` prints as JSON.
     Findings,
+    /// What `apply` prints as JSON.
+    Outcome,
+    /// What `get` prints as JSON.
+    Rows,
+    /// What `get runs` prints as JSON.
+    Runs,
+    /// What `history` prints as JSON.
+    History,
 }
 
 /// `argus completions`

@@ -133,7 +133,7 @@ fn parse<T: for<'de> Deserialize<'de> + Default>(text: &str, shown: &str) -> Res
         let place = error.location();
         let at = place.map(|at| Position::new(at.line() as u32, at.column() as u32)).unwrap_or_default();
         let origin = Origin::new(&shown.into(), at);
-        let message = error.to_string();
+        let message = without_values(&error.to_string());
         let name = message.split('`').nth(1).filter(|_| message.contains("unknown field")).unwrap_or_default();
         let name = name.to_owned();
         if shown == SOURCE_FILE && MACHINE_ONLY.contains(&name.as_str()) {
@@ -145,6 +145,14 @@ fn parse<T: for<'de> Deserialize<'de> + Default>(text: &str, shown: &str) -> Res
         let finding = Finding::error(Code::BadSettings, format!("the settings are wrong: {message}")).at(origin);
         Box::new(finding.hint("docs/settings.md lists what may stand here"))
     })
+}
+
+/// A message without the texts that it quotes: one of them may be a password that stands in the wrong place.
+fn without_values(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => format!("{}...{}", &message[..=first], &message[last..]),
+        _ => message.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -137,6 +137,7 @@ fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Re
             outcome.refused.iter().map(|(name, (_, why))| (name.to_string(), why.clone())).collect();
         return output::print(&json::pretty(&OutcomeDocument {
             document: "argus.outcome".into(),
+            format: json::OUTCOME_FORMAT,
             run: outcome.run.clone(),
             plan: plan.digest.clone(),
             summary: outcome.summary(),

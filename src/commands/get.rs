@@ -14,6 +14,7 @@ use crate::model::kind::{KINDS, Kind, KindId, Scope};
 use crate::model::resource::Spec;
 use crate::model::shape::{Field, Shape};
 use crate::model::value::Value;
+use crate::render::json::{ListDocument, RowItem};
 use crate::render::{inert, json, table, yaml};
 use crate::store::planning::Planning;
 
@@ -56,7 +57,11 @@ async fn read(planning: &mut Planning, kind: &'static Kind, args: &Get) -> Resul
     let states = planning.states("").await?;
     let organizations: Vec<OrganizationName> = match (kind.scope, &args.organization) {
         (Scope::Global, _) => vec![GLOBAL.into()],
-        (_, Some(name)) => vec![name.as_str().into()],
+        (_, Some(name)) if states.get(name.as_str()).is_some_and(|state| state.exists) => vec![name.as_str().into()],
+        (_, Some(name)) => {
+            let message = format!("there is no organization `{}`", inert::line(name));
+            return Err(Failure::from(Finding::error(Code::NoSuchTarget, message)));
+        }
         (_, None) => {
             states.into_iter().filter(|(name, state)| state.exists && &**name != GLOBAL).map(|(n, _)| n).collect()
         }
@@ -90,18 +95,14 @@ fn show(kind: &'static Kind, rows: &[Row], output: Rows) -> String {
             documents.collect::<Vec<_>>().join("---\n")
         }
         Rows::Json => {
-            let items = rows.iter().map(|row| {
-                serde_json::json!({
-                    "kind": kind.name,
-                    "organization": *row.organization,
-                    "name": *row.name,
-                    "version": row.version,
-                    "spec": row.spec.to_json(kind),
-                })
+            let items = rows.iter().map(|row| RowItem {
+                kind: KindId::of(kind),
+                organization: row.organization.to_string(),
+                name: row.name.to_string(),
+                version: row.version,
+                spec: row.spec.to_json(kind),
             });
-            json::pretty(
-                &serde_json::json!({ "document": "argus.rows", "format": 1, "items": items.collect::<Vec<_>>() }),
-            )
+            json::pretty(&ListDocument::new("argus.rows", items.collect()))
         }
     }
 }
@@ -162,7 +163,7 @@ fn cell(value: &Value) -> String {
 async fn runs(planning: &mut Planning, output: Rows) -> Done {
     let runs = planning.runs(RUNS).await?;
     let text = match output {
-        Rows::Json => json::pretty(&serde_json::json!({ "document": "argus.runs", "format": 1, "items": runs })),
+        Rows::Json => json::pretty(&ListDocument::new("argus.runs", runs)),
         Rows::Name => runs.iter().map(|run| format!("{}\n", run.id)).collect(),
         Rows::Table | Rows::Wide | Rows::Yaml => {
             let header =

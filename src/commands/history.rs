@@ -8,6 +8,7 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::kind::{Kind, KindId};
 use crate::model::value::Value;
+use crate::render::json::ListDocument;
 use crate::render::{inert, json, table};
 use crate::store::history::{AuditRow, HistoryFilter};
 
@@ -29,7 +30,7 @@ pub async fn run(context: &Context, args: &History) -> Done {
     let database = context.database().await?;
     let rows = database.store.planning().await?.history(&filter).await?;
     let text = match args.format {
-        Format::Json => json::pretty(&serde_json::json!({ "document": "argus.history", "format": 1, "items": rows })),
+        Format::Json => json::pretty(&ListDocument::new("argus.history", rows)),
         Format::Text => table::table(&HEADER.map(String::from), &rows.iter().map(cells).collect::<Vec<_>>()),
         Format::Markdown => markdown(&rows),
     };

@@ -4,8 +4,9 @@ use super::context::{Context, Done};
 use super::output::report;
 use crate::cli::{Schema, SchemaOf};
 use crate::exit_code::ExitCode;
-use crate::render::json::{self, FindingsDocument, PlanDocument};
+use crate::render::json::{self, FindingsDocument, ListDocument, OutcomeDocument, PlanDocument, RowItem};
 use crate::render::schema;
+use crate::store::history::{AuditRow, RunRow};
 
 /// Prints a schema.
 pub fn run(_: &Context, args: &Schema) -> Done {
@@ -13,6 +14,10 @@ pub fn run(_: &Context, args: &Schema) -> Done {
         SchemaOf::Manifest => json::pretty(&schema::manifest_schema()),
         SchemaOf::Plan => json::schema::<PlanDocument>(),
         SchemaOf::Findings => json::schema::<FindingsDocument>(),
+        SchemaOf::Outcome => json::schema::<OutcomeDocument>(),
+        SchemaOf::Rows => json::schema::<ListDocument<RowItem>>(),
+        SchemaOf::Runs => json::schema::<ListDocument<RunRow>>(),
+        SchemaOf::History => json::schema::<ListDocument<AuditRow>>(),
     };
     report(&text, ExitCode::Done)
 }

@@ -169,6 +169,11 @@ fn first_span(text: &str, from: usize) -> Option<(Range<usize>, &'static str)> {
             _ => continue,
         };
         let done = at + 1;
+        if text[..done].ends_with("://")
+            && let Some(end) = credentials_end(bytes, done)
+        {
+            return Some((done..end, "a password in an address"));
+        }
         for &(head, what) in heads {
             let Some(start) = done.checked_sub(head.len()).filter(|start| *start >= from) else { continue };
             if !bytes[start..].starts_with(head.as_bytes()) {
@@ -188,6 +193,16 @@ fn first_span(text: &str, from: usize) -> Option<(Range<usize>, &'static str)> {
         }
     }
     None
+}
+
+/// Where the name and password end that stand before the `@` of an address whose host begins here, if any do.
+fn credentials_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let ends = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'/' | b'?' | b'#' | b'"' | b'\'' | b'<' | b'>');
+    let authority = &bytes[from..];
+    let authority = &authority[..authority.iter().position(ends).unwrap_or(authority.len())];
+    let at = authority.iter().rposition(|b| *b == b'@')?;
+    let colon = authority[..at].iter().position(|b| *b == b':')?;
+    (colon + 1 < at).then_some(from + at)
 }
 
 fn token_end(bytes: &[u8], from: usize) -> usize {
@@ -228,6 +243,7 @@ mod tests {
             assert!(!masked.contains(&secret[secret.len() - 6..]), "{masked}");
         }
         assert_eq!(mask("a ghp_0123456789 b ghp_9876543210 c"), "a ******** b ******** c");
+        assert_eq!(mask("at postgres://ada:horse@db.example/x now"), "at postgres://********@db.example/x now");
     }
 
     #[test]
@@ -241,6 +257,10 @@ mod tests {
             "the ghp_ prefix",
             "highs_and_lows_of_life",
             "É/ü_-",
+            "https://ada@acme.example/a:b",
+            "https://acme.example:8443/@ada",
+            "postgres://ada:@db.example",
+            "see https://acme.example, or write to a:b@acme.example",
         ] {
             assert_eq!(looks_like(text), None, "{text}");
         }

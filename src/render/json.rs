@@ -7,17 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::guard::{Guards, Verdict};
 use crate::model::finding::Finding;
+use crate::model::kind::KindId;
+use crate::model::value::Value;
 use crate::plan::{Plan, Summary};
 
 /// The version of the JSON of findings.
 pub const FINDINGS_FORMAT: u32 = 1;
+
+/// The version of the JSON of an outcome.
+pub const OUTCOME_FORMAT: u32 = 1;
+
+/// The version of the JSON of lists.
+pub const LIST_FORMAT: u32 = 1;
 
 /// A plan as `plan --format json` prints it and `plan -o` saves it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PlanDocument {
     /// Always `argus.plan`.
     pub document: String,
-    /// The SHA-256 of the plan, so that a damaged file is not taken for a plan.
+    /// The SHA-256 of the plan and its guards, so that a damaged file is not taken for a plan.
     pub seal: String,
     /// How much would change.
     pub summary: Summary,
@@ -50,6 +58,8 @@ pub struct FindingsDocument {
 pub struct OutcomeDocument {
     /// Always `argus.outcome`.
     pub document: String,
+    /// The version of this form.
+    pub format: u32,
     /// The run.
     pub run: String,
     /// The digest of the plan.
@@ -62,6 +72,40 @@ pub struct OutcomeDocument {
     pub not_applied: BTreeMap<String, Vec<Finding>>,
 }
 
+/// Several of one sort: the rows of `get -o json` (`argus.rows`), its runs (`argus.runs`), and what `history --format
+/// json` tells (`argus.history`).
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ListDocument<T> {
+    /// What is listed: `argus.rows`, `argus.runs` or `argus.history`.
+    pub document: String,
+    /// The version of this form.
+    pub format: u32,
+    /// The items.
+    pub items: Vec<T>,
+}
+
+impl<T> ListDocument<T> {
+    /// A list of the items of this document name.
+    pub fn new(document: &str, items: Vec<T>) -> Self {
+        ListDocument { document: document.into(), format: LIST_FORMAT, items }
+    }
+}
+
+/// A live resource.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RowItem {
+    /// The kind.
+    pub kind: KindId,
+    /// The organization; empty for what all share.
+    pub organization: String,
+    /// The name; a member's is the email address.
+    pub name: String,
+    /// The version of the row.
+    pub version: i64,
+    /// Every stored field, by path.
+    pub spec: Value,
+}
+
 /// The document name of a plan.
 pub const PLAN_DOCUMENT: &str = "argus.plan";
 
@@ -69,7 +113,7 @@ pub const PLAN_DOCUMENT: &str = "argus.plan";
 pub fn plan_document(plan: &Plan, guards: &Guards, verdict: &Verdict) -> PlanDocument {
     PlanDocument {
         document: PLAN_DOCUMENT.into(),
-        seal: seal(plan),
+        seal: seal(plan, guards),
         summary: plan.summary(),
         held: verdict.held.iter().map(|(name, findings)| (name.to_string(), findings.clone())).collect(),
         guards: guards.clone(),
@@ -77,9 +121,9 @@ pub fn plan_document(plan: &Plan, guards: &Guards, verdict: &Verdict) -> PlanDoc
     }
 }
 
-/// The SHA-256 of all of a plan.
-pub fn seal(plan: &Plan) -> String {
-    crate::plan::sha256_hex(serde_json::to_string(plan).unwrap_or_default().as_bytes())
+/// The SHA-256 of all of a plan and of the guards that it was made under.
+fn seal(plan: &Plan, guards: &Guards) -> String {
+    crate::plan::sha256_hex(serde_json::to_string(&(guards, plan)).unwrap_or_default().as_bytes())
 }
 
 /// A document as indented JSON with a line end.

@@ -11,6 +11,9 @@ use crate::plan::{Action, OrganizationPlan, Plan};
 /// The size that is kept: GitHub takes 65,536 characters.
 pub const COMMENT_CHARS_MAX: usize = 65_536;
 
+/// How many organizations, and how many findings of one sort, are listed.
+const LINES_MAX: usize = 100;
+
 /// What is kept free for the last lines.
 const FOOTER_CHARS: usize = 400;
 
@@ -74,7 +77,7 @@ fn table(page: &mut Page, plan: &Plan, verdict: &Verdict) {
         return;
     }
     page.add("| Organization | + | ~ | - | drift | verdict |\n|---|---:|---:|---:|---:|---|\n");
-    for organization in rows {
+    let line = |organization: &&OrganizationPlan| {
         let of = |actions: &[Action]| organization.changes.iter().filter(|c| actions.contains(&c.action)).count();
         let state = if verdict.held.contains_key(&organization.organization) {
             "held"
@@ -83,15 +86,17 @@ fn table(page: &mut Page, plan: &Plan, verdict: &Verdict) {
         } else {
             "allowed"
         };
-        page.add(&format!(
+        format!(
             "| {} | {} | {} | {} | {} | {state} |\n",
             name(organization),
             of(&[Action::Create]),
             of(&[Action::Update, Action::Adopt]),
             of(&[Action::Delete, Action::Release]),
             organization.drift().count(),
-        ));
-    }
+        )
+    };
+    let lines: Vec<String> = rows.iter().map(line).collect();
+    page.list(&lines, |more| format!("| and {} more | | | | | |\n", text::counted(more, "organization")));
     page.add("\n");
 }
 
@@ -100,37 +105,59 @@ fn name(organization: &OrganizationPlan) -> String {
 }
 
 fn findings<'a>(page: &mut Page, title: &str, findings: impl Iterator<Item = &'a Finding>) {
-    let mut first = true;
-    for finding in findings {
-        if std::mem::take(&mut first) {
-            page.add(&format!("**{title}**\n\n"));
-        }
+    let line = |finding: &Finding| {
         let place =
             finding.origin.as_ref().map(|origin| format!(" ({})", inert(&origin.to_string()))).unwrap_or_default();
         let hint = finding.hint.as_ref().map(|hint| format!(" — {}", inert(hint))).unwrap_or_default();
-        page.add(&format!("- {} **{}**: {}{place}{hint}\n", finding.severity, finding.code, inert(&finding.message)));
+        format!("- {} **{}**: {}{place}{hint}\n", finding.severity, finding.code, inert(&finding.message))
+    };
+    let mut lines: Vec<String> = Vec::new();
+    for finding in findings {
+        let line = line(finding);
+        // What holds several organizations alike is told once.
+        if lines.last() != Some(&line) {
+            lines.push(line);
+        }
     }
-    if !first {
+    if !lines.is_empty() {
+        page.add(&format!("**{title}**\n\n"));
+        page.list(&lines, |more| format!("- and {more} more\n"));
         page.add("\n");
     }
 }
 
+/// The changes of one organization, folded away; as many of them as still fit.
 fn details(page: &mut Page, organization: &OrganizationPlan, part: text::Part) {
     let body = text::organization(organization, part, text::Paint { color: false });
-    if body.is_empty() {
+    let lines: Vec<String> = body.lines().map(colored).collect();
+    if lines.is_empty() {
         return;
     }
-    let body: String = body.lines().map(colored).collect();
     // A fence longer than any run of backticks within cannot be closed from inside.
     let longest = body.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest.max(2) + 1);
-    let mut block = String::new();
-    let _ = write!(
-        block,
-        "<details><summary>{}</summary>\n\n{fence}diff\n{body}{fence}\n\n</details>\n",
-        name(organization)
-    );
-    page.add(&block);
+    let head = format!("<details><summary>{}</summary>\n\n{fence}diff\n", name(organization));
+    let tail = format!("{fence}\n\n</details>\n");
+    let begins = |line: &String| line.starts_with(['+', '-', '!']);
+    let mut room = page.room().saturating_sub(head.chars().count() + tail.chars().count());
+    let fitting = lines.iter().take_while(|line| {
+        let chars = line.chars().count();
+        let fits = chars <= room;
+        room = room.saturating_sub(chars);
+        fits
+    });
+    let mut fitting = fitting.count();
+    if fitting < lines.len() {
+        // Half a change would be read as a whole one.
+        fitting = lines[..fitting].iter().rposition(begins).unwrap_or(0);
+    }
+    let (shown, left) = lines.split_at(fitting);
+    page.changes_left_out += left.iter().filter(|line| begins(line)).count();
+    if shown.is_empty() {
+        page.cut = true;
+    } else {
+        page.add(&format!("{head}{}{tail}", shown.concat()));
+    }
 }
 
 /// A line of the text as a line of a diff: forges colour by the first sign.
@@ -147,27 +174,42 @@ fn colored(line: &str) -> String {
 struct Page {
     text: String,
     chars: usize,
-    left_out: usize,
+    cut: bool,
+    changes_left_out: usize,
 }
 
 impl Page {
+    /// How many characters still fit.
+    fn room(&self) -> usize {
+        if self.cut { 0 } else { (COMMENT_CHARS_MAX - FOOTER_CHARS).saturating_sub(self.chars) }
+    }
+
     fn add(&mut self, block: &str) {
         let chars = block.chars().count();
-        if self.left_out > 0 || self.chars + chars > COMMENT_CHARS_MAX - FOOTER_CHARS {
-            self.left_out += 1;
+        if chars > self.room() {
+            self.cut = true;
         } else {
             self.chars += chars;
             self.text.push_str(block);
         }
     }
 
+    /// Adds some lines, and says how many more there are.
+    fn list(&mut self, lines: &[String], more: impl Fn(usize) -> String) {
+        for line in lines.iter().take(LINES_MAX) {
+            self.add(line);
+        }
+        if lines.len() > LINES_MAX {
+            self.add(&more(lines.len() - LINES_MAX));
+        }
+    }
+
     fn finish(mut self, footer: &str) -> String {
-        if self.left_out > 0 {
-            let _ = write!(
-                self.text,
-                "\n{} more parts do not fit into a comment; `argus plan` on a terminal shows them all.\n",
-                self.left_out
-            );
+        if self.changes_left_out > 0 {
+            let left_out = text::counted(self.changes_left_out, "change");
+            let _ = write!(self.text, "\n{left_out} more, which a comment cannot hold: see them on a terminal.\n\n");
+        } else if self.cut {
+            self.text.push_str("\nThis is not all, but a comment cannot hold more: see it on a terminal.\n\n");
         }
         self.text.push_str(footer);
         self.text

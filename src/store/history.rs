@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
@@ -10,7 +12,6 @@ use super::columns::{Place, StoredField, table};
 use super::error::StoreError;
 use super::live::parse_json;
 use super::planning::Planning;
-use serde::Serialize;
 
 use crate::model::id::OrganizationName;
 use crate::model::kind::KindId;
@@ -28,9 +29,10 @@ const COLUMNS: &str = r#"a.organization, a.version, a.ordinal,
     a.actor, a.via, a.run, a.role, a.application, host(a.client_addr)"#;
 
 /// One write to one row, as the database noted it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AuditRow {
     /// The organization.
+    #[schemars(with = "String")]
     pub organization: OrganizationName,
     /// The version that the write made.
     pub version: i64,
@@ -41,6 +43,7 @@ pub struct AuditRow {
     /// The kind.
     pub kind: String,
     /// The name of the resource.
+    #[schemars(with = "String")]
     pub name: Arc<str>,
     /// The table: the kind's own, or that of one of its lists.
     pub relation: String,
@@ -141,7 +144,7 @@ pub struct HistoryFilter {
 }
 
 /// A run, as it was noted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RunRow {
     /// Its id.
     pub id: String,

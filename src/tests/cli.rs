@@ -12,6 +12,7 @@ mod ownership;
 mod poison;
 mod private;
 mod saved_plans;
+mod schemas;
 mod secrets;
 
 use std::path::{Path, PathBuf};

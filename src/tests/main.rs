@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module per theme.
 
 mod cli;
+mod comments;
 mod diff_properties;
 mod examples;
 mod house;

@@ -288,7 +288,7 @@ impl<'a> Editor<'a> {
 
     /// The quotes that a value stands in.
     fn quotes(&self, value: &Node<'_>) -> Quotes {
-        match (&value.value, self.text[self.offset(value.at)..].as_bytes().first()) {
+        match (&value.value, self.text.as_bytes().get(self.offset(value.at))) {
             (NodeValue::Scalar(_, Style::Quoted), Some(b'\'')) => Quotes::Single,
             (NodeValue::Scalar(_, Style::Quoted), Some(b'"')) => Quotes::Double,
             _ => Quotes::Needed,

@@ -13,12 +13,15 @@ use crate::model::value::Value;
 use crate::plan::{Action, Cause, Change};
 use crate::source::manifest::FileReading;
 
+/// A rule that takes something out of comparison: the kind, the names, the fields.
+type Rule = (KindId, Box<str>, Vec<Box<str>>);
+
 /// What a file says.
 #[derive(Clone, PartialEq)]
 pub struct Said {
     resources: BTreeMap<ResourceId, (Spec, Option<Arc<str>>)>,
     authoritative: Vec<(Arc<str>, KindId)>,
-    ignore: Vec<(Arc<str>, KindId, Box<str>, Vec<Box<str>>)>,
+    ignore: Vec<(Arc<str>, Rule)>,
     /// What is wrong with it; that must not become more.
     faults: Vec<(Code, String)>,
     faulty: Vec<ResourceId>,
@@ -33,7 +36,7 @@ impl Said {
         authoritative.sort();
         authoritative.dedup();
         let rule = |(organization, rule): &(Arc<str>, Ignore)| {
-            (organization.clone(), rule.kind, rule.name.clone(), rule.fields.clone())
+            (organization.clone(), (rule.kind, rule.name.clone(), rule.fields.clone()))
         };
         Said {
             resources: resources.map(|r| (r.id.clone(), (r.spec.clone(), r.previous_name.clone()))).collect(),

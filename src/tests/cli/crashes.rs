@@ -1,18 +1,28 @@
 //! The process dies in the middle of an apply: every organization is wholly old or wholly new, and the next run goes on.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use argus::store::apply::failpoints;
 
-use super::{World, run};
+use super::{ACME, World, run};
 
 /// The organizations, and what all share under the empty name.
 const ORGANIZATIONS: [&str; 4] = ["", "acme", "globex", "initech"];
 
 /// What an apply says that changes no row.
 const NOTHING: &str = "Applied: 0 added, 0 changed, 0 destroyed";
+
+/// The points that are reached only where an organization itself comes, goes or gets another name.
+const WHOLE: [&str; 3] =
+    ["apply.after_rename.Organization", "apply.after_create.Organization", "apply.after_delete.Organization"];
+
+/// How often a running apply is killed.
+const KILLS: u32 = 20;
+
+/// Under this stand the runs that wrote an organization and were not noted to have applied it.
+const UNNOTED: &str = "unnoted";
 
 /// Three organizations, and tiers, with something of every kind to rename, to create, to change and to delete.
 fn write(world: &World, new: bool) {
@@ -97,33 +107,28 @@ fn write(world: &World, new: bool) {
 
 /// All that is remembered of each organization, without ids, moments and runs: rows, records, audit, clock and pass.
 fn state(world: &World) -> BTreeMap<String, String> {
-    let tables = world.sql(
-        "SELECT string_agg(format('SELECT %L AS t, %s AS o, to_jsonb(r) - ''{id,at,run,txid,xid,created_at,\
-         expires_at,ordinal}''::text[] AS r FROM argus.%I r', c.relname,
-             CASE c.relname WHEN 'organization' THEN 'name' WHEN 'tier' THEN '''''' ELSE 'organization' END, c.relname),
-             ' UNION ALL ' ORDER BY c.relname)
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = 'argus' AND c.relkind = 'r' AND c.relname NOT IN ('run', 'run_organization')
-           AND (c.relname IN ('organization', 'tier')
-                OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'organization'))",
-    );
+    static TABLES: OnceLock<String> = OnceLock::new();
+    let rows = TABLES.get_or_init(|| {
+        world.sql(
+            "SELECT string_agg(format('SELECT %L AS t, %s AS o, to_jsonb(r) - ''{id,at,run,txid,xid,created_at,\
+             expires_at,ordinal}''::text[] AS r FROM argus.%I r', c.relname,
+                 CASE c.relname WHEN 'organization' THEN 'name' WHEN 'tier' THEN '''''' ELSE 'organization' END,
+                 c.relname), ' UNION ALL ' ORDER BY c.relname)
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = 'argus' AND c.relkind = 'r' AND c.relname NOT IN ('run', 'run_organization')
+               AND (c.relname IN ('organization', 'tier')
+                    OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'organization'))",
+        )
+    });
     // An audit row repeats the row, with its id.
     let strip = "regexp_replace(r::text, '\"id\": \"[^\"]*\"', '', 'g')";
     let rows = world.sql(&format!(
-        "SELECT o || E'\\t' || string_agg(t || ' ' || {strip}, '; ' ORDER BY t, {strip}) FROM ({tables}) s GROUP BY o ORDER BY o"
+        "SELECT o || E'\\t' || string_agg(t || ' ' || {strip}, '; ' ORDER BY t, {strip}) FROM ({rows}) s GROUP BY o
+         UNION ALL (SELECT '{UNNOTED}' || E'\\t' || organization || ' ' || run FROM argus.audit
+                    EXCEPT SELECT '{UNNOTED}' || E'\\t' || organization || ' ' || run FROM argus.run_organization
+                    WHERE outcome = 'applied')"
     ));
     rows.lines().filter_map(|line| line.split_once('\t')).map(|(name, rows)| (name.into(), rows.into())).collect()
-}
-
-/// How many transactions of runs have written an organization, and how many of those were noted as applied: the
-/// same.
-fn runs(world: &World) -> String {
-    world.sql(
-        "SELECT count(*) FROM (SELECT DISTINCT a.organization, a.run FROM argus.audit a) w
-         FULL JOIN (SELECT organization, run FROM argus.run_organization WHERE outcome = 'applied') n
-              USING (organization, run)
-         WHERE w.run IS NULL OR n.run IS NULL",
-    )
 }
 
 /// The world before, with what it looks like, what the world after looks like, and that when it is settled: after
@@ -133,6 +138,10 @@ struct Story {
     old: BTreeMap<String, String>,
     new: BTreeMap<String, String>,
     settled: BTreeMap<String, String>,
+    /// How long an apply takes here.
+    takes: Duration,
+    /// What has been seen to converge: which organizations were new. Equal states go on in the same way.
+    converged: Mutex<BTreeSet<Vec<bool>>>,
 }
 
 impl Story {
@@ -144,33 +153,36 @@ impl Story {
         let old = state(&before);
         write(&before, true);
         let after = before.copy();
+        let started = Instant::now();
         after.apply().ends(0);
+        let takes = started.elapsed();
         let new = state(&after);
         after.apply().ends(0).says(NOTHING);
         let settled = state(&after);
         assert!(ORGANIZATIONS.iter().all(|name| old.contains_key(*name) && old[*name] != new[*name]));
-        Story { before, old, new, settled }
+        Story { before, old, new, settled, takes, converged: Mutex::default() }
     }
 
-    /// What must hold after a crash; gives how many organizations are new.
-    fn check(&self, world: &World, what: &str) -> usize {
+    /// What must hold after a crash; says which organizations are new.
+    fn check(&self, world: &World, what: &str) -> Vec<bool> {
         let found = state(world);
-        let mut renewed = 0;
+        let mut renewed = Vec::new();
         for name in ORGANIZATIONS {
-            if found[name] == self.new[name] || found[name] == self.settled[name] {
-                renewed += 1;
-            } else {
-                assert_eq!(found[name], self.old[name], "{what}: `{name}` is neither old nor new");
-            }
+            let new = found[name] == self.new[name] || found[name] == self.settled[name];
+            assert!(new || found[name] == self.old[name], "{what}: `{name}` is neither old nor new: {}", found[name]);
+            renewed.push(new);
         }
-        assert_eq!(runs(world), "0", "{what}: the runs and the audit disagree");
+        assert_eq!(found.get(UNNOTED), None, "{what}: the runs and the audit disagree");
         renewed
     }
 
     /// A second apply converges, and a third has nothing to do.
-    fn converges(&self, world: &World, what: &str) {
+    fn converges(&self, world: &World, renewed: &[bool], what: &str) {
+        if !self.converged.lock().expect("nobody has panicked").insert(renewed.to_vec()) {
+            return;
+        }
         world.apply().ends(0);
-        assert_eq!(self.check(world, what), ORGANIZATIONS.len(), "{what}");
+        assert!(self.check(world, what).iter().all(|new| *new), "{what}");
         world.apply().ends(0).says(NOTHING);
         assert_eq!(state(world), self.settled, "{what}");
     }
@@ -180,9 +192,7 @@ impl Story {
 fn whatever_step_the_process_dies_at_every_organization_is_wholly_old_or_wholly_new() {
     let story = Story::new();
     let points = failpoints();
-    let unreachable =
-        ["apply.after_rename.Organization", "apply.after_create.Organization", "apply.after_delete.Organization"];
-    let todo = Mutex::new(points.iter().filter(|point| !unreachable.contains(&point.as_str())));
+    let todo = Mutex::new(points.iter().filter(|point| !WHOLE.contains(&point.as_str())));
     let work = || {
         loop {
             let Some(point) = todo.lock().expect("nobody has panicked").next() else { break };
@@ -195,10 +205,10 @@ fn whatever_step_the_process_dies_at_every_organization_is_wholly_old_or_wholly_
             assert_eq!(ran.code, None, "{point} was not reached: {ran}");
             let renewed = story.check(&world, point);
             match organization {
-                "" => assert_eq!(renewed, 0, "{point}: organizations were written before what they share"),
-                _ => assert!(renewed >= 1, "{point}: what all share comes first"),
+                "" => assert!(renewed[1..].iter().all(|new| !new), "{point}: what all share comes first"),
+                _ => assert!(renewed[0], "{point}: what all share comes first"),
             }
-            story.converges(&world, point);
+            story.converges(&world, &renewed, point);
         }
     };
     std::thread::scope(|threads| {
@@ -216,22 +226,55 @@ fn whatever_step_the_process_dies_at_every_organization_is_wholly_old_or_wholly_
 }
 
 #[test]
+fn an_organization_that_comes_goes_or_gets_another_name_does_so_wholly_or_not_at_all() {
+    let globex = ACME.replace("acme", "globex");
+    let removal = "apiVersion: argus.io/v1alpha1\nkind: Removal\nmetadata: {name: drop}\nspec: {organization: globex, \
+                   target: {kind: Organization, name: globex}, reason: over}\n";
+    let renamed = globex.replace("name: globex", "name: zeta\n  annotations: {argus.io/previous-name: globex}");
+    for (point, before, after, expected) in [
+        ("apply.after_create.Organization", "", globex.as_str(), "acme globex"),
+        ("apply.after_delete.Organization", &globex, removal, "acme"),
+        ("apply.after_rename.Organization", &globex, &renamed, "acme zeta"),
+    ] {
+        assert!(WHOLE.contains(&point) && failpoints().iter().any(|known| known == point));
+        let world = World::with(ACME);
+        if !before.is_empty() {
+            world.write("globex.yaml", before);
+        }
+        world.apply().ends(0);
+        let old = state(&world);
+        world.write("globex.yaml", after);
+        let mut command = world.command(&["apply", "--auto-approve"]);
+        command.env("ARGUS_FAILPOINT", point);
+        assert_eq!(run(command).code, None, "{point} was not reached");
+        assert_eq!(state(&world), old, "{point}");
+        world.apply().ends(0);
+        assert_eq!(
+            world.sql("SELECT string_agg(name, ' ' ORDER BY name) FROM argus.organization"),
+            expected,
+            "{point}"
+        );
+        world.plan().ends(0);
+    }
+}
+
+#[test]
 fn a_kill_at_any_moment_leaves_no_half_organization() {
     let story = Story::new();
     let mut world = story.before.copy();
-    let mut outcomes = BTreeMap::new();
-    for number in 0..20_u64 {
+    let mut killed = 0;
+    for number in 0..KILLS {
         let mut child = world.command(&["apply", "--auto-approve"]).spawn().expect("the binary runs");
-        // Spread over the time that an apply takes here, in no particular order.
-        std::thread::sleep(Duration::from_millis(60 + (number * 97) % 400));
+        // Spread over the time that it takes, in no particular order.
+        std::thread::sleep(story.takes * (number * 7 % KILLS) / KILLS);
         child.kill().expect("it can be killed");
-        child.wait().expect("it ends");
+        let killed_by_us = child.wait().expect("it ends").code().is_none();
         let renewed = story.check(&world, &format!("kill {number}"));
-        *outcomes.entry(renewed).or_insert(0) += 1;
-        if renewed == ORGANIZATIONS.len() || number % 7 == 6 {
-            story.converges(&world, &format!("kill {number}"));
+        killed += usize::from(killed_by_us);
+        story.converges(&world, &renewed, &format!("kill {number}"));
+        if renewed.contains(&true) {
             world = story.before.copy();
         }
     }
-    assert!(outcomes.values().sum::<usize>() == 20, "{outcomes:?}");
+    assert!(killed > 0, "all had ended by themselves");
 }

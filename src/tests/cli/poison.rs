@@ -12,8 +12,8 @@ fn organization(name: &str, about: &str) -> String {
     )
 }
 
-fn write(world: &World, about: &str) {
-    for number in 0..MANY {
+fn write(world: &World, many: usize, about: &str) {
+    for number in 0..many {
         let name = format!("org-{number:04}");
         world.write(&format!("{name}.yaml"), &organization(&name, about));
     }
@@ -29,7 +29,7 @@ fn counts(world: &World) -> String {
 #[test]
 fn what_one_organization_does_wrong_holds_back_no_other() {
     let world = World::new();
-    write(&world, "old");
+    write(&world, MANY, "old");
     world.apply().ends(0).says("in 1000 organizations");
     assert_eq!(counts(&world), "old|old|1000|org-0000");
 
@@ -40,7 +40,7 @@ fn what_one_organization_does_wrong_holds_back_no_other() {
          CREATE TRIGGER poison BEFORE UPDATE ON argus.team FOR EACH ROW WHEN (NEW.organization = 'org-0500')
          EXECUTE FUNCTION poison()",
     );
-    write(&world, "new");
+    write(&world, MANY, "new");
     let ran = world.argus(&["apply", "--auto-approve", "--format", "json"]).ends(1);
     let outcome = ran.json();
     assert_eq!(outcome["applied"].as_array().expect("names").len(), MANY - 1);
@@ -55,16 +55,23 @@ fn what_one_organization_does_wrong_holds_back_no_other() {
     let again = world.apply().ends(1).says("org-0500").says("the cup is poisoned");
     again.says("ARG4002").says("Not applied: 1 organization, left as it was.");
     world.sql("DROP TRIGGER poison ON argus.team");
+    world.apply().ends(0);
+    world.plan().ends(0).says("No changes.");
+}
 
-    // A file of one of them cannot be read as YAML.
-    write(&world, "newer");
-    world.write("org-0700.yaml", "kind: [Organization\n");
-    let ran = world.apply().ends(1).says("org-0700.yaml:1:").says("`org-0700` is held as it is");
-    ran.says("ARG1003").says("in 999 organizations");
-    assert_eq!(counts(&world), "new|new|1|org-0700\nnewer|newer|999|org-0000");
+#[test]
+fn a_file_that_cannot_be_read_holds_what_it_described_and_nothing_else() {
+    let world = World::new();
+    write(&world, 50, "old");
+    world.apply().ends(0);
+    write(&world, 50, "new");
+    world.write("org-0007.yaml", "kind: [Organization\n");
+    let ran = world.apply().ends(1).says("org-0007.yaml:1:").says("`org-0007` is held as it is");
+    ran.says("ARG1003").says("in 49 organizations");
+    assert_eq!(counts(&world), "old|old|1|org-0007\nnew|new|49|org-0000");
     let outcome = world.argus(&["apply", "--auto-approve", "--format", "json"]).ends(1);
-    assert!(outcome.err.contains("org-0700.yaml"), "{outcome}");
-    world.write("org-0700.yaml", &organization("org-0700", "newer"));
+    assert!(outcome.err.contains("org-0007.yaml"), "{outcome}");
+    world.write("org-0007.yaml", &organization("org-0007", "new"));
     world.apply().ends(0);
     world.plan().ends(0).says("No changes.");
 }

@@ -29,7 +29,8 @@ static SERVER: OnceLock<Server> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// The settings of a server whose data nobody will miss.
-pub const CARELESS: &[&str] = &["fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=300"];
+pub const CARELESS: &[&str] =
+    &["fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=300", "autovacuum=off"];
 
 /// A directory for this test binary that the account of the server can reach.
 pub fn scratch(name: &str) -> PathBuf {

@@ -1,0 +1,107 @@
+//! The schemas of what Argus reads and prints: kept as files, and true of what is printed.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{ACME, World, bare, run};
+
+const OF: &[&str] = &["manifest", "plan", "findings", "outcome", "rows", "runs", "history"];
+
+#[test]
+fn the_schemas_in_the_documentation_are_those_that_argus_prints() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas");
+    let mut stale = Vec::new();
+    for of in OF {
+        let printed = run(bare(&["schema", of])).ends(0).out;
+        let path = folder.join(format!("{of}.schema.json"));
+        if std::env::var_os("ARGUS_UPDATE").is_some() {
+            std::fs::create_dir_all(&folder).expect("a folder");
+            std::fs::write(&path, &printed).expect("a schema");
+        }
+        if std::fs::read_to_string(&path).ok().as_deref() != Some(&*printed) {
+            stale.push(path);
+        }
+    }
+    let files = std::fs::read_dir(&folder).expect("the folder").count();
+    assert!(stale.is_empty() && files == OF.len(), "stale, ARGUS_UPDATE=1 writes them anew: {stale:?}");
+}
+
+/// Checks a value against the part of JSON Schema that the schemas of documents use.
+fn conforms(value: &Value, schema: &Value, root: &Value, at: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let definition = root.pointer(reference.trim_start_matches('#')).expect("a definition");
+        return conforms(value, definition, root, at);
+    }
+    if let Some(any) = schema["anyOf"].as_array() {
+        let null = any.iter().any(|schema| schema["type"] == "null");
+        if null && value.is_null() {
+            return;
+        }
+        let other = any.iter().find(|schema| schema["type"] != "null").expect("another form");
+        return conforms(value, other, root, at);
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let types: Vec<&str> = match &schema["type"] {
+        Value::String(one) => vec![one],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        _ => vec![kind],
+    };
+    assert!(types.contains(&kind), "{at} is {value}, and the schema says {types:?}");
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        assert!(value.get(name).is_some(), "{at} lacks {name}: {value}");
+    }
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let below = format!("{at}.{name}");
+        match (&schema["properties"][name], &schema["additionalProperties"]) {
+            (Value::Null, Value::Null | Value::Bool(_)) => {
+                assert!(schema.get("properties").is_none(), "{below} is not in the schema");
+            }
+            (Value::Null, others) => conforms(value, others, root, &below),
+            (known, _) => conforms(value, known, root, &below),
+        }
+    }
+    for item in value.as_array().into_iter().flatten() {
+        conforms(item, &schema["items"], root, &format!("{at}[]"));
+    }
+}
+
+#[test]
+fn what_is_printed_as_json_is_as_its_schema_says() {
+    let world = World::applied(ACME);
+    world.mallory("psql", "UPDATE argus.organization SET display_name = 'Mine'");
+    world.mallory("psql", "INSERT INTO argus.team (organization, name) VALUES ('acme', 'shadow')");
+    world.write("acme.yaml", &ACME.replace("role: owner", "role: admin"));
+    let cases: &[(&[&str], &str, i32)] = &[
+        (&["validate", "--format", "json"], "findings", 1),
+        (&["plan", "--format", "json"], "plan", 1),
+        (&["drift", "--format", "json"], "plan", 1),
+        (&["get", "organizations", "-o", "json"], "rows", 0),
+        (&["get", "members", "-o", "json"], "rows", 0),
+        (&["get", "runs", "-o", "json"], "runs", 0),
+        (&["history", "--format", "json"], "history", 0),
+    ];
+    let check = |ran: super::Ran, of: &str| {
+        let schema: Value = run(bare(&["schema", of])).ends(0).json();
+        let printed = ran.json();
+        let document = printed["document"].as_str().expect("a document says what it is");
+        assert_eq!(document, format!("argus.{of}"));
+        assert!(printed["format"].is_u64() || printed["plan"]["format"].is_u64(), "{of} tells its version");
+        conforms(&printed, &schema, &schema, of);
+    };
+    for (arguments, of, code) in cases {
+        check(world.argus(arguments).ends(*code), of);
+    }
+    world.write("acme.yaml", ACME);
+    for (arguments, of) in [(&["plan", "--format", "json"][..], "plan"), (&["drift", "--format", "json"], "plan")] {
+        check(world.argus(arguments).ends(0), of);
+    }
+    check(world.argus(&["apply", "--auto-approve", "--format", "json"]).ends(0), "outcome");
+}
