@@ -74,7 +74,7 @@ fn the_second_run_of_a_source_waits_or_gives_up() {
     while world.sql("SELECT count(*) FROM argus.run") == "0" {
         std::thread::sleep(Duration::from_millis(20));
     }
-    world.apply().ends(6).says("ARG4004").says("another run works on source `default`");
+    world.apply().ends(6).says("ARG4004").says("another run of the source `default` is under way");
     world.argus(&["apply", "--auto-approve", "--source", "other", "--target", "globex"]).ends(1).says("ARG2");
     let patient = world.command(&["apply", "--auto-approve", "--lock-timeout", "60"]);
     let waiting = std::thread::spawn(move || run(patient));

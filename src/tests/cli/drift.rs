@@ -96,7 +96,7 @@ fn ignored_rows_and_fields_are_left_out_and_said_so() {
     ));
     world.mallory("psql", MINE);
     world.mallory("psql", &OWNER.replace("mallory@acme", "mallory@contractor"));
-    world.plan().ends(0).says("1 Member left out of comparison").says("1 differing fields of Organization left out");
+    world.plan().ends(0).says("1 Member left out of comparison").says("1 differing field of Organization left out");
     world.apply().ends(0);
     assert_eq!(world.sql("SELECT display_name FROM argus.organization"), "Mine now");
     assert_eq!(world.sql("SELECT count(*) FROM argus.member"), "2");
