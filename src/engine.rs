@@ -54,7 +54,8 @@ pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progress<'_>) -> Result<Plan, StoreError> {
     let mut planning = store.planning().await?;
     let states = planning.states(pass.source).await?;
-    let gone = scope::no_longer_described(world, &states, pass.source);
+    let owns_shared = scope::owns_shared(world, &mut planning, pass.source).await?;
+    let gone = scope::no_longer_described(world, &states, pass.source, owns_shared);
     let scope = scope::Scope::new(world, &gone, &states, &mut planning, pass).await?;
     let tiers = scope::tiers(&mut planning).await?;
     let declared_tiers = scope::declared_tiers(world);

@@ -141,7 +141,7 @@ impl<'a> Scope<'a> {
             scope.add(name, desired, states, pass);
         }
         if world.organizations.keys().all(|name| &**name == GLOBAL) {
-            scope.empties_itself = gone.len();
+            scope.empties_itself = gone.keys().filter(|name| &***name != GLOBAL).count();
         }
         Ok(scope)
     }
@@ -170,11 +170,21 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// Whether the source owns something that all share. Only of interest where it describes nothing of that kind.
+pub async fn owns_shared(world: &World, planning: &mut Planning, source: &str) -> Result<bool, StoreError> {
+    if world.organizations.contains_key(GLOBAL) {
+        return Ok(false);
+    }
+    let shared = planning.applied(&[GLOBAL.into()]).await?;
+    Ok(shared.values().flat_map(|applied| applied.rows.values()).any(|row| *row.source == *source))
+}
+
 /// The organizations that the source owns and no longer describes, each with nothing said of it.
 pub fn no_longer_described(
     world: &World,
     states: &BTreeMap<OrganizationName, OrganizationState>,
     source: &str,
+    owns_shared: bool,
 ) -> BTreeMap<OrganizationName, Desired> {
     let renamed: BTreeSet<&Arc<str>> = world
         .organizations
@@ -183,9 +193,10 @@ pub fn no_longer_described(
         .filter(|resource| resource.id.kind.is(&kinds::organization::KIND))
         .filter_map(|resource| resource.previous_name.as_ref())
         .collect();
-    let owned = states.iter().filter(|(_, state)| state.owner.as_deref() == Some(source));
-    let gone = owned.filter(|(name, _)| !world.organizations.contains_key(*name) && !renamed.contains(name));
-    gone.map(|(name, _)| (name.clone(), Desired { organization: name.clone(), ..Desired::default() })).collect()
+    let owned = states.iter().filter(|(_, state)| state.owner.as_deref() == Some(source)).map(|(name, _)| name.clone());
+    let candidates = owned.chain(owns_shared.then(|| GLOBAL.into()));
+    let gone = candidates.filter(|name| !world.organizations.contains_key(name) && !renamed.contains(name));
+    gone.map(|name| (name.clone(), Desired { organization: name, ..Desired::default() })).collect()
 }
 
 /// The tiers that exist, each with the organizations that use it.

@@ -228,3 +228,18 @@ fn a_delete_and_a_create_that_look_like_a_rename_are_held() {
     world.apply().ends(0);
     assert_eq!(world.sql("SELECT id, name FROM argus.team"), format!("{id}|heart"));
 }
+
+#[test]
+fn the_last_tier_that_leaves_its_manifests_goes() {
+    let world = World::with(ACME);
+    world.write(
+        "tiers.yaml",
+        "apiVersion: argus.io/v1alpha1\nkind: Tier\nmetadata:\n  name: trial\nspec:\n  limits:\n    members: 3\n",
+    );
+    world.apply().ends(0);
+    world.remove("tiers.yaml");
+    world.plan().ends(2).says("- Tier/trial");
+    world.apply().ends(0);
+    assert_eq!(world.sql("SELECT count(*) FROM argus.tier"), "0");
+    world.is_settled();
+}
