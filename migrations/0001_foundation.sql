@@ -202,9 +202,13 @@ BEGIN
                before - 'version' AS before, after - 'version' AS after, place
         FROM paired
         UNION ALL
-        -- An organization that gets another name is told of under both.
-        SELECT before ->> 'name', before ->> 'name', NULL, before - 'version', after - 'version', place
-        FROM paired WHERE TG_TABLE_NAME = 'organization' AND before ->> 'name' <> after ->> 'name'
+        -- What gets another name, itself or with its organization, is told of under both.
+        SELECT CASE organization_column WHEN '' THEN '' ELSE before ->> organization_column END,
+               before ->> name_column, NULL, before - 'version', after - 'version', place
+        FROM paired
+        WHERE TG_ARGV[3] = 'main'
+          AND (before ->> name_column <> after ->> name_column
+               OR before ->> organization_column <> after ->> organization_column)
     ), counted AS (
         SELECT organization, count(*) AS many FROM changed GROUP BY organization
     ), taken AS (

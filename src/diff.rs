@@ -112,6 +112,10 @@ impl<'a> Diff<'a> {
         self.records.push(Record { kind: local.0, name: local.1.clone(), spec: None, origin: None });
     }
 
+    fn owns(&self, local: &LocalId) -> bool {
+        self.applied.rows.get(local).is_some_and(|own| *own.source == *self.rules.source)
+    }
+
     fn foreign_owner(&self, local: &LocalId) -> Option<Arc<str>> {
         let own = self.applied.rows.get(local)?;
         (&*own.source != self.rules.source).then(|| own.source.clone())
@@ -178,7 +182,7 @@ impl<'a> Diff<'a> {
             }
             same
         });
-        let counts = census::counts(self.live, &self.changes);
+        let counts = census::counts(self.live, &self.changes, self.rules.now);
         OrganizationPlan {
             organization: self.desired.organization.clone(),
             digest: String::new(),

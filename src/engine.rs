@@ -16,8 +16,11 @@ pub use scope::Targets;
 
 use crate::diff;
 use crate::guard::{self, Guards, Verdict};
+use crate::model::code::Code;
+use crate::model::finding::{Finding, Severity};
 use crate::model::id::{GLOBAL, OrganizationName};
 use crate::model::kinds;
+use crate::model::resource::ResourceId;
 use crate::model::state::{Applied, Desired, Live, World};
 use crate::model::value::Value;
 use crate::plan::{Action, OrganizationPlan, Plan};
@@ -68,10 +71,11 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
         targeted: &|id| pass.targets.cover(id),
     };
     let mut organizations = scope.unmoved;
-    let findings = scope.findings;
+    let mut findings = scope.findings;
     for (done, chunk) in scope.moved.chunks(ORGANIZATIONS_PER_READ).enumerate() {
         progress(done * ORGANIZATIONS_PER_READ, scope.moved.len());
         let read = read(&mut planning, chunk).await?;
+        findings.extend(read.iter().flat_map(|read| read.missing_targets(pass.targets)));
         organizations.extend(compare(read, &rules, &states));
     }
     attribute::movers(&mut planning, &mut organizations).await?;
@@ -91,6 +95,21 @@ struct Read<'a> {
     subject: &'a scope::Subject<'a>,
     live: Live,
     applied: Applied,
+}
+
+impl Read<'_> {
+    /// What was asked for by name and is neither declared nor there.
+    fn missing_targets(&self, targets: &Targets) -> Vec<Finding> {
+        let desired = self.subject.desired;
+        let missing = targets.resources(&desired.organization).filter(|id| {
+            let local = (id.kind, id.name.clone());
+            desired.get(&local).is_none()
+                && !self.live.rows.contains_key(&local)
+                && !self.applied.rows.contains_key(&local)
+        });
+        let finding = |id: &ResourceId| Finding::error(Code::NoSuchTarget, format!("there is no {id}"));
+        missing.map(|id| finding(id).hint("neither the manifests nor the database know it")).collect()
+    }
 }
 
 async fn read<'a>(planning: &mut Planning, chunk: &'a [scope::Subject<'a>]) -> Result<Vec<Read<'a>>, StoreError> {
@@ -136,12 +155,12 @@ fn compare_one(
     let clock = states.get(&plan.organization).map(|state| state.version);
     plan.read_at = clock.or(Some(0));
     let settled_now = known && pass.map(|pass| pass.version) == clock;
-    // What is left, held back, targeted out or wrong is not settled: the next pass must look again.
+    // What is left, held back, targeted out, wrong or worth a warning is not settled: the next pass must look again.
     // Nor is a declaration that does its work now: the next pass has to say that it is done.
     let working = declares_at_work(read.subject.desired, &plan);
     if plan.left.is_empty()
         && plan.holds.is_empty()
-        && !plan.is_blocked()
+        && !plan.findings.iter().any(|finding| finding.severity != Severity::Note)
         && read.subject.whole
         && !settled_now
         && !working

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::renames;
 use crate::model::kind::{Kind, KindId};
 use crate::model::kinds;
@@ -10,6 +12,7 @@ use crate::model::kinds::role::built_in;
 use crate::model::money::Money;
 use crate::model::resource::{Entry, Spec};
 use crate::model::state::Live;
+use crate::model::time::parse_time;
 use crate::model::value::Value;
 use crate::plan::{Action, Change, Count};
 
@@ -17,12 +20,14 @@ use crate::plan::{Action, Change, Count};
 type Rows = BTreeMap<KindId, BTreeMap<String, Spec>>;
 
 /// Counts every dimension before and after; nothing where nothing changes.
-pub fn counts(live: &Live, changes: &[Change]) -> Vec<Count> {
+pub fn counts(live: &Live, changes: &[Change], now: DateTime<Utc>) -> Vec<Count> {
     if changes.is_empty() {
         return Vec::new();
     }
-    let before = rows_before(live, changes);
-    let after = rows_after(&before, changes);
+    let mut before = rows_before(live, changes);
+    let mut after = rows_after(&before, changes);
+    expire(&mut before, now);
+    expire(&mut after, now);
     let mut counts = Vec::new();
     let mut count = |dimension: &str, part: &str, before: &BTreeSet<String>, after: &BTreeSet<String>| {
         let removed = before.difference(after).count();
@@ -114,6 +119,17 @@ fn items<'a>(kind: &'static Kind, spec: &'a Spec, path: &str) -> &'a [Value] {
 
 fn names(rows: &Rows, kind: &'static Kind) -> BTreeSet<String> {
     of(rows, kind).map(|(name, _)| name.clone()).collect()
+}
+
+/// A membership that has ended is none: to end it at once takes as much away as to delete it.
+fn expire(rows: &mut Rows, now: DateTime<Utc>) {
+    let member = &kinds::member::KIND;
+    if let Some(members) = rows.get_mut(&KindId::of(member)) {
+        members.retain(|_, spec| {
+            let end = text(member, spec, "expiresAt").and_then(|end| parse_time(end).ok());
+            end.is_none_or(|end| end > now)
+        });
+    }
 }
 
 /// Members who may act: a suspended one is as locked out as a removed one.

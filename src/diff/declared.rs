@@ -50,6 +50,8 @@ impl Diff<'_> {
                 self.renamed_away.insert(previous.clone());
                 previous
             }
+            // The rename was carried out before: whatever has the old name now is something else.
+            (true, true) if self.owns(local) => local.clone(),
             (true, _) => {
                 let message = format!("{} cannot be renamed from `{}`: both exist", resource.id, previous.1);
                 let finding = Finding::error(Code::RenameConflict, message)

@@ -1,11 +1,13 @@
 //! Renames: references that follow by themselves, and pairs of changes that look like a rename nobody declared.
 
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::fields::{is_stored, target};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
-use crate::model::kind::{Key, Kind};
-use crate::model::resource::Spec;
+use crate::model::kind::{Key, Kind, KindId};
+use crate::model::resource::{Resource, Spec};
 use crate::model::shape::{Field, Shape};
 use crate::model::state::{Desired, Live};
 use crate::model::value::Value;
@@ -13,6 +15,9 @@ use crate::plan::{Action, Change};
 
 /// How many fields must agree before two resources look alike.
 const AGREEING_FIELDS_MIN: usize = 2;
+
+/// So many pairs that look like a rename are told one by one.
+const LOOKALIKES_TOLD_MAX: usize = 20;
 
 /// What a live value with references becomes when what it names gets a new name; none if it stays.
 pub fn follow(
@@ -59,41 +64,69 @@ fn follow_records(
 /// Holds a delete and a create that look like a rename: carried out as they stand, the row would lose its id, its
 /// keys and its history. People are told apart by their address and never look alike.
 pub fn hold_lookalikes(desired: &Desired, live: &Live, changes: &[Change], holds: &mut Vec<Finding>) {
-    let with = |action: Action| changes.iter().filter(move |change| change.action == action && !change.extra);
-    for gone in with(Action::Delete).filter(|change| change.kind.get().key == Key::Name) {
-        let Some(row) = live.rows.get(&(gone.kind, gone.name.clone())) else { continue };
-        for new in with(Action::Create).filter(|change| change.kind == gone.kind) {
-            let Some(resource) = desired.get(&(new.kind, new.name.clone())) else { continue };
-            if !alike(gone.kind.get(), &resource.spec, &row.spec) {
-                continue;
-            }
-            let message = format!(
-                "{} `{}` goes and `{}` with the same content comes: this looks like a rename",
-                gone.kind, gone.name, new.name
-            );
-            let hint = format!(
-                "to keep its id and history, annotate the new one with `argus.io/previous-name: {}` (inline: \
-                 `previousName: {}`)",
-                gone.name, gone.name
-            );
-            let finding = Finding::warning(Code::LooksLikeRename, message).about(&resource.id);
-            holds.push(finding.at(resource.origin.clone()).hint(hint));
+    let with = |action: Action| changes.iter().filter(move |change| change.action == action);
+    let mut new = NewContents::default();
+    for change in with(Action::Create).filter(|change| change.kind.get().key == Key::Name) {
+        if let Some(resource) = desired.get(&(change.kind, change.name.clone())) {
+            new.add(resource);
         }
+    }
+    let mut alike = 0;
+    for gone in with(Action::Delete) {
+        let Some(row) = live.rows.get(&(gone.kind, gone.name.clone())) else { continue };
+        let Some(resource) = new.take(gone.kind, &row.spec) else { continue };
+        alike += 1;
+        if alike <= LOOKALIKES_TOLD_MAX {
+            holds.push(looks_like_rename(gone, resource));
+        }
+    }
+    if alike > LOOKALIKES_TOLD_MAX {
+        let message = format!("{} more look like renames", alike - LOOKALIKES_TOLD_MAX);
+        holds.push(Finding::warning(Code::LooksLikeRename, message).about(&desired.organization));
     }
 }
 
-/// Whether all that the new one names is what the old one holds, and enough of it is telling.
-fn alike(kind: &'static Kind, new: &Spec, old: &Spec) -> bool {
-    let mut agreeing = 0;
-    for entry in new.entries() {
-        let field = &kind.fields[entry.field as usize];
-        let wanted = super::fields::target(kind, entry.field, &entry.value);
-        if old.value(entry.field) != Some(&wanted) {
-            return false;
-        }
-        if wanted != field.preset.value() {
-            agreeing += 1;
+fn looks_like_rename(gone: &Change, resource: &Resource) -> Finding {
+    let message = format!(
+        "{} `{}` goes and `{}` with the same content comes: this looks like a rename",
+        gone.kind, gone.name, resource.id.name
+    );
+    let hint = format!(
+        "to keep its id and history, annotate the new one with `argus.io/previous-name: {}` (inline: `previousName: {}`)",
+        gone.name, gone.name
+    );
+    Finding::warning(Code::LooksLikeRename, message).about(&resource.id).at(resource.origin.clone()).hint(hint)
+}
+
+/// New resources by what they say, so that each row that goes is looked up and not compared with all of them.
+#[derive(Default)]
+struct NewContents<'a>(BTreeMap<(KindId, Vec<u8>), HashMap<String, VecDeque<&'a Resource>>>);
+
+impl<'a> NewContents<'a> {
+    /// Adds a resource, if enough of what it says is telling.
+    fn add(&mut self, resource: &'a Resource) {
+        let kind = resource.kind();
+        let stored = resource.spec.entries().iter().filter(|entry| is_stored(kind, entry.field));
+        let values: Vec<(u8, Value)> =
+            stored.map(|entry| (entry.field, target(kind, entry.field, &entry.value))).collect();
+        let telling = values.iter().filter(|(field, value)| *value != kind.fields[*field as usize].preset.value());
+        if telling.count() >= AGREEING_FIELDS_MIN {
+            let fields = values.iter().map(|(field, _)| *field).collect();
+            let said = content(values.iter().map(|(_, value)| value));
+            self.0.entry((resource.id.kind, fields)).or_default().entry(said).or_default().push_back(resource);
         }
     }
-    agreeing >= AGREEING_FIELDS_MIN
+
+    /// Takes the first new resource of which a row holds all that it says.
+    fn take(&mut self, kind: KindId, row: &Spec) -> Option<&'a Resource> {
+        let null = Value::Null;
+        self.0.iter_mut().filter(|((of, _), _)| *of == kind).find_map(|((_, fields), by_content)| {
+            let held = content(fields.iter().map(|field| row.value(*field).unwrap_or(&null)));
+            by_content.get_mut(&held).and_then(VecDeque::pop_front)
+        })
+    }
+}
+
+fn content<'v>(values: impl Iterator<Item = &'v Value>) -> String {
+    values.map(Value::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -78,6 +78,14 @@ impl Diff<'_> {
         self.holds.push(finding);
     }
 
+    /// That nobody declares a protected row is not enough to delete it, even where all of its kind are declared.
+    fn hold_extra(&mut self, local: &LocalId) {
+        let id = self.id(local);
+        let message = format!("{id} is not declared, and absence alone does not delete a protected resource");
+        let hint = "declare it, or declare a Removal that names it (`mode: release` leaves the row alone)";
+        self.holds.push(Finding::warning(Code::Protected, message).about(&id).hint(hint));
+    }
+
     fn tier_in_use(&mut self, local: &LocalId, own: &AppliedRow) -> bool {
         if !local.0.is(&kinds::tier::KIND) {
             return false;
@@ -126,11 +134,14 @@ impl Diff<'_> {
             } else if self.desired.authoritative.contains(&local.0) {
                 let mut change = delete(Cause::Drift, true, "not declared, and all of its kind are");
                 change.fields = fields::held(local.0.get(), &row.spec);
-                if self.rules.correct_drift {
-                    self.changes.push(change);
-                } else {
+                if !self.rules.correct_drift {
                     self.left.push(change);
+                    continue;
                 }
+                if local.0.get().protected {
+                    self.hold_extra(local);
+                }
+                self.changes.push(change);
             } else if local.0.get().scope == Scope::Child {
                 *unmanaged.entry(local.0).or_default() += 1;
             }
@@ -157,7 +168,9 @@ impl Diff<'_> {
     pub(super) fn removals_done(&mut self) {
         for ((kind, name), removal) in &self.removals {
             let managed = self.applied.rows.contains_key(&(*kind, name.clone()));
-            let released = removal.release && !managed;
+            // Where all of a kind are declared, the removal goes on saying that this row may stay undeclared.
+            let at_work = removal.used && self.desired.authoritative.contains(kind);
+            let released = removal.release && !managed && !at_work;
             if !removal.used || released {
                 let message = format!("the removal of {kind} `{name}` is done and may be deleted");
                 let finding = Finding::note(Code::DoneDeclaration, message).about(&removal.resource.id);

@@ -33,7 +33,13 @@ pub async fn movers(planning: &mut Planning, plans: &mut [OrganizationPlan]) -> 
 /// The audit rows come with the newest first.
 fn attribute(change: &mut Change, audit: &[AuditRow]) {
     let by = |row: Option<&AuditRow>| row.map_or_else(unattributed, AuditRow::attribution);
-    if change.extra || change.action == Action::Create {
+    if change.action == Action::Create {
+        // The row is gone: only what took it away, or took its name away, tells who did it.
+        let own = audit.iter().find(|row| row.is_of_main_table());
+        change.moved_by = Some(by(own.filter(|row| row.takes_away(&change.name))));
+        return;
+    }
+    if change.extra {
         change.moved_by = Some(by(audit.first()));
         return;
     }

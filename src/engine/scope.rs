@@ -57,6 +57,14 @@ impl Targets {
         self.all() || self.0.iter().any(touches)
     }
 
+    /// The resources of an organization that are meant one by one.
+    pub fn resources<'a>(&'a self, organization: &'a str) -> impl Iterator<Item = &'a ResourceId> {
+        self.0.iter().filter_map(move |target| match target {
+            Target::Resource(id) if &*id.organization == organization => Some(id),
+            Target::Resource(_) | Target::Organization(_) => None,
+        })
+    }
+
     fn unmatched<'a>(&'a self, known: &'a dyn Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
         let name = |target: &'a Target| match target {
             Target::Organization(name) => &**name,
@@ -74,6 +82,9 @@ impl Target {
             Box::new(finding.hint("write `acme`, `acme/Member/ada@acme.example`, `Organization/acme` or `Tier/team`"))
         };
         let kind = |name: &str| Kind::meant_by(name).ok_or_else(|| bad(format!("`{name}` is no kind")));
+        if parts.iter().any(|part| part.is_empty()) {
+            return Err(bad(format!("`{word}` names no target")));
+        }
         match parts[..] {
             [organization] if !organization.is_empty() => Ok(Target::Organization(organization.into())),
             [kind_name, name] => {
@@ -131,9 +142,16 @@ impl<'a> Scope<'a> {
         let mut scope = Scope { moved: Vec::new(), unmoved: Vec::new(), findings: Vec::new(), empties_itself: 0 };
         let held = held(world, planning, pass.source).await?;
         scope.findings.extend(held_findings(held.iter().filter(|name| pass.targets.touch(name))));
-        let known = |name: &str| world.organizations.contains_key(name) || states.contains_key(name);
+        let known = |name: &str| {
+            let in_database = name != GLOBAL && states.contains_key(name);
+            world.organizations.contains_key(name) || gone.contains_key(name) || in_database
+        };
         for name in pass.targets.unmatched(&known) {
-            let finding = Finding::error(Code::NoSuchTarget, format!("there is no organization `{name}`"));
+            let message = match name {
+                GLOBAL => "this source has nothing that all organizations share".to_owned(),
+                name => format!("there is no organization `{name}`"),
+            };
+            let finding = Finding::error(Code::NoSuchTarget, message);
             scope.findings.push(finding.hint("neither the manifests nor the database know it"));
         }
         let described = world.organizations.iter().chain(gone);
@@ -158,6 +176,7 @@ impl<'a> Scope<'a> {
         let settled = state.and_then(|state| state.pass.as_ref().filter(|pass| pass.version == state.version));
         if let Some(settled) = settled.filter(|settled| settled.digest == digest && *settled.source == *pass.source)
             && !pass.full
+            && pass.targets.all()
         {
             let findings: Vec<Finding> = serde_json::from_str(&settled.notes.to_string()).unwrap_or_default();
             if !findings.is_empty() {

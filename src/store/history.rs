@@ -14,7 +14,7 @@ use super::live::parse_json;
 use super::planning::Planning;
 
 use crate::model::id::OrganizationName;
-use crate::model::kind::KindId;
+use crate::model::kind::{Kind, KindId};
 use crate::model::resource::ResourceId;
 use crate::model::value::Value;
 use crate::plan::Attribution;
@@ -100,6 +100,21 @@ impl AuditRow {
             actor: self.actor.clone().unwrap_or_else(|| self.role.clone()),
             via: self.via.clone().or(application).unwrap_or_else(|| "sql".into()),
             at: self.at.clone(),
+        }
+    }
+
+    /// Whether the write was to the resource's own row, and not to an item of one of its lists.
+    pub fn is_of_main_table(&self) -> bool {
+        Kind::named(&self.kind).is_some_and(|kind| kind.table == Some(&*self.relation))
+    }
+
+    /// Whether the write left nothing under this name: the row went, or got another name.
+    pub fn takes_away(&self, name: &str) -> bool {
+        let key = Kind::named(&self.kind).map_or("name", |kind| kind.key.column());
+        let called = |row: &Option<Value>| row.as_ref().and_then(|row| row.get(key)?.as_text().map(|key| key == name));
+        match self.after {
+            None => true,
+            Some(_) => called(&self.before) == Some(true) && called(&self.after) == Some(false),
         }
     }
 

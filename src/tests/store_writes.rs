@@ -162,6 +162,8 @@ async fn the_captured_writes_are_exactly_those_of_the_plan() {
         ("member_role", "delete"),
         ("member_role", "update"),
         ("project", "update"),
+        // The role gets its new name, which is told of under both, and loses its description.
+        ("role", "update"),
         ("role", "update"),
         ("role", "update"),
         ("team_member", "delete"),

@@ -287,3 +287,12 @@ fn new_people_get_invitations_and_their_tokens_stand_in_one_file_only() {
         "t"
     );
 }
+
+#[test]
+fn a_target_that_names_nothing_is_told_of() {
+    let world = World::applied(ACME);
+    for target in ["acme/Member/nosuch@acme.example", "acme/Team/zzz", "acme/team/", "nobody", "Tier/none"] {
+        world.argus(&["plan", "--target", target]).ends(1).says("ARG2014");
+    }
+    world.argus(&["plan", "--target", "acme/Member/ada@acme.example"]).ends(0);
+}

@@ -178,3 +178,11 @@ fn null_and_an_empty_list_empty_and_silence_leaves_alone() {
     );
     world.is_settled();
 }
+
+#[test]
+fn a_row_renamed_by_sql_names_who_renamed_it() {
+    let world = World::applied(&format!("{ACME}  teams:\n    - {{name: platform, displayName: Platform}}\n"));
+    world.mallory("tool", "UPDATE argus.team SET name = 'plat2' WHERE name = 'platform'");
+    let told = world.argus(&["drift", "--detailed-exitcode"]).ends(2).says("mallory via tool");
+    told.does_not_say("by tester");
+}

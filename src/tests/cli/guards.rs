@@ -1,6 +1,6 @@
 //! The guards end to end: what would take too much away is held until a person says so.
 
-use super::World;
+use super::{ACME, World};
 
 /// An organization with an owner and this many members beside her.
 fn staff(owners: &[&str], members: usize) -> String {
@@ -114,4 +114,15 @@ fn a_source_cannot_set_what_only_the_machine_may() {
     }
     world.write("argus.yaml", "gaurds: {}\n");
     world.plan().ends(1).says("ARG5005").says("argus.yaml:1");
+}
+
+#[test]
+fn memberships_that_end_at_once_are_as_lost_as_deleted_ones() {
+    let admins = |more: &str| {
+        let one = |number: usize| format!("    - {{user: a{number}@acme.example, role: admin{more}}}\n");
+        format!("{ACME}{}", (0..20).map(one).collect::<String>())
+    };
+    let world = World::applied(&admins(""));
+    world.write("acme.yaml", &admins(", expiresAt: \"2001-01-01T00:00:00Z\""));
+    world.apply().ends(4).says("ARG3001").says("ARG3003");
 }

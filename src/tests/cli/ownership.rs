@@ -243,3 +243,66 @@ fn the_last_tier_that_leaves_its_manifests_goes() {
     assert_eq!(world.sql("SELECT count(*) FROM argus.tier"), "0");
     world.is_settled();
 }
+
+#[test]
+fn a_released_project_stays_as_long_as_its_removal_and_is_held_after_it() {
+    let projects = |more: &str| format!("{ACME}  projects:\n    - name: keep\n{more}");
+    let world = World::applied(&projects("    - name: legacy\n"));
+    let removal = "  removals:\n    - {name: r, target: {kind: Project, name: legacy}, reason: x, mode: release}\n";
+    world.write("acme.yaml", &projects(removal));
+    world.apply().ends(0).says("1 released");
+    // All projects are declared, so the removal still says something: nobody is invited to delete it.
+    world.argus(&["plan", "--full", "--detailed-exitcode"]).ends(0).does_not_say("ARG2006");
+    world.write("acme.yaml", &projects(""));
+    world.apply().ends(4).says("ARG2002");
+    assert_eq!(world.sql("SELECT string_agg(name, ' ' ORDER BY name) FROM argus.project"), "keep legacy");
+}
+
+#[test]
+fn a_project_renamed_by_sql_is_not_deleted_and_made_anew_unseen() {
+    let world = World::applied(&format!("{ACME}  projects:\n    - name: search\n"));
+    world.sql("UPDATE argus.project SET name = 'search2'");
+    world.apply().ends(4).says("Project/search2");
+    assert_eq!(world.sql("SELECT name FROM argus.project"), "search2");
+}
+
+#[test]
+fn a_rename_that_is_done_leaves_the_old_name_to_others() {
+    let team = |fields: &str| format!("{ACME}  teams:\n    - name: {fields}\n");
+    let world = World::applied(&team("tb"));
+    world.write("acme.yaml", &team("tx\n      previousName: tb"));
+    world.apply().ends(0);
+    world.sql("INSERT INTO argus.team (organization, name) VALUES ('acme', 'tb')");
+    world.plan().ends(2).says("- Team/tb (extra)").does_not_say("ARG2004");
+    world.apply().ends(0);
+    assert_eq!(world.sql("SELECT name FROM argus.team"), "tx");
+}
+
+#[test]
+fn many_lookalikes_are_held_and_counted() {
+    let accounts = |head: &str| {
+        let one = |number: usize| {
+            format!("    - {{name: {head}{number}, displayName: D{}, description: same}}\n", number % 7)
+        };
+        format!("{ACME}  serviceAccounts:\n{}", (0..300).map(one).collect::<String>())
+    };
+    let world = World::applied(&accounts("a"));
+    world.write("acme.yaml", &accounts("b"));
+    let plan = world.plan().ends(2).says("280 more look like renames");
+    assert_eq!(plan.out.matches("this looks like a rename").count(), 20);
+    world.apply().ends(4);
+}
+
+#[test]
+fn a_tier_that_was_in_use_goes_with_the_next_run() {
+    let tier = |name: &str| format!("apiVersion: argus.io/v1alpha1\nkind: Tier\nmetadata: {{name: {name}}}\n");
+    let organization = |tier: &str| ACME.replace("displayName: Acme", &format!("displayName: Acme\n  tier: {tier}"));
+    let world = World::with(&organization("t1"));
+    world.write("tiers.yaml", &tier("t1"));
+    world.apply().ends(0);
+    world.write("tiers.yaml", &tier("t9")).write("acme.yaml", &organization("t9"));
+    world.apply().ends(0).says("ARG2009");
+    world.plan().ends(2).says("- Tier/t1");
+    world.apply().ends(0);
+    world.is_settled();
+}
