@@ -51,7 +51,7 @@ impl Diff<'_> {
                 previous
             }
             // The rename was carried out before: whatever has the old name now is something else.
-            (true, true) if self.owns(local) => local.clone(),
+            (true, true) if self.owns(local) && !self.owns(&previous) => local.clone(),
             (true, _) => {
                 let message = format!("{} cannot be renamed from `{}`: both exist", resource.id, previous.1);
                 let finding = Finding::error(Code::RenameConflict, message)
