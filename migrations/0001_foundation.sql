@@ -21,6 +21,23 @@ CREATE TABLE argus.schema_migration (
 );
 GRANT SELECT ON argus.schema_migration TO argus_migrator, argus_planner, argus_reconciler, argus_app;
 
+-- What a column of free JSON may hold, for checks: not too long, not nested too deep, and no number beyond those of a
+-- double. Whatever reads it makes do with anything, but could not write it back as it was.
+CREATE FUNCTION argus.is_plain(value jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT octet_length(value::text) <= 1048576
+       AND NOT jsonb_path_exists(value, '$.**{17 to last}')
+       AND NOT jsonb_path_exists(value, '$.** ? (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308)')
+$$;
+GRANT EXECUTE ON FUNCTION argus.is_plain(jsonb) TO argus_migrator, argus_planner, argus_reconciler, argus_app;
+
+-- What a column of several texts or numbers may hold: one list without nulls.
+CREATE FUNCTION argus.is_plain(items anyarray) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT COALESCE(array_ndims(items), 1) = 1 AND cardinality(items) <= 10000 AND num_nulls(VARIADIC items) = 0
+$$;
+GRANT EXECUTE ON FUNCTION argus.is_plain(anyarray) TO argus_migrator, argus_planner, argus_reconciler, argus_app;
+
 ----------------------------------------------------------------------------------------------------------------------
 -- The clock
 
@@ -167,8 +184,9 @@ BEGIN
                              role, application, client_addr, txid)
     SELECT ch.organization, CASE WHEN ch.stamp IS NULL OR ch.stamp = t.version THEN t.version END,
            t.base + row_number() OVER (PARTITION BY ch.organization ORDER BY ch.place), moment, of_kind, ch.name,
-           TG_TABLE_NAME, 'insert', ch.after, NULLIF(current_setting('argus.actor', true), ''),
-           NULLIF(current_setting('argus.via', true), ''), NULLIF(current_setting('argus.run', true), ''),
+           TG_TABLE_NAME, 'insert', ch.after, NULLIF(left(current_setting('argus.actor', true), 500), ''),
+           NULLIF(left(current_setting('argus.via', true), 500), ''),
+           NULLIF(left(current_setting('argus.run', true), 500), ''),
            session_user, NULLIF(current_setting('application_name'), ''), inet_client_addr(), pg_current_xact_id()
     FROM changed ch LEFT JOIN taken t ON t.organization = ch.organization;
     RETURN NULL;
@@ -220,8 +238,9 @@ BEGIN
                              via, run, role, application, client_addr, txid)
     SELECT ch.organization, CASE WHEN ch.stamp IS NULL OR ch.stamp = t.version THEN t.version END,
            t.base + row_number() OVER (PARTITION BY ch.organization ORDER BY ch.place), moment, of_kind, ch.name,
-           TG_TABLE_NAME, 'update', ch.before, ch.after, NULLIF(current_setting('argus.actor', true), ''),
-           NULLIF(current_setting('argus.via', true), ''), NULLIF(current_setting('argus.run', true), ''),
+           TG_TABLE_NAME, 'update', ch.before, ch.after, NULLIF(left(current_setting('argus.actor', true), 500), ''),
+           NULLIF(left(current_setting('argus.via', true), 500), ''),
+           NULLIF(left(current_setting('argus.run', true), 500), ''),
            session_user, NULLIF(current_setting('application_name'), ''), inet_client_addr(), pg_current_xact_id()
     FROM changed ch LEFT JOIN taken t ON t.organization = ch.organization;
     RETURN NULL;
@@ -259,8 +278,9 @@ BEGIN
                              role, application, client_addr, txid)
     SELECT ch.organization, t.version, t.base + row_number() OVER (PARTITION BY ch.organization ORDER BY ch.place),
            moment, of_kind, ch.name, TG_TABLE_NAME, 'delete', ch.before,
-           NULLIF(current_setting('argus.actor', true), ''), NULLIF(current_setting('argus.via', true), ''),
-           NULLIF(current_setting('argus.run', true), ''), session_user,
+           NULLIF(left(current_setting('argus.actor', true), 500), ''),
+           NULLIF(left(current_setting('argus.via', true), 500), ''),
+           NULLIF(left(current_setting('argus.run', true), 500), ''), session_user,
            NULLIF(current_setting('application_name'), ''), inet_client_addr(), pg_current_xact_id()
     FROM changed ch LEFT JOIN taken t ON t.organization = ch.organization;
     RETURN NULL;

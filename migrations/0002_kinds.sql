@@ -24,7 +24,8 @@ CREATE TABLE argus.tier (
     limits_monthly_spend_minor   bigint CHECK (limits_monthly_spend_minor BETWEEN 0 AND 1000000000000000),
     limits_monthly_spend_currency text CHECK (limits_monthly_spend_currency ~ '^[A-Z]{3}$'),
     limits_audit_retention_days  bigint CHECK (limits_audit_retention_days BETWEEN 1 AND 36500),
-    features                     jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(features) = 'object'),
+    features                     jsonb NOT NULL DEFAULT '{}'
+                                 CHECK (jsonb_typeof(features) = 'object' AND argus.is_plain(features)),
     CONSTRAINT tier_daily_spend_whole CHECK (num_nulls(limits_daily_spend_minor, limits_daily_spend_currency) <> 1),
     CONSTRAINT tier_monthly_spend_whole
         CHECK (num_nulls(limits_monthly_spend_minor, limits_monthly_spend_currency) <> 1)
@@ -43,18 +44,21 @@ CREATE TABLE argus.organization (
     status                text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended')),
     status_reason         text CHECK (length(status_reason) <= 500),
     billing_email         text CHECK (billing_email = lower(billing_email) AND length(billing_email) <= 254),
-    logo_url              text CHECK (logo_url ~ '^https://'),
-    allowed_email_domains text[] NOT NULL DEFAULT '{}',
+    logo_url              text CHECK (logo_url ~ '^https://' AND length(logo_url) <= 2048),
+    allowed_email_domains text[] NOT NULL DEFAULT '{}' CHECK (argus.is_plain(allowed_email_domains)),
     require_mfa           boolean NOT NULL DEFAULT false,
     data_retention_days   bigint CHECK (data_retention_days BETWEEN 1 AND 36500),
     sso_protocol          text CHECK (sso_protocol IN ('oidc', 'saml')),
-    sso_issuer            text CHECK (sso_issuer ~ '^https://'),
+    sso_issuer            text CHECK (sso_issuer ~ '^https://' AND length(sso_issuer) <= 2048),
     sso_client_id         text CHECK (length(sso_client_id) <= 255),
     sso_domain            text CHECK (length(sso_domain) <= 253),
     sso_enforced          boolean NOT NULL DEFAULT false,
-    settings              jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(settings) = 'object'),
-    features              jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(features) = 'object'),
-    labels                jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(labels) = 'object')
+    settings              jsonb NOT NULL DEFAULT '{}'
+                          CHECK (jsonb_typeof(settings) = 'object' AND argus.is_plain(settings)),
+    features              jsonb NOT NULL DEFAULT '{}'
+                          CHECK (jsonb_typeof(features) = 'object' AND argus.is_plain(features)),
+    labels                jsonb NOT NULL DEFAULT '{}'
+                          CHECK (jsonb_typeof(labels) = 'object' AND argus.is_plain(labels))
 );
 CREATE INDEX organization_of_tier ON argus.organization (tier);
 SELECT argus.manage('organization', 'Organization', 'name', 'name');
@@ -76,7 +80,7 @@ CREATE TABLE argus.role (
     built_in     boolean NOT NULL DEFAULT false,
     scope        text NOT NULL DEFAULT 'organization',
     description  text CHECK (length(description) <= 500),
-    permissions  text[] NOT NULL DEFAULT '{}',
+    permissions  text[] NOT NULL DEFAULT '{}' CHECK (argus.is_plain(permissions)),
     PRIMARY KEY (organization, name),
     -- Only a built-in role can be granted in both places.
     CONSTRAINT role_scope_check CHECK (scope IN ('organization', 'project') OR (built_in AND scope = 'any'))
@@ -302,7 +306,7 @@ CREATE TABLE argus.api_key (
     description                 text CHECK (length(description) <= 500),
     owner_service_account       text,
     owner_user                  text,
-    scopes                      text[] NOT NULL DEFAULT '{}',
+    scopes                      text[] NOT NULL DEFAULT '{}' CHECK (argus.is_plain(scopes)),
     expires_at                  timestamptz
                                 CHECK (expires_at = date_trunc('second', expires_at)
                                        AND expires_at BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59Z'),
@@ -338,8 +342,8 @@ CREATE TABLE argus.notification_channel (
     id                     uuid NOT NULL DEFAULT gen_random_uuid() UNIQUE,
     version                bigint NOT NULL DEFAULT 0,
     type                   text NOT NULL CHECK (type IN ('slack', 'email', 'webhook', 'discord', 'teams')),
-    config_addresses       text[] NOT NULL DEFAULT '{}',
-    config_url             text CHECK (config_url ~ '^https://'),
+    config_addresses       text[] NOT NULL DEFAULT '{}' CHECK (argus.is_plain(config_addresses)),
+    config_url             text CHECK (config_url ~ '^https://' AND length(config_url) <= 2048),
     config_secret_ref_name text CHECK (length(config_secret_ref_name) <= 63),
     config_secret_ref_key  text CHECK (length(config_secret_ref_key) <= 253),
     rate_limit_per_hour    bigint CHECK (rate_limit_per_hour BETWEEN 1 AND 100000),
@@ -355,8 +359,9 @@ CREATE TABLE argus.notification_rule (
     id           uuid NOT NULL DEFAULT gen_random_uuid() UNIQUE,
     version      bigint NOT NULL DEFAULT 0,
     channel      text NOT NULL,
-    events       text[] NOT NULL DEFAULT '{}',
-    conditions   jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(conditions) = 'array'),
+    events       text[] NOT NULL DEFAULT '{}' CHECK (argus.is_plain(events)),
+    conditions   jsonb NOT NULL DEFAULT '[]'
+                 CHECK (jsonb_typeof(conditions) = 'array' AND argus.is_plain(conditions)),
     template     text CHECK (length(template) <= 4000),
     priority     text NOT NULL DEFAULT 'normal' CHECK (priority IN ('low', 'normal', 'high', 'critical')),
     cooldown     text CHECK (cooldown ~ '^[0-9]+[wdhms]$'),
@@ -378,7 +383,8 @@ CREATE TABLE argus.budget (
     period                  text NOT NULL CHECK (period IN ('daily', 'monthly', 'quarterly', 'annual')),
     limit_minor             bigint NOT NULL CHECK (limit_minor BETWEEN 0 AND 1000000000000000),
     limit_currency          text NOT NULL CHECK (limit_currency ~ '^[A-Z]{3}$'),
-    warn_at                 bigint[] NOT NULL DEFAULT '{}' CHECK (1 <= ALL (warn_at) AND 100 >= ALL (warn_at)),
+    warn_at                 bigint[] NOT NULL DEFAULT '{}'
+                            CHECK (1 <= ALL (warn_at) AND 100 >= ALL (warn_at) AND argus.is_plain(warn_at)),
     on_limit                text NOT NULL DEFAULT 'warn' CHECK (on_limit IN ('block', 'queue', 'warn')),
     grace_period            text CHECK (grace_period ~ '^[0-9]+[wdhms]$'),
     override_approvals      bigint CHECK (override_approvals BETWEEN 1 AND 10),

@@ -7,6 +7,7 @@ mod declared;
 mod fields;
 mod gone;
 mod renames;
+mod targets;
 mod undeclared;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,22 +137,6 @@ impl<'a> Diff<'a> {
             *self.ignored.entry(rule).or_default() += 1;
         }
         rule.is_some()
-    }
-
-    /// Drops what the run is not about. A rename is about both of its names.
-    fn keep_targeted(&mut self) {
-        let organization = self.desired.organization.clone();
-        let targeted = self.rules.targeted;
-        let meant = |kind: KindId, name: &Arc<str>| {
-            targeted(&ResourceId { organization: organization.clone(), kind, name: name.clone() })
-        };
-        let renames = &self.renames;
-        self.changes.retain(|change| meant(change.kind, &change.name));
-        self.left.retain(|change| meant(change.kind, &change.name));
-        self.records.retain(|record| {
-            let renamed = renames.get(&(record.kind, record.name.clone()));
-            meant(record.kind, &record.name) || renamed.is_some_and(|name| meant(record.kind, name))
-        });
     }
 
     fn finish(mut self) -> OrganizationPlan {

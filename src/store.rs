@@ -13,6 +13,7 @@ pub mod run;
 pub mod url;
 
 mod columns;
+mod content;
 mod live;
 
 use std::time::Duration;

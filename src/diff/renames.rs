@@ -100,7 +100,10 @@ fn looks_like_rename(gone: &Change, resource: &Resource) -> Finding {
 
 /// New resources by what they say, so that each row that goes is looked up and not compared with all of them.
 #[derive(Default)]
-struct NewContents<'a>(BTreeMap<(KindId, Vec<u8>), HashMap<String, VecDeque<&'a Resource>>>);
+struct NewContents<'a>(BTreeMap<(KindId, Vec<u8>), ByContent<'a>>);
+
+/// Resources that name the same fields, by what they say of them.
+type ByContent<'a> = HashMap<String, VecDeque<&'a Resource>>;
 
 impl<'a> NewContents<'a> {
     /// Adds a resource, if enough of what it says is telling.

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use super::content;
 use crate::model::kind::{Kind, KindId, Scope};
 use crate::model::shape::{Column, Field, Shape, snake_case};
 
@@ -57,7 +58,8 @@ impl Type {
     /// What reads the column in the form of a canonical value.
     fn read(self, column: &str) -> String {
         match self {
-            Type::Time => format!(r#"to_char(t."{column}" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"#),
+            Type::Time => content::moment(&format!(r#"t."{column}""#)),
+            Type::TextSet | Type::IntSet => format!(r#"array_to_json(t."{column}")::text"#),
             Type::Json => format!(r#"t."{column}"::text"#),
             _ => format!(r#"t."{column}""#),
         }

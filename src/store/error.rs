@@ -103,14 +103,6 @@ pub enum StoreError {
         /// How long was waited.
         waited: Duration,
     },
-    /// A row is not of the form that Argus reads.
-    #[error("{relation}: {why}")]
-    BadRow {
-        /// The table.
-        relation: String,
-        /// Why.
-        why: String,
-    },
     /// A query fails.
     #[error("PostgreSQL: {}", describe(.0))]
     Query(#[from] sqlx::Error),
@@ -126,7 +118,6 @@ impl StoreError {
             | StoreError::PrivateServer { .. }
             | StoreError::NoRoles { .. }
             | StoreError::Migration { .. }
-            | StoreError::BadRow { .. }
             | StoreError::Query(_) => Code::NoDatabase,
             StoreError::NoPostgres { .. } => Code::NoPostgres,
             StoreError::SchemaNewer { .. } | StoreError::ChangedMigration { .. } => Code::SchemaNewer,
@@ -168,7 +159,6 @@ impl StoreError {
             StoreError::Locked { .. } => {
                 "try again when it has ended, or let `argus apply` wait for it with `--lock-timeout SECONDS`".into()
             }
-            StoreError::BadRow { .. } => "somebody wrote it around the checks of the schema; mend the row".into(),
             StoreError::Query(_) => "try again; if it stays, the log of the PostgreSQL server tells more".into(),
         }
     }

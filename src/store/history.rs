@@ -1,7 +1,7 @@
 //! What has happened: audit rows, who moved a field last, and runs.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,8 +9,8 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::columns::{Place, StoredField, table};
+use super::content;
 use super::error::StoreError;
-use super::live::parse_json;
 use super::planning::Planning;
 
 use crate::model::id::OrganizationName;
@@ -23,10 +23,13 @@ use crate::plan::Attribution;
 const ROWS_PER_RESOURCE_MAX: i64 = 50;
 
 /// The columns of the audit that make an [`AuditRow`].
-const COLUMNS: &str = r#"a.organization, a.version, a.ordinal,
-    to_char(a.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-    a.kind, a.name, a.relation, a.action, a.before::text, a.after::text,
-    a.actor, a.via, a.run, a.role, a.application, host(a.client_addr)"#;
+static COLUMNS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "a.organization, a.version, a.ordinal, {}, a.kind, a.name, a.relation, a.action, a.before::text, a.after::text,
+         a.actor, a.via, a.run, a.role, a.application, host(a.client_addr)",
+        content::moment("a.at")
+    )
+});
 
 /// One write to one row, as the database noted it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -69,27 +72,23 @@ pub struct AuditRow {
 
 impl AuditRow {
     fn read(row: &PgRow) -> Result<AuditRow, StoreError> {
-        let json = |at: usize| match row.try_get::<Option<&str>, _>(at)? {
-            None => Ok(None),
-            Some(json) => parse_json("audit", json).map(Some),
-        };
         Ok(AuditRow {
-            organization: row.try_get::<&str, _>(0)?.into(),
+            organization: content::some_text(row, 0)?.into(),
             version: row.try_get(1)?,
             ordinal: row.try_get(2)?,
-            at: row.try_get(3)?,
-            kind: row.try_get(4)?,
-            name: row.try_get::<&str, _>(5)?.into(),
-            relation: row.try_get(6)?,
-            action: row.try_get(7)?,
-            before: json(8)?,
-            after: json(9)?,
-            actor: row.try_get(10)?,
-            via: row.try_get(11)?,
-            run: row.try_get(12)?,
-            role: row.try_get(13)?,
-            application: row.try_get(14)?,
-            client_addr: row.try_get(15)?,
+            at: content::some_text(row, 3)?,
+            kind: content::some_text(row, 4)?,
+            name: content::some_text(row, 5)?.into(),
+            relation: content::some_text(row, 6)?,
+            action: content::some_text(row, 7)?,
+            before: content::json(row, 8)?,
+            after: content::json(row, 9)?,
+            actor: content::text(row, 10)?,
+            via: content::text(row, 11)?,
+            run: content::text(row, 12)?,
+            role: content::some_text(row, 13)?,
+            application: content::text(row, 14)?,
+            client_addr: content::text(row, 15)?,
         })
     }
 
@@ -190,14 +189,15 @@ impl Planning {
     pub async fn attributions(&mut self, of: &[ResourceId]) -> Result<BTreeMap<ResourceId, Vec<AuditRow>>, StoreError> {
         let column = |text: fn(&ResourceId) -> &str| of.iter().map(|id| text(id).to_owned()).collect::<Vec<String>>();
         let query = format!(
-            "SELECT {COLUMNS}, w.at
+            "SELECT {}, w.at
              FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS w(organization, kind, name, at)
              CROSS JOIN LATERAL (
                  SELECT * FROM argus.audit a
                  WHERE a.organization = w.organization AND a.kind = w.kind AND a.name = w.name
                  ORDER BY a.version DESC, a.ordinal DESC LIMIT {ROWS_PER_RESOURCE_MAX}
              ) a
-             ORDER BY w.at, a.version DESC, a.ordinal DESC"
+             ORDER BY w.at, a.version DESC, a.ordinal DESC",
+            *COLUMNS
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(query))
             .bind(column(|id| &id.organization))
@@ -219,11 +219,12 @@ impl Planning {
     pub async fn history(&mut self, filter: &HistoryFilter) -> Result<Vec<AuditRow>, StoreError> {
         let HistoryFilter { organization, kind, name, actor, run, limit } = filter;
         let query = format!(
-            "SELECT {COLUMNS} FROM argus.audit a
+            "SELECT {} FROM argus.audit a
              WHERE ($1::text IS NULL OR a.organization = $1) AND ($2::text IS NULL OR a.kind = $2)
                AND ($3::text IS NULL OR a.name = $3) AND ($4::text IS NULL OR a.run = $4)
                AND ($6::text IS NULL OR COALESCE(a.actor, a.role) = $6)
-             ORDER BY a.at DESC, a.organization, a.version DESC, a.ordinal DESC LIMIT $5"
+             ORDER BY a.at DESC, a.organization, a.version DESC, a.ordinal DESC LIMIT $5",
+            *COLUMNS
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(query))
             .bind(organization.as_deref())
@@ -239,28 +240,26 @@ impl Planning {
 
     /// Runs, newest first.
     pub async fn runs(&mut self, limit: u32) -> Result<Vec<RunRow>, StoreError> {
-        let rows = sqlx::query(
-            r#"SELECT r.id, r.source, r.actor, r.plan_digest,
-                      to_char(r.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-                      to_char(r.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-                      r.outcome, r.summary::text, r.forced,
-                      (SELECT count(*) FROM argus.run_organization o WHERE o.run = r.id AND o.outcome = 'applied'),
-                      (SELECT count(*) FROM argus.run_organization o WHERE o.run = r.id AND o.outcome <> 'applied')
-               FROM argus.run r ORDER BY r.started_at DESC, r.id DESC LIMIT $1"#,
-        )
-        .bind(i64::from(limit))
-        .fetch_all(&mut *self.transaction)
-        .await?;
+        let query = format!(
+            "SELECT r.id, r.source, r.actor, r.plan_digest, {}, {}, r.outcome, r.summary::text, r.forced,
+                    (SELECT count(*) FROM argus.run_organization o WHERE o.run = r.id AND o.outcome = 'applied'),
+                    (SELECT count(*) FROM argus.run_organization o WHERE o.run = r.id AND o.outcome <> 'applied')
+             FROM argus.run r ORDER BY r.started_at DESC, r.id DESC LIMIT $1",
+            content::moment("r.started_at"),
+            content::moment("r.finished_at"),
+        );
+        let rows =
+            sqlx::query(sqlx::AssertSqlSafe(query)).bind(i64::from(limit)).fetch_all(&mut *self.transaction).await?;
         let read = |row: &PgRow| {
             Ok(RunRow {
-                id: row.try_get(0)?,
-                source: row.try_get(1)?,
-                actor: row.try_get(2)?,
-                plan_digest: row.try_get(3)?,
-                started_at: row.try_get(4)?,
-                finished_at: row.try_get(5)?,
-                outcome: row.try_get(6)?,
-                summary: row.try_get::<Option<&str>, _>(7)?.map(|json| parse_json("run", json)).transpose()?,
+                id: content::some_text(row, 0)?,
+                source: content::some_text(row, 1)?,
+                actor: content::some_text(row, 2)?,
+                plan_digest: content::some_text(row, 3)?,
+                started_at: content::some_text(row, 4)?,
+                finished_at: content::text(row, 5)?,
+                outcome: content::text(row, 6)?,
+                summary: content::json(row, 7)?,
                 forced: row.try_get(8)?,
                 organizations_applied: row.try_get(9)?,
                 organizations_failed: row.try_get(10)?,

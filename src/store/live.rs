@@ -7,6 +7,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use super::columns::{Place, Side, StoredField, Table, Type, tables};
+use super::content;
 use super::error::StoreError;
 use crate::model::id::OrganizationName;
 use crate::model::money::Money;
@@ -84,7 +85,7 @@ fn half(table: &Table, row: &PgRow) -> Result<Half, StoreError> {
             Place::Side(_) => continue,
             Place::Column { ty, .. } => {
                 column += 1;
-                let value = cell(table.name, row, column - 1, *ty)?;
+                let value = cell(row, column - 1, *ty)?;
                 in_order(stored, value)
             }
             Place::Money { .. } => {
@@ -95,8 +96,8 @@ fn half(table: &Table, row: &PgRow) -> Result<Half, StoreError> {
         values.push((stored.at, value));
     }
     Ok(Half {
-        organization: row.try_get::<&str, _>(0)?.into(),
-        name: row.try_get::<&str, _>(1)?.into(),
+        organization: content::some_text(row, 0)?.into(),
+        name: content::some_text(row, 1)?.into(),
         version: row.try_get(2)?,
         values,
     })
@@ -111,50 +112,35 @@ async fn read_side(
     let mut items: HashMap<(Box<str>, Arc<str>), Vec<Value>> = HashMap::new();
     for row in &rows {
         let item = match &side.columns[..] {
-            [item] if item.path.is_empty() => cell(side.table, row, 2, item.ty)?,
+            [item] if item.path.is_empty() => cell(row, 2, item.ty)?,
             fields => {
                 let mut pairs = Vec::with_capacity(fields.len());
                 for (at, field) in fields.iter().enumerate() {
-                    pairs.push((field.path, cell(side.table, row, 2 + at, field.ty)?));
+                    pairs.push((field.path, cell(row, 2 + at, field.ty)?));
                 }
                 Value::map(pairs)
             }
         };
-        let key = (row.try_get::<&str, _>(0)?.into(), row.try_get::<&str, _>(1)?.into());
+        let key = (content::some_text(row, 0)?.into(), content::some_text(row, 1)?.into());
         items.entry(key).or_default().push(item);
     }
     Ok(items)
 }
 
 /// The value of one column.
-fn cell(relation: &str, row: &PgRow, at: usize, ty: Type) -> Result<Value, StoreError> {
+fn cell(row: &PgRow, at: usize, ty: Type) -> Result<Value, StoreError> {
     Ok(match ty {
         Type::Bool => row.try_get::<Option<bool>, _>(at)?.map_or(Value::Null, Value::Bool),
         Type::Int => row.try_get::<Option<i64>, _>(at)?.map_or(Value::Null, Value::Int),
-        Type::Text | Type::Time => row.try_get::<Option<&str>, _>(at)?.map_or(Value::Null, Value::text),
-        Type::TextSet => match row.try_get::<Option<Vec<Option<String>>>, _>(at)? {
-            None => Value::Null,
-            Some(items) => Value::set(items.into_iter().flatten()),
-        },
-        Type::IntSet => match row.try_get::<Option<Vec<Option<i64>>>, _>(at)? {
-            None => Value::Null,
-            Some(items) => {
-                let mut items: Vec<Value> = items.into_iter().flatten().map(Value::Int).collect();
-                items.sort();
-                items.dedup();
-                Value::List(items.into())
-            }
-        },
-        Type::Json => match row.try_get::<Option<&str>, _>(at)? {
-            None => Value::Null,
-            Some(json) => parse_json(relation, json)?,
-        },
+        Type::Text | Type::Time => content::text(row, at)?.map_or(Value::Null, Value::text),
+        Type::TextSet | Type::IntSet => content::json(row, at)?.map_or(Value::Null, content::set),
+        Type::Json => content::json(row, at)?.unwrap_or_default(),
     })
 }
 
 fn money(row: &PgRow, at: usize) -> Result<Value, StoreError> {
-    let (minor, currency): (Option<i64>, Option<&str>) = (row.try_get(at)?, row.try_get(at + 1)?);
-    let shown = |(minor, currency): (i64, &str)| match Money::from_minor(minor, currency) {
+    let (minor, currency): (Option<i64>, Option<String>) = (row.try_get(at)?, content::text(row, at + 1)?);
+    let shown = |(minor, currency): (i64, String)| match Money::from_minor(minor, &currency) {
         Some(money) => Value::text(money.to_string()),
         // Somebody wrote it by SQL. No manifest can say it, so it differs from whatever is declared, and one
         // organization's oddity stops no other.
@@ -184,42 +170,7 @@ fn sort_items(items: &mut [Value], key: &str) {
     }
 }
 
-/// A value from the text of a `jsonb`. Whole numbers beyond 64 bits, which only somebody else can have written, become
-/// fractions instead of making the row unreadable.
-pub(super) fn parse_json(relation: &str, json: &str) -> Result<Value, StoreError> {
-    let exact = serde_json::from_str::<Value>(json);
-    let bad = |error: serde_json::Error| StoreError::BadRow { relation: relation.to_owned(), why: error.to_string() };
-    exact.or_else(|_| serde_json::from_str::<serde_json::Value>(json).map(|json| Value::from(&json))).map_err(bad)
-}
-
 /// Names as a parameter.
 pub(super) fn texts(names: &[Arc<str>]) -> Vec<String> {
     names.iter().map(|name| name.to_string()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_come_back_as_they_went() {
-        // A plan that writes one number and reads another would never be done.
-        for number in [0.1, 0.3, 0.1 + 0.2, 1.1e-7, 123_456.789_012_345_67, 5e-324, 1.797e308, -0.7, 2.0 / 3.0] {
-            let written = Value::Float(number).to_string();
-            assert_eq!(parse_json("test", &written).expect(&written), Value::Float(number), "{written}");
-        }
-        let mut number = 0.123_456_789_f64;
-        for _ in 0..10_000 {
-            number = (number * 9_301.123_456_789).fract() + 1e-3;
-            let written = Value::Float(number).to_string();
-            assert_eq!(parse_json("test", &written).expect(&written), Value::Float(number), "{written}");
-        }
-    }
-
-    #[test]
-    fn a_number_that_somebody_else_made_too_large_does_not_make_the_row_unreadable() {
-        let value = parse_json("test", r#"{"n": 100000000000000000000}"#).expect("readable");
-        assert_eq!(value.get("n"), Some(&Value::Float(1e20)));
-        assert!(parse_json("test", "{").is_err());
-    }
 }

@@ -7,7 +7,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{Postgres, Row as _, Transaction};
 
 use super::error::StoreError;
-use super::{live, migrate};
+use super::{content, live, migrate};
 use crate::model::id::OrganizationName;
 use crate::model::kind::{Kind, KindId};
 use crate::model::origin::Origin;
@@ -75,22 +75,22 @@ impl Planning {
         let mut known = Known::default();
         let mut states = BTreeMap::new();
         for row in &rows {
-            let pass = match row.try_get::<Option<String>, _>(4)? {
+            let pass = match content::text(row, 4)? {
                 None => None,
                 Some(digest) => Some(Pass {
                     source: known.text(source),
                     digest,
                     version: row.try_get(5)?,
-                    notes: live::parse_json("pass", row.try_get(6)?)?,
+                    notes: content::json(row, 6)?.unwrap_or_default(),
                 }),
             };
             let state = OrganizationState {
                 version: row.try_get(1)?,
                 exists: row.try_get(2)?,
                 pass,
-                owner: row.try_get::<Option<&str>, _>(3)?.map(|owner| known.text(owner)),
+                owner: content::text(row, 3)?.map(|owner| known.text(&owner)),
             };
-            states.insert(row.try_get::<&str, _>(0)?.into(), state);
+            states.insert(content::some_text(row, 0)?.into(), state);
         }
         Ok(states)
     }
@@ -122,17 +122,17 @@ impl Planning {
             .await?;
             for row in &rows {
                 // A kind that this binary does not know belongs to another version of it: not ours to judge.
-                let Some(kind) = Kind::named(row.try_get(1)?) else { continue };
-                let spec = live::parse_json("applied", row.try_get(4)?)?;
+                let Some(kind) = Kind::named(&content::some_text(row, 1)?) else { continue };
+                let spec = content::json(row, 4)?.unwrap_or_default();
                 let origin = Origin {
-                    file: known.text(row.try_get(5)?),
+                    file: known.text(&content::some_text(row, 5)?),
                     line: u32::try_from(row.try_get::<i32, _>(6)?).unwrap_or_default(),
                     column: u32::try_from(row.try_get::<i32, _>(7)?).unwrap_or_default(),
                 };
-                let source = known.text(row.try_get(3)?);
+                let source = known.text(&content::some_text(row, 3)?);
                 let record = AppliedRow { source, spec: Spec::from_json(kind, &spec), origin };
-                let name: &str = row.try_get(2)?;
-                if let Some(applied) = of.get_mut(row.try_get::<&str, _>(0)?) {
+                let name = content::some_text(row, 2)?;
+                if let Some(applied) = of.get_mut(&*content::some_text(row, 0)?) {
                     applied.rows.insert((KindId::of(kind), name.into()), record);
                 }
             }

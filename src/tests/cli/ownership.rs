@@ -306,3 +306,37 @@ fn a_tier_that_was_in_use_goes_with_the_next_run() {
     world.apply().ends(0);
     world.is_settled();
 }
+
+#[test]
+fn half_of_a_dependency_is_told_before_anything_is_written() {
+    let world = World::applied(&format!("{ACME}  teams: [{{name: tc}}, {{name: told}}]\n"));
+    let teams = "[{name: tc, parent: tnew, members: [{user: bob@acme.example}]}, {name: tnew}, \
+                 {name: renamed, previousName: told}, {name: last, parent: renamed}]";
+    let bob = "    - user: bob@acme.example\n      role: owner\n";
+    world.write("acme.yaml", &format!("{ACME}{bob}  teams: {teams}\n"));
+    let limited = |targets: &[&str]| {
+        let targets: Vec<&str> = targets.iter().flat_map(|target| ["--target", target]).collect();
+        world.argus(&[&["apply", "--auto-approve"], &targets[..]].concat())
+    };
+    let ran = limited(&["acme/Team/tc"]).ends(1).says("ARG1102").does_not_say("ARG4002").does_not_say("SQLSTATE");
+    let ran = ran.says("acme/Team/tc needs acme/Team/tnew").says("`parent` names it").says("--target acme/Team/tnew");
+    ran.says("--target acme/Member/bob@acme.example").says("acme.yaml:12:");
+    world.argus(&["plan", "--target", "acme/Team/tc"]).ends(1).says("ARG1102");
+    limited(&["acme/Team/last"]).ends(1).says("--target acme/Team/renamed");
+    assert_eq!(world.sql("SELECT count(*) FROM argus.team WHERE parent IS NOT NULL"), "0");
+    limited(&["acme/Team/tc", "acme/Team/tnew", "acme/Member/bob@acme.example"]).ends(0);
+    limited(&["acme/Team/last", "acme/Team/renamed"]).ends(0);
+    world.is_settled();
+}
+
+#[test]
+fn what_belongs_to_something_that_is_not_meant_says_so() {
+    let world = World::with(&ACME.replace("spec:\n", "spec:\n  tier: trial\n"));
+    world.write("tier.yaml", "apiVersion: argus.io/v1alpha1\nkind: Tier\nmetadata: {name: trial}\n");
+    let member = world.argus(&["apply", "--auto-approve", "--target", "acme/Member/ada@acme.example"]);
+    member.ends(1).says("it belongs to it").says("--target Organization/acme");
+    let organization = world.argus(&["apply", "--auto-approve", "--target", "acme"]);
+    organization.ends(1).says("`tier` names it").says("--target Tier/trial");
+    world.argus(&["apply", "--auto-approve", "--target", "acme", "--target", "Tier/trial"]).ends(0);
+    world.is_settled();
+}

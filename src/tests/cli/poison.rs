@@ -93,3 +93,50 @@ fn an_error_in_one_document_keeps_the_whole_organization_as_it_was() {
     assert_eq!(world.sql("SELECT name, description FROM argus.organization ORDER BY 1"), "acme|old\nglobex|new");
     assert_eq!(world.sql("SELECT count(*) FROM argus.team"), "2");
 }
+
+#[test]
+fn what_a_tenant_writes_into_its_own_row_stops_no_other() {
+    let world = World::new();
+    for name in ["acme", "globex"] {
+        world.write(&format!("{name}.yaml"), &organization(name, "old"));
+    }
+    world.apply().ends(0);
+    let as_tenant = |value: &str| {
+        format!(
+            "BEGIN; SET LOCAL ROLE argus_app; SET LOCAL argus.org = 'globex';
+             UPDATE argus.organization SET settings = settings || {value} WHERE name = 'globex'; COMMIT"
+        )
+    };
+    let oddities = [r#"'{"x": 1e400}'"#, r#"('{"x":' || repeat('[', 200) || repeat(']', 200) || '}')::jsonb"#];
+    let attempt = |value: &str| {
+        world.sql(&format!(
+            "DO $do$ BEGIN EXECUTE $q$ UPDATE argus.organization SET settings = settings || {value} $q$;
+             RAISE EXCEPTION 'it was let in' USING ERRCODE = 'P0002';
+             EXCEPTION WHEN check_violation THEN NULL; END $do$"
+        ))
+    };
+    oddities.iter().for_each(|value| drop(attempt(value)));
+    // As if it had been let in all the same.
+    world.sql("ALTER TABLE argus.organization DROP CONSTRAINT organization_settings_check");
+    for value in oddities {
+        world.sql(&as_tenant(value));
+        write_settings(&world, "theme");
+        world.plan().ends(2).says("settings.theme");
+        world.sql("UPDATE argus.applied SET spec = spec || '{\"settings\": {\"x\": 1e400}}' WHERE name = 'globex'");
+        world.plan().ends(2);
+        world.argus(&["history"]).ends(0).says("Organization/globex");
+        world.argus(&["get", "organizations"]).ends(0).says("acme");
+        world.argus(&["export"]).ends(0);
+        // Whoever declares it overwrites it.
+        write_settings(&world, "x");
+        world.plan().ends(2).says("settings.x");
+        world.apply().ends(0);
+        assert_eq!(world.sql("SELECT settings -> 'x' FROM argus.organization WHERE name = 'globex'"), "1");
+        world.is_settled();
+    }
+}
+
+fn write_settings(world: &World, key: &str) {
+    let settings = format!("  settings: {{{key}: 1}}\n");
+    world.write("globex.yaml", &format!("{}{settings}", organization("globex", "old")));
+}
