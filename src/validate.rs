@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::model::code::Code;
 use crate::model::finding::{Finding, Severity, in_order};
 use crate::model::id::{GLOBAL, OrganizationName};
 use crate::model::kind::{Kind, KindId};
@@ -19,6 +20,9 @@ use crate::model::state::{Desired, World};
 
 /// Fewer organizations than this are not worth a thread.
 const ORGANIZATIONS_PER_THREAD_MIN: usize = 64;
+
+/// The most errors of one organization that are told.
+const ORGANIZATION_ERRORS_MAX: usize = 200;
 
 /// What a check may look at.
 struct Scene<'w> {
@@ -116,11 +120,15 @@ fn check_all(world: &World, now: DateTime<Utc>) -> (Vec<Finding>, Blocked) {
             if errors.is_empty() {
                 continue;
             }
+            let more = errors.len().saturating_sub(ORGANIZATION_ERRORS_MAX);
             let concerned = |resource: &&Resource| {
                 resource.is_global() && errors.iter().any(|e| e.subject.as_deref() == Some(&resource.id.to_string()))
             };
             let tiers = desired.resources.iter().filter(concerned).map(|tier| tier.id.clone()).collect();
             blocked.push((desired.organization.clone(), tiers));
+            if more > 0 {
+                shorten(&mut findings, before, &desired.organization, more);
+            }
         }
         (findings, blocked)
     };
@@ -137,6 +145,19 @@ fn check_all(world: &World, now: DateTime<Utc>) -> (Vec<Finding>, Blocked) {
         }
         all
     })
+}
+
+/// Keeps the first errors of those from a place on, and says how many more there are.
+fn shorten(findings: &mut Vec<Finding>, from: usize, organization: &OrganizationName, more: usize) {
+    let mut kept = 0;
+    for finding in in_order(findings.split_off(from)) {
+        kept += usize::from(finding.is_error());
+        if !finding.is_error() || kept <= ORGANIZATION_ERRORS_MAX {
+            findings.push(finding);
+        }
+    }
+    let message = format!("{more} more errors of `{organization}` are not shown");
+    findings.push(Finding::note(Code::TooManyValues, message).about(format!("Organization/{organization}")));
 }
 
 fn check_one(

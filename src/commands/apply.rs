@@ -86,9 +86,13 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
 /// A saved plan is a JSON file that says so at its beginning; manifests never do.
 fn is_saved_plan(path: &Path) -> bool {
     use std::io::Read as _;
+    // Opening a pipe would wait for somebody to write into it.
+    if !path.is_file() {
+        return false;
+    }
     let mut head = [0; 64];
     let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut head));
-    path.is_file() && read.is_ok_and(|read| String::from_utf8_lossy(&head[..read]).contains(json::PLAN_DOCUMENT))
+    read.is_ok_and(|read| String::from_utf8_lossy(&head[..read]).contains(json::PLAN_DOCUMENT))
 }
 
 fn agreed(args: &Apply) -> Result<bool, Failure> {

@@ -30,7 +30,11 @@ pub fn read(path: &Path) -> Result<(Plan, Guards), Failure> {
         let finding = Finding::error(Code::NotAPlan, message);
         Failure::from(finding.hint("save a new one with `argus plan -o FILE`"))
     };
-    let size = std::fs::metadata(path).map_err(|error| bad(format!("cannot read {shown}: {error}")))?.len();
+    let about = std::fs::metadata(path).map_err(|error| bad(format!("cannot read {shown}: {error}")))?;
+    if !about.is_file() {
+        return Err(bad(format!("{shown} is no regular file")));
+    }
+    let size = about.len();
     if size > PLAN_BYTES_MAX {
         return Err(bad(format!("{shown} has {size} bytes; a plan has at most {PLAN_BYTES_MAX}")));
     }

@@ -15,6 +15,12 @@ const TAIL_CHARS_MIN: usize = 6;
 /// The length of the shortest key that is known: `ghp_` and what must follow.
 const SECRET_BYTES_MIN: usize = 4 + TAIL_CHARS_MIN;
 
+/// What the first line of a private key says, whoever wrote it.
+const PRIVATE_KEY: &[u8] = b"PRIVATE KEY";
+
+/// The longest label in the first line of a private key, in bytes.
+const LABEL_BYTES_MAX: usize = 80;
+
 /// The names of fields that hold a secret, in lower case, without hyphens and underscores.
 const FIELD_NAMES: &[&str] = &[
     "accesskey",
@@ -149,18 +155,20 @@ fn first_span(text: &str, from: usize) -> Option<(Range<usize>, &'static str)> {
     if bytes.len() < from + SECRET_BYTES_MIN {
         return None;
     }
+    let mut token = Token { bytes, end: from, dots_from: from, dots: 0 };
     let word_start = |at: usize| at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
     for at in from..bytes.len() {
         let heads = match bytes[at] {
             b'_' => UNDERSCORE,
             b'-' => HYPHEN,
             b'/' => SLASH,
-            b' ' if text[..at].ends_with("-----BEGIN") => HYPHEN,
+            b' ' if bytes[..at].ends_with(b"-----BEGIN") => HYPHEN,
             b'A' | b'h' | b'e' if word_start(at) => {
                 let found = FIRST.iter().find(|(head, _)| bytes[at..].starts_with(head.as_bytes()));
                 if let Some(&(head, what)) = found {
-                    let end = token_end(bytes, at + head.len());
-                    if end - at >= 20 && (head != "eyJ" || text[at..end].matches('.').count() == 2) {
+                    let tail = at + head.len();
+                    let end = token.end_from(tail);
+                    if end - at >= 20 && (head != "eyJ" || token.dots_from(tail) == 2) {
                         return Some((at..end, what));
                     }
                 }
@@ -169,7 +177,7 @@ fn first_span(text: &str, from: usize) -> Option<(Range<usize>, &'static str)> {
             _ => continue,
         };
         let done = at + 1;
-        if text[..done].ends_with("://")
+        if bytes[..done].ends_with(b"://")
             && let Some(end) = credentials_end(bytes, done)
         {
             return Some((done..end, "a password in an address"));
@@ -180,19 +188,56 @@ fn first_span(text: &str, from: usize) -> Option<(Range<usize>, &'static str)> {
                 continue;
             }
             if head.starts_with("-----") {
-                let rest = &text[done..];
-                if rest.lines().next().is_some_and(|line| line.contains("PRIVATE KEY")) {
+                let label = &bytes[done..bytes.len().min(done + LABEL_BYTES_MAX)];
+                let label = label.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                if label.windows(PRIVATE_KEY.len()).any(|window| window == PRIVATE_KEY) {
                     return Some((start..text.len(), what));
                 }
                 continue;
             }
-            let end = token_end(bytes, done);
-            if end - done >= TAIL_CHARS_MIN && (heads.as_ptr() == SLASH.as_ptr() || word_start(start)) {
+            if heads.as_ptr() != SLASH.as_ptr() && !word_start(start) {
+                continue;
+            }
+            let end = token.end_from(done);
+            if end - done >= TAIL_CHARS_MIN {
                 return Some((start..end, what));
             }
         }
     }
     None
+}
+
+/// The run of characters of a key that was looked at last. Within it many heads may stand, and each of them ends where
+/// the run does: whoever looked for that end once more at every head would need a time that grows with the square.
+struct Token<'a> {
+    bytes: &'a [u8],
+    end: usize,
+    dots_from: usize,
+    dots: usize,
+}
+
+impl Token<'_> {
+    /// Where the run ends in which a place lies; places come in rising order.
+    fn end_from(&mut self, at: usize) -> usize {
+        if at >= self.end {
+            self.end = token_end(self.bytes, at);
+            (self.dots_from, self.dots) = (at, dots(&self.bytes[at..self.end]));
+        }
+        self.end
+    }
+
+    /// How many dots stand between a place and the end of its run.
+    fn dots_from(&mut self, at: usize) -> usize {
+        self.end_from(at);
+        let passed = self.dots_from.min(at);
+        self.dots -= dots(&self.bytes[passed..at]);
+        self.dots_from = at;
+        self.dots
+    }
+}
+
+fn dots(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'.').count()
 }
 
 /// Where the name and password end that stand before the `@` of an address whose host begins here, if any do.
@@ -244,6 +289,43 @@ mod tests {
         }
         assert_eq!(mask("a ghp_0123456789 b ghp_9876543210 c"), "a ******** b ******** c");
         assert_eq!(mask("at postgres://ada:horse@db.example/x now"), "at postgres://********@db.example/x now");
+    }
+
+    #[test]
+    fn a_second_head_within_a_token_is_found() {
+        let token = "eyJ.eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
+        assert_eq!(mask(token), "eyJ.********");
+        assert_eq!(mask("eyJabc-ghp_0123456789 x"), "eyJabc-******** x");
+    }
+
+    #[test]
+    fn looking_for_keys_takes_a_time_that_grows_with_the_text_and_not_with_its_square() {
+        let (done, finished) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for part in [
+                "-eyJ",
+                "-eyJ.",
+                "xghp_",
+                "-ghp_ ",
+                "-----BEGIN ",
+                "-----BEGIN \n",
+                "://a:",
+                "https://a@",
+                "/hvs. ",
+                "x",
+            ] {
+                let text = part.repeat(4_000_000 / part.len());
+                assert_eq!(looks_like(&text), None, "{part}");
+            }
+            for part in ["argus_sk_0123456789 ", "https://a:b@c ", "://a:b@"] {
+                let text = part.repeat(4_000_000 / part.len());
+                assert!(mask(&text).contains(MASK), "{part}");
+            }
+            let _ = done.send(());
+        });
+        // With the square, each of these texts would take half an hour.
+        let deadline = std::time::Duration::from_secs(300);
+        assert_eq!(finished.recv_timeout(deadline), Ok(()), "it panicked, or it would never have ended");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Utc};
 
 /// The longest length of time: a hundred years.
 const DURATION_SECONDS_MAX: i64 = 100 * 366 * 86_400;
@@ -27,7 +27,12 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
     if moment.timestamp_subsec_nanos() != 0 {
         return Err(format!("`{text}` is finer than a second"));
     }
-    Ok(moment.with_timezone(&Utc))
+    let moment = moment.with_timezone(&Utc);
+    // PostgreSQL knows other years, but writes them in a form that nothing else reads.
+    if !(1..=9999).contains(&moment.year()) {
+        return Err(format!("`{text}` does not lie in the years 1 to 9999 of UTC"));
+    }
+    Ok(moment)
 }
 
 /// Reads a length of time and gives its canonical form: the same number and unit.
@@ -118,6 +123,12 @@ mod tests {
         assert_eq!(normalize_time("2030-01-01T02:00:00+02:00").as_deref(), Ok("2030-01-01T00:00:00Z"));
         for bad in ["2030-01-01", "2030-01-01T00:00:00", "2030-02-30T00:00:00Z", "tomorrow", "2030-01-01T00:00:00.5Z"] {
             assert!(parse_time(bad).is_err(), "{bad}");
+        }
+        for bad in ["9999-12-31T23:59:59-23:59", "0000-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"] {
+            assert!(parse_time(bad).is_err(), "{bad}");
+        }
+        for good in ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "0000-12-31T23:59:59-00:01"] {
+            assert!(parse_time(good).is_ok(), "{good}");
         }
     }
 

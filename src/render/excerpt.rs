@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::model::code::Code;
 use crate::model::finding::{Finding, Severity};
+use crate::model::kind::KINDS;
 use crate::model::secret;
 
 /// How much of a line is kept for drawing, in characters.
@@ -19,6 +20,9 @@ const DRAWN_COLUMNS_MAX: usize = 110;
 
 /// How many columns stand before the caret where a line is cut.
 const COLUMNS_BEFORE_CARET: usize = 50;
+
+/// The first of the codes that are given only to documents which were read without an error.
+const CHECKED_CODES_FROM: u16 = 1100;
 
 /// How wide a tab is drawn, in columns.
 const TAB_COLUMNS: usize = 4;
@@ -112,7 +116,9 @@ fn draw_one(out: &mut String, finding: &Finding, excerpts: &Excerpts, secret: Op
         let place = inert(&origin.to_string());
         let _ = writeln!(out, "{:gutter$}{} {place}", "", paint.frame("-->"));
         if let Some(line) = excerpts.get(&origin.file, origin.line) {
-            let (text, caret) = drawn_line(line, origin.column, secret);
+            // What is checked behind the reading stands in a document in which every name is a field.
+            let names_are_fields = finding.code.number() >= CHECKED_CODES_FROM;
+            let (text, caret) = drawn_line(line, origin.column, secret, names_are_fields);
             let bar = paint.frame("|");
             let number = paint.frame(&format!("{:>gutter$}", origin.line));
             let _ = writeln!(out, "{:gutter$} {bar}", "");
@@ -132,8 +138,13 @@ fn draw_one(out: &mut String, finding: &Finding, excerpts: &Excerpts, secret: Op
 }
 
 /// The line as it is shown, and where its caret stands and how wide it is, in columns from 0.
-fn drawn_line(line: &str, column: u32, secret: Option<u32>) -> (String, Option<(usize, usize)>) {
-    let line = masked(line, secret);
+fn drawn_line(
+    line: &str,
+    column: u32,
+    secret: Option<u32>,
+    names_are_fields: bool,
+) -> (String, Option<(usize, usize)>) {
+    let line = masked(line, secret, names_are_fields);
     let chars: Vec<char> = line.chars().collect();
     let at = column.saturating_sub(1) as usize;
     let until = at + word_length(&chars, at);
@@ -190,25 +201,54 @@ fn drawn_line(line: &str, column: u32, secret: Option<u32>) -> (String, Option<(
 }
 
 /// The line without what is or looks like a secret.
-fn masked(line: &str, secret: Option<u32>) -> String {
+fn masked(line: &str, secret: Option<u32>, names_are_fields: bool) -> String {
     if let Some(column) = secret {
         let head: String = line.chars().take(column.saturating_sub(1) as usize).collect();
         return format!("{}{}", secret::mask(&head), secret::MASK);
     }
     // What stands behind a key that is named like a secret, to the end of the line.
-    for (at, _) in line.match_indices(':') {
+    for (at, _) in line.match_indices(':').filter(|_| !names_are_fields) {
         let head = &line[..at];
         let name = head.trim_end_matches(['"', '\'', ' ']);
         let start = name
             .rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
             .map_or(0, |at| at + name[at..].chars().next().map_or(1, char::len_utf8));
         let rest = line[at + 1..].trim();
-        let holds = !rest.is_empty() && !rest.starts_with(['#', '{', '[', '|', '>']);
-        if holds && line[at + 1..].starts_with([' ', '\t']) && secret::is_secret_name(&name[start..]) {
+        let holds = !rest.is_empty() && !rest.starts_with(['#', '|', '>']);
+        // Behind a name in quotes no space is needed.
+        let is_key = head.ends_with(['"', '\'']) || line[at + 1..].starts_with([' ', '\t']);
+        if holds && is_key && secret::is_secret_name(&name[start..]) && !is_field(&name[..start], &name[start..]) {
             return format!("{}: {}", secret::mask(head), secret::MASK);
         }
     }
     masked_runs(&secret::mask(line))
+}
+
+/// Whether a name that stands in braces behind another one is a field of some kind there, as in `subject: {apiKey: k}`.
+fn is_field(head: &str, name: &str) -> bool {
+    let mut closed = 0;
+    let brace = head.bytes().rposition(|byte| match byte {
+        b'}' => {
+            closed += 1;
+            false
+        }
+        b'{' if closed > 0 => {
+            closed -= 1;
+            false
+        }
+        b'{' => true,
+        _ => false,
+    });
+    let Some(outer) = brace.and_then(|at| head[..at].trim_end().strip_suffix(':')) else { return false };
+    let outer = outer.trim_end_matches(['"', '\'', ' ']);
+    let outer = &outer[outer
+        .rfind(|c: char| !c.is_ascii_alphanumeric())
+        .map_or(0, |at| at + outer[at..].chars().next().map_or(1, char::len_utf8))..];
+    let stands = |path: &str| {
+        let parts: Vec<&str> = path.split('.').collect();
+        parts.windows(2).any(|pair| pair == [outer, name])
+    };
+    KINDS.iter().flat_map(|kind| kind.fields).any(|field| stands(field.path))
 }
 
 /// Long runs without a space that mix letters and digits look like key material.
@@ -339,6 +379,11 @@ mod tests {
             "  a: argus_sk_canary1234canary1234",
             "  { name: x, password: canary1234 }",
             "  \"apiKey\": \"canary1234\"",
+            "  {\"apiKey\":\"canary1234\"}",
+            "  apiKey: [canary1234]",
+            "  settings: {a: {token: {b: canary1234}}}",
+            "  subject: {a: {apiKey: canary1234}}",
+            "  apiKey: canary1234",
             "  aGVsbG8gaGVsbG8gaGVsbG8gaGVsbG8gaGVsbG8gaGVsbG8gcanary1234",
         ] {
             let text = drawn(line, 3, Code::Syntax);
@@ -347,6 +392,14 @@ mod tests {
         let text = drawn("  anything: canary1234", 13, Code::PlainSecret);
         assert!(!text.contains("canary1234"), "{text}");
         assert!(text.contains("anything: ********"), "{text}");
+    }
+
+    #[test]
+    fn a_field_that_is_named_like_a_secret_is_drawn() {
+        let text = drawn("  - {subject: {apiKey: ci}, limit: 5 USD, wrong: x}", 43, Code::UnknownField);
+        assert!(text.contains("{apiKey: ci}, limit: 5 USD"), "{text}");
+        let text = drawn("      apiKey: ci", 15, Code::DanglingReference);
+        assert!(text.contains("apiKey: ci"), "{text}");
     }
 
     #[test]

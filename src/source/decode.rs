@@ -213,11 +213,10 @@ impl<'f> Reader<'f> {
                 let message = format!("a key of `{path}` is one line of 1 to {MAP_KEY_CHARS_MAX} characters");
                 self.error(key.at, Code::BadKey, message, "choose a shorter name");
             } else if secret::is_secret_name(name)
-                && matches!(&node.value, NodeValue::Scalar(..))
-                && !node.is_null()
+                && node.holds_something()
                 && !matches!(node.text(), Some("true" | "false"))
             {
-                self.plain_secret(node.at, &format!("`{path}.{name}` is named like a secret"));
+                self.secret_below(node, &format!("`{path}.{name}` is named like a secret"));
             } else if let Some(value) = self.free(node, &format!("{path}.{name}")) {
                 values.push((name.as_ref().into(), value));
             }
@@ -262,6 +261,12 @@ impl<'f> Reader<'f> {
                 self.error(node.at, Code::OutOfBounds, message, "give a number in decimal digits");
                 return None;
             }
+        }
+        if *style == Style::Plain && misread_as(text) == Some("a number") {
+            let message = format!("{} is a number in a form that not every reader reads alike", shown(text));
+            let hint = "write a number in decimal digits, as in `1000`, `-5` or `0.5`, and put text into quotes";
+            self.error(node.at, Code::WrongType, message, hint);
+            return None;
         }
         self.plain_text(node, text, *style, path)?;
         self.length(node, text, MAP_TEXT_CHARS_MAX, path)?;
@@ -322,6 +327,42 @@ impl<'f> Reader<'f> {
         );
     }
 
+    /// Reports a value under a name for secrets at every line that it takes: none of them may be drawn, whatever else
+    /// is wrong there.
+    fn secret_below(&mut self, node: &Node<'_>, message: &str) {
+        self.plain_secret(node.at, message);
+        let mut line = node.at.line;
+        self.secret_lines(node, message, &mut line);
+    }
+
+    fn secret_lines(&mut self, node: &Node<'_>, message: &str, line: &mut u32) {
+        match &node.value {
+            NodeValue::Scalar(..) => {
+                if node.at.line > *line {
+                    *line = node.at.line;
+                    self.plain_secret(node.at, message);
+                }
+            }
+            NodeValue::Sequence(items) => items.iter().for_each(|item| self.secret_lines(item, message, line)),
+            NodeValue::Mapping(pairs) => {
+                for (key, value) in pairs {
+                    self.secret_lines(key, message, line);
+                    self.secret_lines(value, message, line);
+                }
+            }
+        }
+    }
+
+    /// Reports a single value where the name of a secret is wanted: it may be the secret itself.
+    pub fn is_secret_itself(&mut self, node: &Node<'_>, name: &str) -> bool {
+        let asks = name.to_ascii_lowercase().contains("secret") && node.pairs().is_none() && node.holds_something();
+        if asks {
+            let message = format!("`{name}` is a mapping that names a secret, and this may be the secret itself");
+            self.secret_below(node, &message);
+        }
+        asks
+    }
+
     /// Reports a field that nobody knows, with the one that was probably meant.
     pub fn unknown_field(
         &mut self,
@@ -335,13 +376,13 @@ impl<'f> Reader<'f> {
             return;
         }
         let meant = nearest(text, known.clone());
-        let holds = matches!(&node.value, NodeValue::Scalar(value, _) if !value.is_empty() && !node.is_null());
+        let holds = node.holds_something();
         if secret::looks_like(text).is_some() {
             self.is_secret(name, text, owner);
             return;
         }
         if holds && secret::is_secret_name(text) {
-            self.plain_secret(node.at, &format!("{} is no field of {owner}, and is named like a secret", shown(text)));
+            self.secret_below(node, &format!("{} is no field of {owner}, and is named like a secret", shown(text)));
             return;
         }
         if holds && self.is_secret(node, node.text().unwrap_or_default(), text) {

@@ -154,6 +154,8 @@ fn find(root: &Path, options: &Options) -> Found {
                 );
             }
         }
+        // Opening a pipe would wait for somebody to write into it.
+        Ok(about) if !about.is_file() => found.nothing(irregular(&shown)),
         Ok(about) => {
             let name = root.file_name().map_or_else(|| shown.clone(), |name| file_name(Path::new(name)));
             found.files.push(Candidate { path: root.into(), name: name.into(), bytes: about.len() });
@@ -185,6 +187,10 @@ fn find_below(root: &Path, path: &Path, options: &Options, found: &mut Found) {
     }
     match fs::metadata(&place) {
         Ok(about) if about.is_dir() => walk(&place, &format!("{name}/"), 0, options, found),
+        Ok(about) if !about.is_file() => {
+            let finding = irregular(&name);
+            found.unreadable.push(FileReading::unreadable(&name, finding));
+        }
         Ok(about) => found.files.push(Candidate { path: place, name, bytes: about.len() }),
         Err(fault) => found.unreadable.push(FileReading::unreadable(&name, unreadable(&name, &fault))),
     }
@@ -241,9 +247,7 @@ fn walk(directory: &Path, prefix: &str, depth: usize, options: &Options, found: 
             Ok(kind) if kind.is_dir() => walk(&entry.path(), &format!("{name}/"), depth + 1, options, found),
             Ok(_) if !is_manifest => {}
             Ok(kind) if !kind.is_file() => {
-                let finding = Finding::error(Code::Unreadable, format!("{name} is no regular file"))
-                    .hint("only regular files can be manifests");
-                found.unreadable.push(FileReading::unreadable(&name, finding));
+                found.unreadable.push(FileReading::unreadable(&name, irregular(&name)));
             }
             Ok(_) => match raw.to_str() {
                 Some(shown) if *shown == name[prefix.len()..] => match entry.metadata() {
@@ -299,6 +303,10 @@ fn reason(fault: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => "permission denied".into(),
         _ => fault.to_string(),
     }
+}
+
+fn irregular(name: &str) -> Finding {
+    Finding::error(Code::Unreadable, format!("{name} is no regular file")).hint("only regular files can be manifests")
 }
 
 fn unreadable(name: &str, fault: &io::Error) -> Finding {

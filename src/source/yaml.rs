@@ -80,6 +80,15 @@ impl<'a> Node<'a> {
         matches!(&self.value, NodeValue::Scalar(text, Style::Plain) if text.is_empty() || text == "null")
     }
 
+    /// Whether there is anything in it: a text, an item or a pair.
+    pub fn holds_something(&self) -> bool {
+        match &self.value {
+            NodeValue::Scalar(text, _) => !text.is_empty() && !self.is_null(),
+            NodeValue::Sequence(items) => !items.is_empty(),
+            NodeValue::Mapping(pairs) => !pairs.is_empty(),
+        }
+    }
+
     /// The pairs of a mapping.
     pub fn pairs(&self) -> Option<&[(Node<'a>, Node<'a>)]> {
         match &self.value {

@@ -62,11 +62,13 @@ pub fn owners(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let Some(organization) = scene.of(&organization::KIND).next() else { return };
+    // What is missing stands nowhere: the members are the nearest place, where there are any.
+    let place = scene.of(&member::KIND).map(|member| &member.origin).min().unwrap_or(&organization.origin);
     let message = format!("no active member of `{}` has the role `owner`", organization.id.name);
     findings.push(
         Finding::error(Code::NoOwner, message)
             .about(&organization.id)
-            .at(organization.origin.clone())
+            .at(place.clone())
             .hint("give the role `owner` to at least one member; without one nobody could undo a mistake"),
     );
 }

@@ -38,7 +38,7 @@ impl Lowering<'_, '_> {
                             draft.named |= 1 << field;
                         }
                         let text = value.text().unwrap_or_default();
-                        if !self.reader.is_secret(value, text, name) {
+                        if !self.reader.is_secret(value, text, name) && !self.reader.is_secret_itself(value, name) {
                             let message = format!("`{name}` is a mapping, and this is {}", value.what());
                             let names: Vec<&str> = below.names().collect();
                             let hint = format!("its fields are {}", names.join(", "));
