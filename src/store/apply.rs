@@ -5,6 +5,7 @@
 //! a connection that is cut) undoes all of it, and all of it is tried again, a bounded number of times.
 
 mod check;
+mod refusal;
 mod remember;
 mod rows;
 mod write;
@@ -140,7 +141,7 @@ impl Store {
                         return Err(ApplyError::Refused {
                             organization: organization(),
                             sqlstate: sqlstate(&error),
-                            message: describe(&error),
+                            message: refusal::explain(&error, plan),
                             constraint: constraint.map(str::to_owned),
                         });
                     }

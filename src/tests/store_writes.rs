@@ -125,6 +125,7 @@ async fn tiers_stand_under_no_organization() {
     assert_eq!(users.into_iter().collect::<Vec<_>>(), [("team".into(), vec!["acme".into()])]);
     let error = apply(&store, "r3", plan("", vec![delete("Tier", "team", 1)])).await.expect_err("it is in use");
     assert!(matches!(&error, ApplyError::Refused { sqlstate, .. } if sqlstate == "23503"), "{error}");
+    assert!(error.to_string().contains("`tier` of some Organization still names something that goes"), "{error}");
 }
 
 #[tokio::test]
@@ -345,4 +346,42 @@ async fn invitations_are_issued_once_and_only_their_digest_is_kept() {
     apply(&store, "r2", plan("acme", vec![moved])).await.expect("renamed");
     let left = "SELECT string_agg(email || coalesce(token_hash, '-'), ' ') FROM argus.invitation";
     assert_eq!(one(&mut session, left).await, "ada@acme.test-");
+}
+
+#[tokio::test]
+async fn what_a_constraint_refuses_is_told_in_the_words_of_manifests() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    apply(&store, "r0", everything("acme")).await.expect("acme");
+    let refusals = [
+        (
+            create("Team", "lost", r#"{"parent": "nowhere"}"#),
+            "`parent` of Team `lost` names a Team that does not exist",
+        ),
+        (
+            create("Team", "lost", r#"{"members": [{"user": "x@nowhere.example", "role": "member"}]}"#),
+            "`members.user` of Team `lost` names a Member that does not exist",
+        ),
+        (
+            create("Member", "x@acme.example", r#"{"roles": ["nothing"]}"#),
+            "`roles` of Member `x@acme.example` names a Role that does not exist",
+        ),
+        (
+            create("Project", "x", r#"{"quotas.apiKeys": -1}"#),
+            "`quotas.apiKeys` of Project `x` holds something that its column does not take",
+        ),
+        (
+            create("Budget", "x", r#"{"period": "daily", "limit": "5 USD", "subject.team": "nowhere"}"#),
+            "`subject.team` of Budget `x` names a Team that does not exist",
+        ),
+    ];
+    for (number, (change, told)) in refusals.into_iter().enumerate() {
+        let error = apply(&store, &format!("r{}", number + 1), plan("acme", vec![change])).await.expect_err("refused");
+        let text = error.to_string();
+        assert!(text.contains(told), "{text}");
+        assert!(!text.contains("nowhere") && !text.contains("violates"), "{text}");
+    }
+    let two = ["a", "b"].map(|name| create("Team", name, r#"{"parent": "nowhere"}"#));
+    let error = apply(&store, "r9", plan("acme", two.into())).await.expect_err("refused");
+    assert!(error.to_string().contains("`parent` of one of the teams `a`, `b` names"), "{error}");
 }
