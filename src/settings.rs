@@ -1,6 +1,7 @@
 //! Settings: those of the machine (flags, then environment, then `--config FILE`), and those of a source
 //! (`argus.yaml`), which can hold nothing that a pull request must not touch.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -13,6 +14,9 @@ use crate::model::origin::{Origin, Position};
 
 /// The file at the root of a config repo with the settings of that source.
 pub const SOURCE_FILE: &str = "argus.yaml";
+
+/// Names that people give to that file by mistake.
+const MISNAMED: &[&str] = &["argus.yml", "argus.json"];
 
 /// The largest settings file.
 const SETTINGS_BYTES_MAX: u64 = 256 * 1024;
@@ -90,13 +94,22 @@ impl Source {
     /// Reads `argus.yaml` beside the manifests; without one, the defaults hold.
     pub fn read(root: &Path) -> Result<Source, Box<Finding>> {
         let path = root.join(SOURCE_FILE);
-        if !path.is_file() {
-            return Ok(Source::default());
-        }
-        let settings: Source = read(&path, SOURCE_FILE)?;
         let bad = |message: String| {
             Box::new(Finding::error(Code::BadSettings, message).at(Origin::file(&SOURCE_FILE.into())))
         };
+        // What cannot be read must not be taken for what is not there: other guards would hold.
+        match std::fs::symlink_metadata(&path) {
+            Ok(about) if about.is_file() => {}
+            Ok(_) => {
+                let finding = bad(format!("{SOURCE_FILE} is no regular file"));
+                return Err(Box::new(finding.hint("put the file itself there; links are never followed")));
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return misnamed(root).map_or_else(|| Ok(Source::default()), Err);
+            }
+            Err(error) => return Err(bad(format!("cannot read the settings: {error}"))),
+        }
+        let settings: Source = read(&path, SOURCE_FILE)?;
         if let Some(fault) = name_fault(&settings.source) {
             return Err(bad(format!("`source` is not a name: {fault}")));
         }
@@ -109,6 +122,29 @@ impl Source {
         }
         Ok(settings)
     }
+}
+
+/// Settings under a name that is nearly the right one would be read by nobody.
+fn misnamed(root: &Path) -> Option<Box<Finding>> {
+    MISNAMED.iter().find_map(|name| {
+        let path = root.join(name);
+        let about = std::fs::symlink_metadata(&path).ok()?;
+        if !about.is_file() || about.len() > SETTINGS_BYTES_MAX {
+            return None;
+        }
+        let text = std::fs::read_to_string(&path).ok().filter(|text| !is_blank(text))?;
+        let settings = match parse::<Source>(&text, SOURCE_FILE) {
+            Ok(_) => true,
+            Err(finding) => finding.code == Code::ForbiddenSetting,
+        };
+        let message = format!("{name} holds settings, which are only read from {SOURCE_FILE}");
+        let finding = Finding::error(Code::BadSettings, message).at(Origin::file(&(*name).into()));
+        settings.then(|| Box::new(finding.hint(format!("rename it to {SOURCE_FILE}"))))
+    })
+}
+
+fn is_blank(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
 }
 
 fn read<T: for<'de> Deserialize<'de> + Default>(path: &Path, shown: &str) -> Result<T, Box<Finding>> {
@@ -126,7 +162,7 @@ fn read<T: for<'de> Deserialize<'de> + Default>(path: &Path, shown: &str) -> Res
 }
 
 fn parse<T: for<'de> Deserialize<'de> + Default>(text: &str, shown: &str) -> Result<T, Box<Finding>> {
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    if is_blank(text) {
         return Ok(T::default());
     }
     serde_yaml::from_str(text).map_err(|error| {

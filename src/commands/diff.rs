@@ -11,7 +11,7 @@ use crate::exit_code::ExitCode;
 use crate::model::resource::Spec;
 use crate::model::state::Live;
 use crate::plan::{Action, Change, OrganizationPlan};
-use crate::render::{unified, yaml};
+use crate::render::{inert, unified, yaml};
 use crate::store::Store;
 
 /// Prints the difference.
@@ -54,7 +54,8 @@ fn one(organization: &OrganizationPlan, change: &Change, live: &Live) -> String 
     let kind = change.kind.get();
     let old_name = change.previous_name.as_ref().unwrap_or(&change.name);
     let row = live.rows.get(&(change.kind, old_name.clone()));
-    let text = |name: &Arc<str>, spec: &Spec| yaml::resource(kind, &organization.organization, name, spec);
+    let text =
+        |name: &Arc<str>, spec: &Spec| yaml::resource(kind, &organization.organization, name, &inert::spec(spec));
     let old = row.map(|row| text(old_name, &row.spec)).unwrap_or_default();
     let new = match change.action {
         Action::Delete => String::new(),

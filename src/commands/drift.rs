@@ -35,7 +35,7 @@ pub async fn run(context: &Context, args: &Drift) -> Done {
         Format::Json => {
             let drift = plan.only_drift();
             let guards = &reading.settings.guards;
-            json::pretty(&json::plan_document(&drift, guards, &guard::judge(&drift, guards, false)))
+            json::pretty(&json::shown_plan_document(&drift, guards, &guard::judge(&drift, guards, false)))
         }
     };
     report(&shown, code)

@@ -10,8 +10,10 @@ use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::{GLOBAL, OrganizationName};
+use crate::model::resource::{Entry, Spec};
 use crate::model::state::Live;
-use crate::render::{json, schema, yaml};
+use crate::render::excerpt::Excerpts;
+use crate::render::{inert, json, schema, yaml};
 use crate::source::directory::{SCHEMA_FILE, SETTINGS_FILE};
 
 /// How many organizations are read at a time.
@@ -40,13 +42,35 @@ pub async fn run(context: &Context, args: &Export) -> Done {
     for chunk in wanted.chunks(ORGANIZATIONS_PER_READ) {
         let mut live = planning.live(chunk).await?;
         for name in chunk {
-            let live = live.remove(name).unwrap_or_default();
+            let mut live = live.remove(name).unwrap_or_default();
+            leave_out_secrets(context, &mut live);
             if !live.rows.is_empty() {
                 write(args, name, &live, std::mem::take(&mut first))?;
             }
         }
     }
     Ok(ExitCode::Done)
+}
+
+/// Leaves out fields that hold what looks like a secret: a manifest with it would be refused, and one with a mask in
+/// its place would destroy it.
+fn leave_out_secrets(context: &Context, live: &mut Live) {
+    let mut findings = Vec::new();
+    for ((kind, name), row) in &mut live.rows {
+        let clean = |entry: &&Entry| inert::without_secrets(&entry.value) == entry.value;
+        let (kept, left): (Vec<&Entry>, Vec<&Entry>) = row.spec.entries().iter().partition(clean);
+        if left.is_empty() {
+            continue;
+        }
+        for entry in left {
+            let path = kind.get().fields[entry.field as usize].path;
+            let message = format!("`{path}` of {kind} `{name}` holds what looks like a secret, and is left out");
+            let finding = Finding::warning(Code::PlainSecret, message);
+            findings.push(finding.hint("move it into a store for secrets; until then nothing manages this field"));
+        }
+        row.spec = Spec::new(kept.into_iter().cloned().collect());
+    }
+    context.complain(&findings, &Excerpts::default());
 }
 
 fn prepare(directory: &Path) -> Result<(), Failure> {

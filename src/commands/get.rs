@@ -76,7 +76,7 @@ async fn read(planning: &mut Planning, kind: &'static Kind, args: &Get) -> Resul
                 organization: organization.clone(),
                 name,
                 version: row.version,
-                spec: row.spec,
+                spec: inert::spec(&row.spec),
             }));
         }
     }

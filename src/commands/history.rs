@@ -28,13 +28,19 @@ pub async fn run(context: &Context, args: &History) -> Done {
         limit: args.limit,
     };
     let database = context.database().await?;
-    let rows = database.store.planning().await?.history(&filter).await?;
+    let rows = database.store.planning().await?.history(&filter).await?.into_iter().map(without_secrets);
+    let rows: Vec<AuditRow> = rows.collect();
     let text = match args.format {
         Format::Json => json::pretty(&ListDocument::new("argus.history", rows)),
         Format::Text => table::table(&HEADER.map(String::from), &rows.iter().map(cells).collect::<Vec<_>>()),
         Format::Markdown => markdown(&rows),
     };
     report(&text, ExitCode::Done)
+}
+
+fn without_secrets(row: AuditRow) -> AuditRow {
+    let shown = |value: Option<Value>| value.as_ref().map(inert::without_secrets);
+    AuditRow { before: shown(row.before), after: shown(row.after), ..row }
 }
 
 const HEADER: [&str; 7] = ["AT", "ORGANIZATION", "VERSION", "WHAT", "ACTION", "BY", "CHANGED"];

@@ -56,6 +56,6 @@ pub fn show(context: &Context, plan: &Plan, guards: &Guards, verdict: &Verdict, 
     match format {
         Format::Text => text::plan(plan, verdict, text::Part::All, context.paint()),
         Format::Markdown => markdown::plan(plan, verdict),
-        Format::Json => json::pretty(&json::plan_document(plan, guards, verdict)),
+        Format::Json => json::pretty(&json::shown_plan_document(plan, guards, verdict)),
     }
 }

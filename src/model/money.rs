@@ -76,6 +76,9 @@ impl Money {
     pub fn parse(text: &str) -> Result<Money, String> {
         let (amount, code) =
             text.split_once(' ').ok_or("money is an amount, one space and a currency, as in `250 USD`")?;
+        if amount.is_empty() || code.starts_with(' ') || code.is_empty() {
+            return Err("money is an amount, one space and a currency, as in `250 USD`".into());
+        }
         let Some(&(currency, digits)) = CURRENCIES.iter().find(|(known, _)| *known == code) else {
             return Err(format!("`{code}` is no known ISO 4217 currency code"));
         };

@@ -1,6 +1,13 @@
 //! Text from rows and manifests made harmless for a terminal, a comment and a log.
 
+use std::sync::Arc;
+
+use crate::model::finding::Finding;
+use crate::model::kind::KindId;
+use crate::model::resource::{Entry, Spec};
+use crate::model::secret;
 use crate::model::value::Value;
+use crate::plan::{Change, FieldChange, OrganizationPlan, Plan, Record};
 
 /// The longest value that is shown in one line; the rest is counted.
 const VALUE_CHARS_MAX: usize = 200;
@@ -13,9 +20,9 @@ pub fn is_treacherous(c: char) -> bool {
             | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
-/// Text on one line, with treacherous characters as `\u{..}`.
+/// Text on one line, with treacherous characters as `\u{..}` and without what looks like a secret.
 pub fn line(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+    secret::mask(text).chars().fold(String::with_capacity(text.len()), |mut out, c| {
         match c {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
@@ -28,11 +35,97 @@ pub fn line(text: &str) -> String {
 
 /// A value as compact JSON on one line, cut where it is too long.
 pub fn value(value: &Value) -> String {
-    let shown = line(&value.to_string());
+    let shown = line(&without_secrets(value).to_string());
     match shown.char_indices().nth(VALUE_CHARS_MAX) {
         None => shown,
         Some((at, _)) => format!("{}… ({} characters)", &shown[..at], shown.chars().count()),
     }
+}
+
+/// A value without what looks like a secret, and without what stands under a name for secrets in a free map.
+pub fn without_secrets(value: &Value) -> Value {
+    match value {
+        Value::Text(text) => Value::text(secret::mask(text)),
+        Value::List(items) => Value::List(items.iter().map(without_secrets).collect()),
+        Value::Map(pairs) => {
+            let pair = |(name, value): &(Box<str>, Value)| {
+                (
+                    Box::from(secret::mask(name)),
+                    if secret::is_secret_name(name) { hidden(value) } else { without_secrets(value) },
+                )
+            };
+            Value::Map(pairs.iter().map(pair).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+/// What says nothing of a value but whether there is one. A truth value is no secret.
+fn hidden(value: &Value) -> Value {
+    match value {
+        Value::Bool(_) => value.clone(),
+        value if value.is_empty() => value.clone(),
+        _ => Value::text(secret::MASK),
+    }
+}
+
+/// A differing field without secrets: `settings.password` is a key of a free map, `subject.apiKey` a field.
+pub fn field(kind: KindId, field: &FieldChange) -> FieldChange {
+    let path = &field.path;
+    let free = kind.get().field(path).is_none();
+    let secret = free && path.match_indices('.').any(|(at, _)| secret::is_secret_name(&path[at + 1..]));
+    let shown = |value: &Value| if secret { hidden(value) } else { without_secrets(value) };
+    FieldChange {
+        path: secret::mask(path).into_owned(),
+        before: shown(&field.before),
+        after: shown(&field.after),
+        applied: field.applied.as_ref().map(shown),
+        ..field.clone()
+    }
+}
+
+/// A spec without secrets.
+pub fn spec(spec: &Spec) -> Spec {
+    let entries = spec.entries().iter();
+    Spec::new(entries.map(|entry| Entry { value: without_secrets(&entry.value), ..entry.clone() }).collect())
+}
+
+/// A plan as it is printed for programs. What is saved to be applied keeps all values.
+pub fn plan(plan: &Plan) -> Plan {
+    let findings = |findings: &[Finding]| findings.iter().map(finding).collect::<Vec<_>>();
+    let changes = |changes: &[Change]| changes.iter().map(change).collect::<Vec<_>>();
+    let organization = |organization: &Arc<OrganizationPlan>| {
+        Arc::new(OrganizationPlan {
+            changes: changes(&organization.changes),
+            left: changes(&organization.left),
+            records: organization.records.iter().map(record).collect(),
+            findings: findings(&organization.findings),
+            holds: findings(&organization.holds),
+            ..(**organization).clone()
+        })
+    };
+    Plan {
+        organizations: plan.organizations.iter().map(organization).collect(),
+        findings: findings(&plan.findings),
+        ..plan.clone()
+    }
+}
+
+fn change(change: &Change) -> Change {
+    Change {
+        fields: change.fields.iter().map(|each| field(change.kind, each)).collect(),
+        set: change.set.iter().map(|(path, value)| (path.clone(), without_secrets(value))).collect(),
+        ..change.clone()
+    }
+}
+
+fn record(record: &Record) -> Record {
+    Record { spec: record.spec.as_ref().map(without_secrets), ..record.clone() }
+}
+
+fn finding(finding: &Finding) -> Finding {
+    let text = |text: &String| secret::mask(text).into_owned();
+    Finding { message: text(&finding.message), hint: finding.hint.as_ref().map(text), ..finding.clone() }
 }
 
 /// Text that Markdown and HTML take as text.

@@ -10,6 +10,7 @@ use crate::model::finding::Finding;
 use crate::model::kind::KindId;
 use crate::model::value::Value;
 use crate::plan::{Plan, Summary};
+use crate::render::inert;
 
 /// The version of the JSON of findings.
 pub const FINDINGS_FORMAT: u32 = 1;
@@ -119,6 +120,12 @@ pub fn plan_document(plan: &Plan, guards: &Guards, verdict: &Verdict) -> PlanDoc
         guards: guards.clone(),
         plan: plan.clone(),
     }
+}
+
+/// A plan as a document that is printed: without secrets that stand in rows. One that shows all there is is the same
+/// as the saved one.
+pub fn shown_plan_document(plan: &Plan, guards: &Guards, verdict: &Verdict) -> PlanDocument {
+    PlanDocument { plan: inert::plan(plan), ..plan_document(plan, guards, verdict) }
 }
 
 /// The SHA-256 of all of a plan and of the guards that it was made under.

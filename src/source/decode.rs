@@ -264,7 +264,7 @@ impl<'f> Reader<'f> {
         }
         if *style == Style::Plain && misread_as(text) == Some("a number") {
             let message = format!("{} is a number in a form that not every reader reads alike", shown(text));
-            let hint = "write a number in decimal digits, as in `1000`, `-5` or `0.5`, and put text into quotes";
+            let hint = format!("put it into quotes, \"{text}\", or write decimal digits, as in `1000` or `0.5`");
             self.error(node.at, Code::WrongType, message, hint);
             return None;
         }

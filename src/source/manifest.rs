@@ -5,6 +5,8 @@
 mod fields;
 mod steering;
 
+use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::decode::Reader;
@@ -73,7 +75,11 @@ impl FileReading {
 
 /// Reads one file.
 pub fn read_file(file: &Arc<str>, bytes: &[u8]) -> FileReading {
-    let parsed = yaml::parse(file, bytes);
+    let bytes = match Path::new(&**file).extension().is_some_and(|end| end.eq_ignore_ascii_case("json")) {
+        true => yaml::joined_surrogates(bytes),
+        false => Cow::Borrowed(bytes),
+    };
+    let parsed = yaml::parse(file, &bytes);
     let mut reading = FileReading::empty(file);
     let mut lowering = Lowering { reader: Reader::new(file), reading: &mut reading, organization: None };
     for document in &parsed.documents {

@@ -120,7 +120,12 @@ const TABLE: &[(&str, &str, &str, Place)] = &[
         "write all of its digits",
         Place::Stop,
     ),
-    ("Unicode character escape", "an escape names no character", "write the character itself", Place::Stop),
+    (
+        "Unicode character escape",
+        "an escape names no character; YAML knows no pairs such as `\\ud83d\\ude00`",
+        "write the character itself, or save the file under a name that ends in .json",
+        Place::Stop,
+    ),
     ("unexpected character: `@'", "a plain text cannot begin with `@`", QUOTE, Place::Stop),
     ("unexpected character: ``'", "a plain text cannot begin with a backtick", QUOTE, Place::Stop),
     ("unexpected character: `%'", "a plain text cannot begin with `%`", QUOTE, Place::Stop),

@@ -160,6 +160,48 @@ pub fn parse<'a>(file: &Arc<str>, bytes: &'a [u8]) -> Parsed<'a> {
     parsed
 }
 
+/// JSON in which characters beyond 16 bits stand as YAML writes them, `\U0001F600` for `\ud83d\ude00`: YAML knows no
+/// pairs of surrogates. Such a pair is two characters longer, so that what is found further to the right on its line
+/// is shown two columns too far to the left.
+pub fn joined_surrogates(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut out: Vec<u8> = Vec::new();
+    let (mut copied, mut at, mut quoted) = (0, 0, false);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => {
+                if let (Some(high @ 0xD800..=0xDBFF), Some(low @ 0xDC00..=0xDFFF)) =
+                    (escaped_unit(bytes, at), escaped_unit(bytes, at + ESCAPED_UNIT_BYTES))
+                {
+                    let joined = 0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+                    out.extend_from_slice(&bytes[copied..at]);
+                    out.extend_from_slice(format!("\\U{joined:08X}").as_bytes());
+                    copied = at + 2 * ESCAPED_UNIT_BYTES;
+                    at = copied;
+                    continue;
+                }
+                at += 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(bytes);
+    }
+    out.extend_from_slice(&bytes[copied..]);
+    Cow::Owned(out)
+}
+
+/// The length of `\u` and four digits.
+const ESCAPED_UNIT_BYTES: usize = 6;
+
+fn escaped_unit(bytes: &[u8], at: usize) -> Option<u32> {
+    let digits = bytes.get(at..at + ESCAPED_UNIT_BYTES)?.strip_prefix(b"\\u")?;
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
 /// The file as text without a byte order mark at its start, or why it is none.
 fn checked_text(bytes: &[u8]) -> Result<&str, (Position, Finding)> {
     if bytes.len() as u64 > FILE_BYTES_MAX {

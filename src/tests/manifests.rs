@@ -80,6 +80,11 @@ const MADE: &[(&str, Make)] = &[
         fs::remove_dir(root).expect("an empty folder");
         Options::default()
     }),
+    ("1013-root-that-is-a-socket", |root| {
+        fs::remove_dir(root).expect("an empty folder");
+        std::os::unix::net::UnixListener::bind(root).expect("a socket");
+        Options::default()
+    }),
     ("1013-no-manifest", |root| {
         fs::write(root.join("README.md"), "# nothing").expect("a file");
         Options::default()
@@ -123,6 +128,7 @@ impl Scratch {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("argus-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
+        let _ = fs::remove_file(&path);
         fs::create_dir_all(&path).expect("a folder");
         Scratch(path)
     }
@@ -131,6 +137,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -289,6 +296,33 @@ fn null_empties_a_field_and_a_whole_group() {
         json,
         r#"{"allowedEmailDomains":[],"displayName":null,"labels":{},"settings":{},"sso.clientId":null,"sso.domain":null,"sso.enforced":null,"sso.issuer":null,"sso.protocol":null}"#
     );
+}
+
+#[test]
+fn pairs_of_surrogates_in_json_are_one_character() {
+    let text = r#"{"apiVersion": "argus.io/v1alpha1", "kind": "Team", "metadata": {"name": "core"},
+        "spec": {"organization": "acme", "displayName": "\ud83d\ude00 \\ud83d\\ude00 \uD83D\uDE01"}}"#;
+    let reading = read_file(&"a.json".into(), text.as_bytes());
+    assert_eq!(reading.findings, []);
+    assert_eq!(reading.resources[0].text("displayName"), Some("\u{1F600} \\ud83d\\ude00 \u{1F601}"));
+    // A single one is no character, and YAML knows no pairs.
+    for (file, text) in [("a.json", text.replace("\\ude00 ", " ")), ("a.yaml", text.to_owned())] {
+        let codes: Vec<Code> = read_file(&file.into(), text.as_bytes()).findings.iter().map(|f| f.code).collect();
+        assert_eq!(codes, [Code::Syntax], "{text}");
+    }
+}
+
+#[test]
+fn a_name_that_is_missed_everywhere_is_told_a_bounded_number_of_times() {
+    let scratch = Scratch::new("many");
+    let users: String =
+        (0..5_000).map(|at| format!("    - {{user: u{at}@acme.example, roles: [none-{at}]}}\n")).collect();
+    let text = "apiVersion: argus.io/v1alpha1\nkind: Organization\nmetadata:\n  name: acme\nspec:\n  members:\n";
+    fs::write(scratch.0.join("acme.yaml"), format!("{text}{users}")).expect("a file");
+    let world = read(&scratch.0, &Options::default());
+    let errors = world.findings.iter().filter(|finding| finding.is_error()).count();
+    assert_eq!((errors, world.findings.len()), (200, 201));
+    assert!(world.findings.iter().any(|f| f.message == "4801 more errors of `acme` are not shown"), "no count");
 }
 
 #[test]

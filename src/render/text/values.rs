@@ -17,8 +17,9 @@ const LISTS_CHARS_MAX: usize = 80;
 
 /// Writes the fields of a change, a line each, and a line for each item of a long list that comes or goes.
 pub fn write(out: &mut String, change: &Change, fields: &[&FieldChange], paint: Paint) {
+    let fields: Vec<FieldChange> = fields.iter().map(|field| inert::field(change.kind, field)).collect();
     let width = fields.iter().map(|field| inert::line(&field.path).chars().count()).max().unwrap_or_default() + 1;
-    for field in fields {
+    for field in &fields {
         let path = format!("{}:", inert::line(&field.path));
         let (values, items) = values(change, field);
         let mut line = format!("      {path:width$} {values}").trim_end().to_owned();

@@ -1,7 +1,7 @@
 //! The commands around planning and applying: locks, targets, listings, explanations, and outputs that go wrong.
 
 use std::io::Read as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use argus::model::code::Code;
@@ -58,7 +58,7 @@ fn planning_writes_nothing_not_even_a_transaction_number() {
 fn the_second_run_of_a_source_waits_or_gives_up() {
     let world = World::with(ACME);
     // Somebody holds the clock of the organization, so that the first run has to wait.
-    let mut holder = std::process::Command::new("psql")
+    let mut holder = Command::new("psql")
         .args(["--no-psqlrc", "--quiet", "-At"])
         .envs(world.database.url.environment())
         .stdin(Stdio::piped())
@@ -145,6 +145,43 @@ fn rows_are_listed_in_every_form() {
     for output in ["table", "wide", "json", "name"] {
         world.argus(&["get", "runs", "-o", output]).ends(0).says("2");
     }
+}
+
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let world = World::with(ACME);
+    let made = Command::new("mkfifo").arg(world.path("pipe")).status().expect("mkfifo runs");
+    assert!(made.success());
+    for arguments in [&["validate", "pipe"][..], &["plan", "pipe"], &["apply", "pipe", "--auto-approve"]] {
+        world.argus(arguments).ends(1).says("pipe is no regular file");
+    }
+    world.argus(&["show", "pipe"]).ends(1).says("pipe is no regular file");
+    world.write("argus.yaml", "paths: [pipe]\n").argus(&["validate"]).ends(1).says("pipe is no regular file");
+}
+
+#[test]
+fn settings_that_cannot_be_read_are_not_taken_for_none() {
+    let world = World::applied(ACME);
+    let settings = world.path("argus.yaml");
+    std::os::unix::fs::symlink("nowhere.yaml", &settings).expect("a link");
+    world.plan().ends(1).says("ARG5005").says("argus.yaml is no regular file");
+    std::fs::remove_file(&settings).expect("the link goes");
+    world.write(".real.yaml", "mode: apply\n");
+    std::os::unix::fs::symlink(".real.yaml", &settings).expect("a link");
+    world.plan().ends(1).says("ARG5005");
+    std::fs::remove_file(&settings).expect("the link goes");
+    std::fs::create_dir(&settings).expect("a folder");
+    world.plan().ends(1).says("ARG5005");
+    std::fs::remove_dir(&settings).expect("the folder goes");
+    for (name, text) in
+        [("argus.yml", "source: acme\n"), ("argus.json", "{\"guards\": {\"owners\": 2}}"), ("argus.yml", "token: x\n")]
+    {
+        world.write(name, text).plan().ends(1).says("ARG5005").says(name).says("rename it to argus.yaml");
+        world.remove(name);
+    }
+    // A manifest may be called so.
+    world.remove("acme.yaml").write("argus.yml", ACME);
+    world.is_settled();
 }
 
 #[test]

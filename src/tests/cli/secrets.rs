@@ -165,3 +165,48 @@ fn what_the_database_refuses_is_said_without_the_values_of_its_rows() {
     }
     assert!(!remembered(&world).contains(CANARY));
 }
+
+#[test]
+fn a_secret_that_somebody_wrote_into_a_row_is_shown_to_nobody() {
+    let channel = "  settings: {theme: dark}\n  notificationChannels:\n    - {name: hook, type: webhook, config: {url: \
+                   \"https://acme.example/hook\"}}\n";
+    let world = World::applied(&format!("{ACME}{channel}"));
+    let secrets = [
+        "UPDATE argus.notification_channel SET config_url = 'https://hooks.slack.com/services/T0/B0/CANARY'",
+        "UPDATE argus.organization SET settings = settings || '{\"password\": \"CANARY\", \"theme\": \"ghp_CANARY\"}'",
+        "UPDATE argus.organization SET description = 'the key is argus_sk_CANARYCANARY'",
+    ];
+    for sql in secrets {
+        world.mallory("psql", &sql.replace("CANARY", CANARY));
+    }
+    for format in ["text", "json", "markdown"] {
+        for command in ["plan", "drift", "history"] {
+            let mask = if command == "history" && format == "markdown" { r"\*\*\*\*" } else { "********" };
+            quiet(world.command(&[command, "--format", format])).ends(0).says(mask);
+        }
+    }
+    quiet(world.command(&["drift", "--emit-patch"]));
+    quiet(world.command(&["diff"]));
+    for kind in ["organizations", "notificationChannels"] {
+        for output in ["table", "wide", "json", "yaml", "name"] {
+            quiet(world.command(&["get", kind, "-o", output])).ends(0);
+        }
+        quiet(world.command(&["get", kind, "-o", "json"])).says("********");
+    }
+    // What an export leaves out is said, and the rest of it can be read.
+    let exported = quiet(world.command(&["export", "-o", ".exported"])).ends(0);
+    let exported =
+        exported.says("`config.url` of NotificationChannel `hook`").says("`settings` of Organization `acme`");
+    exported.says("`description` of Organization `acme`");
+    let text = std::fs::read_to_string(world.path(".exported/acme.yaml")).expect("the export");
+    assert!(!text.contains("****") && text.contains("displayName: Acme"), "{text}");
+    // A saved plan holds what is to be written, for its owner alone, and is still carried out.
+    quiet(world.command(&["plan", "-o", ".saved.plan"])).ends(0);
+    for format in ["text", "json", "markdown"] {
+        quiet(world.command(&["show", ".saved.plan", "--format", format])).ends(0).says("********");
+    }
+    quiet(world.command(&["apply", ".saved.plan", "--auto-approve"])).ends(0);
+    quiet(world.command(&["history", "--format", "json"])).ends(0);
+    let left = world.sql("SELECT config_url FROM argus.notification_channel");
+    assert_eq!(left, "https://acme.example/hook");
+}
