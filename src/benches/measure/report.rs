@@ -160,9 +160,9 @@ fn machine() -> String {
 
 fn postgres() -> String {
     let output = std::process::Command::new("psql").arg("--version").output();
-    output.map_or("PostgreSQL".into(), |output| {
-        String::from_utf8_lossy(&output.stdout).trim().replace("psql (", "(client ")
-    })
+    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let version = said.split_whitespace().nth(2).unwrap_or("of an unknown version");
+    format!("PostgreSQL {version}")
 }
 
 /// Puts the report between the two marks of a document.
