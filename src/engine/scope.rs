@@ -252,7 +252,7 @@ fn held_findings<'a>(held: impl Iterator<Item = &'a OrganizationName>) -> Vec<Fi
         name => format!("`{name}`"),
     };
     let why = "because part of what describes it cannot be used";
-    let hint = "mend the errors above; the other organizations go on";
+    let hint = "mend what is wrong there; the other organizations go on";
     let finding = |message: String| Finding::error(Code::HeldOrganization, message).hint(hint);
     if held.len() > HELD_TOLD_MAX {
         let first: Vec<String> = held.iter().take(HELD_TOLD_MAX).map(|held| name(held)).collect();
