@@ -119,7 +119,7 @@ pub enum Command {
 /// Where the manifests are.
 #[derive(Args, Clone, Debug)]
 pub struct Manifests {
-    /// The directory (or file) with the manifests
+    /// The directory (or file) with the manifests; `apply` also takes a saved plan
     #[arg(default_value = ".", value_name = "PATH")]
     pub path: PathBuf,
     /// The name of the source, as `source` in argus.yaml sets it

@@ -316,7 +316,7 @@ pub fn inert(text: &str) -> String {
 }
 
 fn is_inert(c: char) -> bool {
-    !(c.is_control() || crate::model::plain::is_unseen(c))
+    !super::inert::is_treacherous(c)
 }
 
 /// How many columns a terminal gives a character, nearly enough to place a caret.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::model::finding::Finding;
 use crate::model::kind::KindId;
+use crate::model::plain::is_unseen;
 use crate::model::resource::{Entry, Spec};
 use crate::model::secret;
 use crate::model::value::Value;
@@ -14,10 +15,7 @@ const VALUE_CHARS_MAX: usize = 200;
 
 /// Whether a character could move the cursor, hide something or turn the text around.
 pub fn is_treacherous(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{206F}'
-            | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+    c.is_control() || is_unseen(c)
 }
 
 /// Text on one line, with treacherous characters as `\u{..}` and without what looks like a secret.

@@ -227,7 +227,7 @@ fn every_code_and_kind_and_field_is_explained() {
     for code in Code::ALL {
         assert!(index.contains(&code.to_string()), "{code}");
     }
-    for code in Code::ALL.iter().step_by(9) {
+    for code in Code::ALL {
         explain(&code.to_string()).says(code.title());
     }
     for kind in KINDS {
