@@ -349,6 +349,8 @@ pub enum SchemaOf {
     Runs,
     /// What `history` prints as JSON.
     History,
+    /// What policies are told, as `policy input` prints it.
+    PolicyInput,
 }
 
 /// `argus completions`

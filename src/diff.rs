@@ -7,6 +7,7 @@ mod declared;
 mod fields;
 mod gone;
 mod renames;
+pub mod rows;
 mod targets;
 mod undeclared;
 

@@ -3,6 +3,7 @@
 
 mod attribute;
 mod digest;
+pub mod judging;
 mod outcome;
 mod scope;
 
@@ -15,7 +16,7 @@ pub use outcome::{Outcome, Refusal};
 pub use scope::Targets;
 
 use crate::diff;
-use crate::guard::{self, Guards, Verdict};
+use crate::guard::{self, Guards};
 use crate::model::code::Code;
 use crate::model::finding::{Finding, Severity};
 use crate::model::id::{GLOBAL, OrganizationName};
@@ -29,6 +30,7 @@ use crate::store::apply::ApplyContext;
 use crate::store::error::StoreError;
 use crate::store::planning::{OrganizationState, Planning};
 use crate::store::run::{RunId, RunStart};
+use crate::verdict::Verdict;
 
 /// How many organizations are read and compared at a time: enough to keep the cores busy, few enough to hold.
 const ORGANIZATIONS_PER_READ: usize = 500;

@@ -10,7 +10,9 @@ pub enum ExitCode {
     Failed = 1,
     /// With `--detailed-exitcode`: there are changes, or there is drift. Of `diff`: something failed.
     Differences = 2,
-    /// A guard holds the plan until somebody approves.
+    /// A policy denies the plan.
+    Denied = 3,
+    /// The plan waits: for people to agree, or for a brake to come off.
     Held = 4,
     /// The plan is stale: a row that it touches has moved since.
     Stale = 5,
@@ -25,7 +27,8 @@ Exit codes:
   0  done; with --detailed-exitcode: and nothing differs
   1  failed, wholly or in part (of diff: there are differences)
   2  with --detailed-exitcode: there are changes, or there is drift (of diff: failed)
-  4  held by a guard: an approval or --force is needed
+  3  denied by a policy; nothing of that organization was written
+  4  held until somebody approves (`argus approve`), or stopped by a window, a suspension or the mode
   5  stale: a row that the plan touches has moved since; nothing of that organization was written
   6  locked: another run of the same source is under way";
 }

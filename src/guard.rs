@@ -1,14 +1,11 @@
-//! The guards: what a plan must not do unless a person says so. Only what they let through can be applied.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
+//! The guards: what a plan must not do unless a person says so.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::code::Code;
 use crate::model::finding::Finding;
-use crate::plan::{Action, Count, OrganizationPlan, Plan};
+use crate::plan::{Action, Count, OrganizationPlan};
 
 /// How much of one dimension may go at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,46 +72,6 @@ impl Default for Guards {
             empty_source: true,
         }
     }
-}
-
-/// A plan of one organization that may be applied. Only [`judge`] makes one, so that nothing unchecked is ever
-/// applied.
-#[derive(Clone, Debug)]
-pub struct Approved(Arc<OrganizationPlan>);
-
-impl Approved {
-    /// The plan.
-    pub fn plan(&self) -> &OrganizationPlan {
-        &self.0
-    }
-}
-
-/// What the guards say of a plan.
-#[derive(Debug, Default)]
-pub struct Verdict {
-    /// What may be applied.
-    pub approved: Vec<Approved>,
-    /// What needs an approval, by organization, and why.
-    pub held: BTreeMap<Arc<str>, Vec<Finding>>,
-    /// What an error forbids, by organization.
-    pub blocked: BTreeMap<Arc<str>, Vec<Finding>>,
-}
-
-/// Judges a plan. With `force`, what is held is approved all the same; what is blocked never is.
-pub fn judge(plan: &Plan, guards: &Guards, force: bool) -> Verdict {
-    let mut verdict = Verdict::default();
-    for organization in &plan.organizations {
-        let holds = holds(organization, guards);
-        if organization.is_blocked() {
-            let errors = organization.findings.iter().filter(|finding| finding.is_error()).cloned().collect();
-            verdict.blocked.insert(organization.organization.clone(), errors);
-        } else if !holds.is_empty() && !force {
-            verdict.held.insert(organization.organization.clone(), holds);
-        } else {
-            verdict.approved.push(Approved(organization.clone()));
-        }
-    }
-    verdict
 }
 
 /// Everything that holds the plan of one organization: what the comparison found, and the guards that trip.

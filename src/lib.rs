@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! source -> manifests -> Desired --+
-//!                                  +-> diff -> Plan -> guards -> Verdict -> apply -> rows + Applied + audit
+//!                                  +-> diff -> Plan -> guards + policy -> Verdict -> apply -> rows + Applied + audit
 //! PostgreSQL ----------> Live -----+
 //! PostgreSQL ----------> Applied --+
 //! ```
@@ -17,10 +17,15 @@ pub mod failpoint;
 pub mod model;
 
 // Floor 1: thought. No I/O, no clock, no environment.
+pub mod access;
+pub mod approval;
+pub mod brake;
 pub mod diff;
 pub mod guard;
 pub mod plan;
+pub mod policy;
 pub mod validate;
+pub mod verdict;
 
 // Floor 2: faces of values.
 pub mod render;

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::approval::Need;
+use crate::brake::Windows;
 use crate::guard::Guards;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::name_fault;
 use crate::model::origin::{Origin, Position};
+use crate::verdict::Terms;
 
 /// The file at the root of a config repo with the settings of that source.
 pub const SOURCE_FILE: &str = "argus.yaml";
@@ -61,6 +64,19 @@ pub enum Mode {
     Enforce,
     /// Apply changes, report drift.
     Apply,
+    /// Report only.
+    Observe,
+}
+
+impl Mode {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Apply => "apply",
+            Mode::Observe => "observe",
+        }
+    }
 }
 
 /// The settings of a source, as `argus.yaml` holds them.
@@ -75,11 +91,32 @@ pub struct Source {
     pub mode: Mode,
     /// What must not happen unseen.
     pub guards: Guards,
+    /// What lifts a hold of which nothing else is said.
+    pub approvals: Need,
+    /// When plans may be applied.
+    pub windows: Windows,
+    /// The folder of its policies relative to `argus.yaml`, or `none`.
+    pub policies: Option<String>,
 }
 
 impl Default for Source {
     fn default() -> Self {
-        Source { source: "default".into(), paths: Vec::new(), mode: Mode::default(), guards: Guards::default() }
+        Source {
+            source: "default".into(),
+            paths: Vec::new(),
+            mode: Mode::default(),
+            guards: Guards::default(),
+            approvals: Need::default(),
+            windows: Windows::default(),
+            policies: None,
+        }
+    }
+}
+
+impl Source {
+    /// What its plans are judged by, beside policies.
+    pub fn terms(&self) -> Terms {
+        Terms { guards: self.guards.clone(), approvals: self.approvals.clone(), windows: self.windows.clone() }
     }
 }
 

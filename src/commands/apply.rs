@@ -11,7 +11,6 @@ use super::{output, plan, show};
 use crate::cli::{Apply, Format, Planning};
 use crate::engine::{self, Applying, Outcome, Refusal};
 use crate::exit_code::ExitCode;
-use crate::guard::{self, Guards, Verdict};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::Plan;
@@ -19,6 +18,7 @@ use crate::render::excerpt::Excerpts;
 use crate::render::json::{self, OutcomeDocument};
 use crate::render::text;
 use crate::store::run::SourceLock;
+use crate::verdict::{Terms, Verdict};
 
 /// Everything that is needed to apply.
 struct Prepared {
@@ -26,17 +26,17 @@ struct Prepared {
     /// Held from before the rows are read, so that a run that waited for another one sees what that has written.
     lock: SourceLock,
     plan: Plan,
-    guards: Guards,
+    terms: Terms,
     /// Whether part of the manifests is wrong.
     failed: bool,
 }
 
 /// Applies what the guards let through.
 pub async fn run(context: &Context, args: &Apply) -> Done {
-    let Prepared { database, lock, plan, guards, failed } = prepare(context, args).await?;
-    let verdict = guard::judge(&plan, &guards, args.force);
+    let Prepared { database, lock, plan, terms, failed } = prepare(context, args).await?;
+    let verdict = plan::judge(context, &database.store, &plan, &terms, args.force).await?;
     if args.format != Format::Json {
-        output::print(&plan::show(context, &plan, &guards, &verdict, args.format))?;
+        output::print(&plan::show(context, &plan, &terms, &verdict.told, args.format))?;
     }
     let failed = failed || plan.findings.iter().any(Finding::is_error);
     if !plan.is_empty() && !verdict.approved.is_empty() && !agreed(args)? {
@@ -53,7 +53,8 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
         Some(Refusal::Blocked | Refusal::Failed) => ExitCode::Failed,
         _ if failed => ExitCode::Failed,
         Some(Refusal::Stale) => ExitCode::Stale,
-        Some(Refusal::Held) => ExitCode::Held,
+        Some(Refusal::Denied) => ExitCode::Denied,
+        Some(Refusal::Held | Refusal::Stopped) => ExitCode::Held,
         None => ExitCode::Done,
     })
 }
@@ -62,7 +63,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
 async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let timeout = Duration::from_secs(args.lock_timeout.into());
     if is_saved_plan(&args.manifests.path) {
-        let (plan, guards) = show::read(&args.manifests.path)?;
+        let (plan, terms, _) = show::read(&args.manifests.path)?;
         let other_source = args.manifests.source.as_ref().is_some_and(|source| *source != plan.source);
         let Planning { target, no_drift, full } = &args.planning;
         if !target.is_empty() || *no_drift || *full || other_source {
@@ -72,7 +73,7 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         }
         let database = context.database().await?;
         let lock = database.store.source_lock(&plan.source, timeout).await?;
-        return Ok(Prepared { database, lock, plan, guards, failed: false });
+        return Ok(Prepared { database, lock, plan, terms, failed: false });
     }
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
@@ -80,7 +81,7 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
     let plan = plan::make(context, &database.store, &reading, &args.planning).await?;
     let failed = plan::has_errors(&reading, &plan);
-    Ok(Prepared { database, lock, plan, guards: reading.settings.guards.clone(), failed })
+    Ok(Prepared { database, lock, plan, terms: reading.settings.terms(), failed })
 }
 
 /// A saved plan is a JSON file that says so at its beginning; manifests never do.

@@ -1,5 +1,6 @@
 //! What commands share: the settings of the machine, the manifests, the database, and how a command fails.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -181,6 +182,11 @@ impl Context {
     pub fn actor(&self) -> String {
         let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         named("ARGUS_ACTOR").or_else(|| named("USER")).or_else(|| named("LOGNAME")).unwrap_or_else(|| "argus".into())
+    }
+
+    /// Whoever acts, by every name that is known here, in lower case: none of them approves what they did.
+    pub fn authors(&self) -> BTreeSet<String> {
+        BTreeSet::from([self.actor().to_lowercase()])
     }
 
     /// Draws findings to standard error.

@@ -7,9 +7,9 @@ use super::output::report;
 use super::plan;
 use crate::cli::{Drift, Format, Planning};
 use crate::exit_code::ExitCode;
-use crate::guard::{self, Verdict};
 use crate::render::{json, markdown, text};
 use crate::source::patch;
+use crate::verdict::Told;
 
 /// Prints the drift, or a patch that adopts it.
 pub async fn run(context: &Context, args: &Drift) -> Done {
@@ -30,12 +30,13 @@ pub async fn run(context: &Context, args: &Drift) -> Done {
         return report(&adopted.patch, code);
     }
     let shown = match args.format {
-        Format::Text => text::plan(&plan, &Verdict::default(), text::Part::Drift, context.paint()),
+        Format::Text => text::plan(&plan, &Told::default(), text::Part::Drift, context.paint()),
         Format::Markdown => markdown::drift(&plan),
         Format::Json => {
             let drift = plan.only_drift();
-            let guards = &reading.settings.guards;
-            json::pretty(&json::shown_plan_document(&drift, guards, &guard::judge(&drift, guards, false)))
+            let terms = reading.settings.terms();
+            let verdict = plan::judge(context, &database.store, &drift, &terms, false).await?;
+            json::pretty(&json::shown_plan_document(&drift, &terms, &verdict.told))
         }
     };
     report(&shown, code)

@@ -11,9 +11,10 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::{GLOBAL, OrganizationName};
 use crate::model::resource::{Entry, Spec};
+use crate::model::secret::veil;
 use crate::model::state::Live;
 use crate::render::excerpt::Excerpts;
-use crate::render::{inert, json, schema, yaml};
+use crate::render::{json, schema, yaml};
 use crate::source::directory::{SCHEMA_FILE, SETTINGS_FILE};
 
 /// How many organizations are read at a time.
@@ -57,7 +58,7 @@ pub async fn run(context: &Context, args: &Export) -> Done {
 fn leave_out_secrets(context: &Context, live: &mut Live) {
     let mut findings = Vec::new();
     for ((kind, name), row) in &mut live.rows {
-        let clean = |entry: &&Entry| inert::without_secrets(&entry.value) == entry.value;
+        let clean = |entry: &&Entry| veil::without_secrets(&entry.value) == entry.value;
         let (kept, left): (Vec<&Entry>, Vec<&Entry>) = row.spec.entries().iter().partition(clean);
         if left.is_empty() {
             continue;

@@ -7,6 +7,7 @@ use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::kind::{Kind, KindId};
+use crate::model::secret::veil;
 use crate::model::value::Value;
 use crate::render::json::ListDocument;
 use crate::render::{inert, json, table};
@@ -39,7 +40,7 @@ pub async fn run(context: &Context, args: &History) -> Done {
 }
 
 fn without_secrets(row: AuditRow) -> AuditRow {
-    let shown = |value: Option<Value>| value.as_ref().map(inert::without_secrets);
+    let shown = |value: Option<Value>| value.as_ref().map(veil::without_secrets);
     AuditRow { before: shown(row.before), after: shown(row.after), ..row }
 }
 

@@ -4,6 +4,7 @@ use super::context::{Context, Done};
 use super::output::report;
 use crate::cli::{Schema, SchemaOf};
 use crate::exit_code::ExitCode;
+use crate::policy::input::Input;
 use crate::render::json::{self, FindingsDocument, ListDocument, OutcomeDocument, PlanDocument, RowItem};
 use crate::render::schema;
 use crate::store::history::{AuditRow, RunRow};
@@ -18,6 +19,7 @@ pub fn run(_: &Context, args: &Schema) -> Done {
         SchemaOf::Rows => json::schema::<ListDocument<RowItem>>(),
         SchemaOf::Runs => json::schema::<ListDocument<RunRow>>(),
         SchemaOf::History => json::schema::<ListDocument<AuditRow>>(),
+        SchemaOf::PolicyInput => json::schema::<Input<'_>>(),
     };
     report(&text, ExitCode::Done)
 }

@@ -7,24 +7,23 @@ use super::output::report;
 use super::plan;
 use crate::cli::Show;
 use crate::exit_code::ExitCode;
-use crate::guard::{self, Guards};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::{PLAN_FORMAT, Plan};
 use crate::render::json::{self, PLAN_DOCUMENT, PlanDocument};
+use crate::verdict::{Terms, Told};
 
 /// The largest saved plan.
 const PLAN_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Prints a saved plan.
 pub fn run(context: &Context, args: &Show) -> Done {
-    let (plan, guards) = read(&args.file)?;
-    let verdict = guard::judge(&plan, &guards, false);
-    report(&plan::show(context, &plan, &guards, &verdict, args.format), ExitCode::Done)
+    let (plan, terms, told) = read(&args.file)?;
+    report(&plan::show(context, &plan, &terms, &told, args.format), ExitCode::Done)
 }
 
-/// Reads a saved plan, and the guards that it was made under; a damaged or changed one is refused.
-pub fn read(path: &Path) -> Result<(Plan, Guards), Failure> {
+/// Reads a saved plan, the terms that it was made under and what was said of it; a damaged or changed one is refused.
+pub fn read(path: &Path) -> Result<(Plan, Terms, Told), Failure> {
     let shown = path.display();
     let bad = |message: String| {
         let finding = Finding::error(Code::NotAPlan, message);
@@ -41,15 +40,15 @@ pub fn read(path: &Path) -> Result<(Plan, Guards), Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| bad(format!("cannot read {shown}: {error}")))?;
     let document: PlanDocument =
         serde_json::from_str(&text).map_err(|error| bad(format!("{shown} is no saved plan: {error}")))?;
-    let PlanDocument { document, seal: _, summary: _, held: _, guards, plan } = document;
+    let PlanDocument { document, seal: _, summary: _, verdict, terms, plan } = document;
     if document != PLAN_DOCUMENT || plan.format != PLAN_FORMAT {
         return Err(bad(format!("{shown} is a plan of form {}, and this Argus reads form {PLAN_FORMAT}", plan.format)));
     }
     let whole = plan.organizations.iter().all(|organization| organization.digest == organization.compute_digest());
-    // Whatever was saved beside the plan follows from it: all of it is written again and has to come out the same.
-    let again = json::pretty(&json::plan_document(&plan, &guards, &guard::judge(&plan, &guards, false)));
+    // The seal covers all of it, so that everything that is written again has to come out the same.
+    let again = json::pretty(&json::plan_document(&plan, &terms, &verdict));
     if again != text || plan.digest != plan.compute_digest() || !whole {
         return Err(bad(format!("{shown} is not the plan that was saved: it has been changed or damaged")));
     }
-    Ok((plan, guards))
+    Ok((plan, terms, verdict))
 }

@@ -1,31 +1,27 @@
 //! What the guards count: how much of each dimension there was, goes, and stays.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use super::renames;
+use super::rows::{self, Rows};
 use crate::model::kind::{Kind, KindId};
 use crate::model::kinds;
 use crate::model::kinds::role::built_in;
 use crate::model::money::Money;
-use crate::model::resource::{Entry, Spec};
+use crate::model::resource::Spec;
 use crate::model::state::Live;
 use crate::model::time::parse_time;
 use crate::model::value::Value;
-use crate::plan::{Action, Change, Count};
-
-/// A world to count in: the rows before, or the rows as they will be.
-type Rows = BTreeMap<KindId, BTreeMap<String, Spec>>;
+use crate::plan::{Change, Count};
 
 /// Counts every dimension before and after; nothing where nothing changes.
 pub fn counts(live: &Live, changes: &[Change], now: DateTime<Utc>) -> Vec<Count> {
     if changes.is_empty() {
         return Vec::new();
     }
-    let mut before = rows_before(live, changes);
-    let mut after = rows_after(&before, changes);
+    let mut before = rows::before(live, changes);
+    let mut after = rows::after(&before, changes);
     expire(&mut before, now);
     expire(&mut after, now);
     let mut counts = Vec::new();
@@ -53,52 +49,6 @@ pub fn counts(live: &Live, changes: &[Change], now: DateTime<Utc>) -> Vec<Count>
         count("teamMembers", &team, &team_members(&before, &team), &team_members(&after, &team));
     }
     counts
-}
-
-/// The rows as they are, under the names that they will have: a rename takes nothing from anybody.
-fn rows_before(live: &Live, changes: &[Change]) -> Rows {
-    let renamed = changes.iter().filter_map(|change| {
-        let previous = change.previous_name.as_deref()?;
-        Some(((change.kind.get().name, previous), &change.name))
-    });
-    let renames: BTreeMap<(&str, &str), &Arc<str>> = renamed.collect();
-    let new_name = |kind: &str, name: &str| renames.get(&(kind, name)).map(|name| (*name).clone());
-    let mut rows = Rows::new();
-    for ((id, name), row) in &live.rows {
-        let kind = id.get();
-        let name = new_name(kind.name, name).unwrap_or_else(|| name.clone());
-        let mut spec = row.spec.clone();
-        if !renames.is_empty() {
-            let follow = |entry: &Entry| {
-                let value = renames::follow(kind, entry.field, &entry.value, &new_name);
-                (entry.field, value.unwrap_or_else(|| entry.value.clone()))
-            };
-            spec = Spec::from_values(row.spec.entries().iter().map(follow));
-        }
-        rows.entry(*id).or_default().insert(name.to_string(), spec);
-    }
-    rows
-}
-
-fn rows_after(before: &Rows, changes: &[Change]) -> Rows {
-    let mut rows = before.clone();
-    for change in changes {
-        let kind = change.kind.get();
-        let of_kind = rows.entry(change.kind).or_default();
-        match change.action {
-            Action::Release => {}
-            Action::Delete => {
-                of_kind.remove(&*change.name);
-            }
-            Action::Create | Action::Update | Action::Adopt => {
-                let old = of_kind.remove(&*change.name).unwrap_or_default();
-                let values = old.entries().iter().map(|entry| (entry.field, entry.value.clone()));
-                let set = change.set.iter().filter_map(|(path, value)| Some((kind.field_at(path)?, value.clone())));
-                of_kind.insert(change.name.to_string(), Spec::from_values(values.chain(set)));
-            }
-        }
-    }
-    rows
 }
 
 fn of<'a>(rows: &'a Rows, kind: &'static Kind) -> impl Iterator<Item = (&'a String, &'a Spec)> {

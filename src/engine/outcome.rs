@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::guard::{Approved, Verdict};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::{Plan, Summary};
+use crate::policy::judgement::Hold;
 use crate::store::error::ApplyError;
+use crate::verdict::{Approved, Told, Verdict};
 
 /// Why an organization was not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +19,12 @@ pub enum Refusal {
     Failed,
     /// A row that it touches has moved since the plan.
     Stale,
-    /// A guard holds it.
+    /// A policy denies it.
+    Denied,
+    /// People have to agree first.
     Held,
+    /// A brake is on.
+    Stopped,
 }
 
 impl Refusal {
@@ -29,7 +34,9 @@ impl Refusal {
             Refusal::Blocked => "blocked",
             Refusal::Failed => "failed",
             Refusal::Stale => "stale",
+            Refusal::Denied => "denied",
             Refusal::Held => "held",
+            Refusal::Stopped => "stopped",
         }
     }
 }
@@ -48,9 +55,14 @@ pub struct Outcome {
 impl Outcome {
     /// What is certain before anything is written.
     pub fn new(run: &str, verdict: &Verdict) -> Self {
-        let held = verdict.held.iter().map(|(name, why)| (name.clone(), (Refusal::Held, why.clone())));
-        let blocked = verdict.blocked.iter().map(|(name, why)| (name.clone(), (Refusal::Blocked, why.clone())));
-        Outcome { run: run.into(), applied: BTreeMap::new(), refused: held.chain(blocked).collect() }
+        let Told { rules_digest: _, held, denied, stopped, blocked, warned: _ } = &verdict.told;
+        let mut refused = BTreeMap::new();
+        for (refusal, why) in [(Refusal::Blocked, blocked), (Refusal::Denied, denied), (Refusal::Stopped, stopped)] {
+            refused.extend(why.iter().map(|(name, why)| (name.clone(), (refusal, why.clone()))));
+        }
+        let reasons = |holds: &[Hold]| holds.iter().map(|hold| hold.finding.clone()).collect();
+        refused.extend(held.iter().map(|(name, holds)| (name.clone(), (Refusal::Held, reasons(holds)))));
+        Outcome { run: run.into(), applied: BTreeMap::new(), refused }
     }
 
     /// How one organization ended.

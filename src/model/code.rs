@@ -176,6 +176,52 @@ codes! {
     /// A source would empty itself.
     EmptySource = 3009,
 
+    // 31xx: policies
+    /// A policy denies the plan.
+    PolicyDenied = 3101,
+    /// A policy holds the plan until somebody approves.
+    PolicyHeld = 3102,
+    /// A policy warns.
+    PolicyWarned = 3103,
+    /// An exception excuses what a policy would deny.
+    PolicyExcused = 3104,
+    /// A rule gives no clean answer.
+    PolicyUnclear = 3105,
+    /// The policies could not be evaluated to the end.
+    PolicyFailed = 3106,
+    /// A policy cannot be loaded.
+    BadPolicy = 3110,
+    /// A policy calls what reaches outside.
+    ForbiddenBuiltin = 3111,
+    /// A policy refers to what the input document does not hold.
+    UnknownInput = 3112,
+    /// A policy has a flaw that does not keep it from judging.
+    PolicyFlaw = 3113,
+    /// The policies that judged a source before are gone.
+    PoliciesGone = 3114,
+
+    // 32xx: brakes
+    /// The source only observes.
+    Observing = 3201,
+    /// No window is open.
+    WindowClosed = 3202,
+    /// The organization or its source is suspended.
+    Suspended = 3203,
+    /// The source still says what was rolled back.
+    RolledBack = 3204,
+    /// A run cannot be rolled back.
+    CannotRollBack = 3205,
+
+    // 33xx: approvals
+    /// An approval cannot be given.
+    CannotApprove = 3301,
+    /// Nobody of this name is known, or they cannot be verified.
+    UnverifiedIdentity = 3302,
+    /// No plan of this digest is held.
+    NoSuchPlan = 3303,
+    /// An approval was used, or has ended, before the plan was carried out.
+    ApprovalGone = 3304,
+
     // 40xx: applying
     /// A plan is stale.
     Stale = 4001,

@@ -37,6 +37,9 @@ pub struct Finding {
     pub severity: Severity,
     /// Its stable code; `argus explain` tells more.
     pub code: Code,
+    /// The rule of a policy that says it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rule: Option<String>,
     /// The resource or thing that it is about, as text.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub subject: Option<String>,
@@ -53,7 +56,15 @@ pub struct Finding {
 impl Finding {
     /// An error.
     pub fn error(code: Code, message: impl Into<String>) -> Self {
-        Finding { severity: Severity::Error, code, subject: None, origin: None, message: message.into(), hint: None }
+        Finding {
+            severity: Severity::Error,
+            code,
+            rule: None,
+            subject: None,
+            origin: None,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// A warning.

@@ -1,6 +1,8 @@
 //! What a secret looks like: the names of fields that hold one, and the forms of well-known keys. Nothing that looks
 //! like one is ever repeated in a message or a drawn line.
 
+pub mod veil;
+
 use std::borrow::Cow;
 use std::ops::Range;
 

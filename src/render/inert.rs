@@ -7,6 +7,7 @@ use crate::model::kind::KindId;
 use crate::model::plain::is_unseen;
 use crate::model::resource::{Entry, Spec};
 use crate::model::secret;
+use crate::model::secret::veil::{self, without_secrets};
 use crate::model::value::Value;
 use crate::plan::{Change, FieldChange, OrganizationPlan, Plan, Record};
 
@@ -40,39 +41,10 @@ pub fn value(value: &Value) -> String {
     }
 }
 
-/// A value without what looks like a secret, and without what stands under a name for secrets in a free map.
-pub fn without_secrets(value: &Value) -> Value {
-    match value {
-        Value::Text(text) => Value::text(secret::mask(text)),
-        Value::List(items) => Value::List(items.iter().map(without_secrets).collect()),
-        Value::Map(pairs) => {
-            let pair = |(name, value): &(Box<str>, Value)| {
-                (
-                    Box::from(secret::mask(name)),
-                    if secret::is_secret_name(name) { hidden(value) } else { without_secrets(value) },
-                )
-            };
-            Value::Map(pairs.iter().map(pair).collect())
-        }
-        other => other.clone(),
-    }
-}
-
-/// What says nothing of a value but whether there is one. A truth value is no secret.
-fn hidden(value: &Value) -> Value {
-    match value {
-        Value::Bool(_) => value.clone(),
-        value if value.is_empty() => value.clone(),
-        _ => Value::text(secret::MASK),
-    }
-}
-
 /// A differing field without secrets: `settings.password` is a key of a free map, `subject.apiKey` a field.
 pub fn field(kind: KindId, field: &FieldChange) -> FieldChange {
     let path = &field.path;
-    let free = kind.get().field(path).is_none();
-    let secret = free && path.match_indices('.').any(|(at, _)| secret::is_secret_name(&path[at + 1..]));
-    let shown = |value: &Value| if secret { hidden(value) } else { without_secrets(value) };
+    let shown = |value: &Value| veil::at(kind, path, value);
     FieldChange {
         path: secret::mask(path).into_owned(),
         before: shown(&field.before),

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::guard::{Guards, Verdict};
 use crate::model::finding::Finding;
 use crate::model::kind::KindId;
 use crate::model::value::Value;
 use crate::plan::{Plan, Summary};
 use crate::render::inert;
+use crate::verdict::{Terms, Told};
 
 /// The version of the JSON of findings.
 pub const FINDINGS_FORMAT: u32 = 1;
@@ -26,15 +26,14 @@ pub const LIST_FORMAT: u32 = 1;
 pub struct PlanDocument {
     /// Always `argus.plan`.
     pub document: String,
-    /// The SHA-256 of the plan and its guards, so that a damaged file is not taken for a plan.
+    /// The SHA-256 of the plan, its terms and its verdict, so that a damaged file is not taken for a plan.
     pub seal: String,
     /// How much would change.
     pub summary: Summary,
-    /// Why organizations are held, by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub held: BTreeMap<String, Vec<Finding>>,
-    /// The guards that it was made under; it is judged by them wherever it is applied.
-    pub guards: Guards,
+    /// What was said of it when it was made; it is judged again before it is applied.
+    pub verdict: Told,
+    /// The terms that it was made under; it is judged by them wherever it is applied.
+    pub terms: Terms,
     /// The plan.
     pub plan: Plan,
 }
@@ -111,26 +110,26 @@ pub struct RowItem {
 pub const PLAN_DOCUMENT: &str = "argus.plan";
 
 /// A plan as a document.
-pub fn plan_document(plan: &Plan, guards: &Guards, verdict: &Verdict) -> PlanDocument {
+pub fn plan_document(plan: &Plan, terms: &Terms, told: &Told) -> PlanDocument {
     PlanDocument {
         document: PLAN_DOCUMENT.into(),
-        seal: seal(plan, guards),
+        seal: seal(plan, terms, told),
         summary: plan.summary(),
-        held: verdict.held.iter().map(|(name, findings)| (name.to_string(), findings.clone())).collect(),
-        guards: guards.clone(),
+        verdict: told.clone(),
+        terms: terms.clone(),
         plan: plan.clone(),
     }
 }
 
 /// A plan as a document that is printed: without secrets that stand in rows. One that shows all there is is the same
 /// as the saved one.
-pub fn shown_plan_document(plan: &Plan, guards: &Guards, verdict: &Verdict) -> PlanDocument {
-    PlanDocument { plan: inert::plan(plan), ..plan_document(plan, guards, verdict) }
+pub fn shown_plan_document(plan: &Plan, terms: &Terms, told: &Told) -> PlanDocument {
+    PlanDocument { plan: inert::plan(plan), ..plan_document(plan, terms, told) }
 }
 
-/// The SHA-256 of all of a plan and of the guards that it was made under.
-fn seal(plan: &Plan, guards: &Guards) -> String {
-    crate::plan::sha256_hex(serde_json::to_string(&(guards, plan)).unwrap_or_default().as_bytes())
+/// The SHA-256 of all of a plan, of the terms that it was made under and of what was said of it.
+fn seal(plan: &Plan, terms: &Terms, told: &Told) -> String {
+    crate::plan::sha256_hex(serde_json::to_string(&(terms, told, plan)).unwrap_or_default().as_bytes())
 }
 
 /// A document as indented JSON with a line end.

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::inert::markdown as inert;
 use super::text;
-use crate::guard::Verdict;
 use crate::model::finding::Finding;
 use crate::plan::{Action, OrganizationPlan, Plan};
+use crate::verdict::Told;
 
 /// The size that is kept: GitHub takes 65,536 characters.
 pub const COMMENT_CHARS_MAX: usize = 65_536;
@@ -18,12 +18,14 @@ const LINES_MAX: usize = 100;
 const FOOTER_CHARS: usize = 400;
 
 /// The plan: a summary line, a table by organization, findings, and the changes folded away.
-pub fn plan(plan: &Plan, verdict: &Verdict) -> String {
+pub fn plan(plan: &Plan, verdict: &Told) -> String {
     let mut page = Page::default();
     page.add(&format!("### {}\n\n", text::summary(&plan.summary())));
     table(&mut page, plan, verdict);
-    let holds = verdict.held.values().flatten();
-    findings(&mut page, "Held until somebody approves", holds);
+    findings(&mut page, "Denied", verdict.denied.values().flatten());
+    findings(&mut page, "Held until somebody approves", verdict.held.values().flatten().map(|hold| &hold.finding));
+    findings(&mut page, "Stopped", verdict.stopped.values().flatten());
+    findings(&mut page, "Worth a look", verdict.warned.values().flatten());
     let errors: Vec<&Finding> = plan.all_findings().filter(|finding| finding.is_error()).collect();
     findings(&mut page, "Errors", errors.into_iter());
     for organization in &plan.organizations {
@@ -66,7 +68,7 @@ fn count(all: &[Finding]) -> String {
     }
 }
 
-fn table(page: &mut Page, plan: &Plan, verdict: &Verdict) {
+fn table(page: &mut Page, plan: &Plan, verdict: &Told) {
     let rows: Vec<&OrganizationPlan> = plan
         .organizations
         .iter()
@@ -79,13 +81,7 @@ fn table(page: &mut Page, plan: &Plan, verdict: &Verdict) {
     page.add("| Organization | + | ~ | - | drift | verdict |\n|---|---:|---:|---:|---:|---|\n");
     let line = |organization: &&OrganizationPlan| {
         let of = |actions: &[Action]| organization.changes.iter().filter(|c| actions.contains(&c.action)).count();
-        let state = if verdict.held.contains_key(&organization.organization) {
-            "held"
-        } else if organization.is_blocked() {
-            "blocked"
-        } else {
-            "allowed"
-        };
+        let state = verdict.word(&organization.organization);
         format!(
             "| {} | {} | {} | {} | {} | {state} |\n",
             name(organization),

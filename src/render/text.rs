@@ -2,14 +2,15 @@
 
 mod values;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::inert;
-use crate::guard::Verdict;
 use crate::model::code::Code;
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, Severity};
+use crate::model::id::OrganizationName;
 use crate::plan::{Action, Attribution, Cause, Change, FieldChange, OrganizationPlan, Plan, Summary};
+use crate::verdict::Told;
 
 /// How text is painted.
 #[derive(Clone, Copy, Debug)]
@@ -58,16 +59,16 @@ pub fn counted(count: usize, word: &str) -> String {
 }
 
 /// The plan, its summary line last.
-pub fn plan(plan: &Plan, verdict: &Verdict, part: Part, paint: Paint) -> String {
+pub fn plan(plan: &Plan, verdict: &Told, part: Part, paint: Paint) -> String {
     let mut out = String::new();
     // What holds several organizations alike is told once.
     let mut told = BTreeSet::new();
     for each in &plan.organizations {
         let mut body = organization(each, part, paint);
         if part == Part::All {
-            for hold in verdict.held.get(&each.organization).into_iter().flatten() {
-                if hold.code != Code::EmptySource || told.insert(&hold.message) {
-                    note(&mut body, "held", hold, paint);
+            for (word, finding) in said(verdict, &each.organization) {
+                if finding.code != Code::EmptySource || told.insert(&finding.message) {
+                    note(&mut body, word, finding, paint);
                 }
             }
         }
@@ -85,8 +86,10 @@ pub fn plan(plan: &Plan, verdict: &Verdict, part: Part, paint: Paint) -> String 
             if left > 0 {
                 let _ = writeln!(out, "Left as they are: {}.", counted(left, "drifted resource"));
             }
-            if !verdict.held.is_empty() {
-                let _ = writeln!(out, "Held: {}, see above.", counted(verdict.held.len(), "organization"));
+            let counts =
+                [("Held", verdict.held.len()), ("Denied", verdict.denied.len()), ("Stopped", verdict.stopped.len())];
+            for (word, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+                let _ = writeln!(out, "{word}: {}, see above.", counted(count, "organization"));
             }
         }
         Part::Drift => {
@@ -100,6 +103,17 @@ pub fn plan(plan: &Plan, verdict: &Verdict, part: Part, paint: Paint) -> String 
         }
     }
     out
+}
+
+/// Everything that a verdict says of one organization, each with the word for it.
+fn said<'a>(told: &'a Told, organization: &str) -> impl Iterator<Item = (&'static str, &'a Finding)> {
+    let of = |map: &'a BTreeMap<OrganizationName, Vec<Finding>>, word: &'static str| {
+        map.get(organization).into_iter().flatten().map(move |finding| (word, finding))
+    };
+    let holds = told.held.get(organization).into_iter().flatten().map(|hold| ("held", &hold.finding));
+    let warned = told.warned.get(organization).into_iter().flatten();
+    let warned = warned.map(|f| (if f.severity == Severity::Note { "note" } else { "warning" }, f));
+    of(&told.denied, "denied").chain(of(&told.stopped, "stopped")).chain(holds).chain(warned)
 }
 
 /// `Plan: 1 to add, 2 to change, 0 to destroy.`, or `No changes.`

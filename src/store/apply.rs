@@ -18,9 +18,9 @@ use super::error::{ApplyError, StoreError, describe, sqlstate};
 use super::run::RunId;
 use super::{Store, migrate};
 use crate::failpoint::failpoint;
-use crate::guard::Approved;
 use crate::model::kinds;
 use crate::plan::{OrganizationPlan, sha256_hex};
+use crate::verdict::Approved;
 
 /// How often an organization is tried.
 pub const ATTEMPTS_MAX: u32 = 6;

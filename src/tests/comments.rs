@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use argus::guard::{self, Guards};
+use argus::guard::Guards;
 use argus::model::kind::KindId;
 use argus::model::kinds::{member, team};
 use argus::model::value::Value;
 use argus::plan::{Action, Cause, Change, FieldChange, OrganizationPlan, Plan};
 use argus::render::markdown;
+
+use crate::support::plans::judge;
 
 fn change(number: usize, action: Action) -> Change {
     let kind = if action == Action::Delete { &member::KIND } else { &team::KIND };
@@ -59,8 +61,8 @@ fn plan(organizations: usize) -> Plan {
 fn a_comment_on_many_changes_fits_and_counts_what_it_leaves_out() {
     for organizations in [1, 2, 10, 1_000] {
         let plan = plan(organizations);
-        let verdict = guard::judge(&plan, &Guards::default(), false);
-        let page = markdown::plan(&plan, &verdict);
+        let verdict = judge(&plan, &Guards::default(), false);
+        let page = markdown::plan(&plan, &verdict.told);
         assert!(page.chars().count() < 65_536, "{} characters", page.chars().count());
         assert!(page.starts_with("### Plan: 2000 to add, 2000 to change, 1000 to destroy.\n"), "{}", &page[..80]);
         assert!(page.ends_with(&format!("Digest `{}`\n", plan.digest)));
@@ -82,7 +84,7 @@ fn a_comment_on_few_changes_is_whole() {
     let changes = vec![change(1, Action::Create), change(2, Action::Update), change(3, Action::Delete)];
     let organization = OrganizationPlan { changes, ..OrganizationPlan::unchanged(&name, Vec::new()) }.sealed();
     let plan = Plan::new("main", (1, 3), vec![organization], Vec::new());
-    let page = markdown::plan(&plan, &guard::judge(&plan, &Guards::default(), false));
+    let page = markdown::plan(&plan, &judge(&plan, &Guards::default(), false).told);
     let expected = format!(
         "### Plan: 1 to add, 1 to change, 1 to destroy.\n\n\
          | Organization | + | ~ | - | drift | verdict |\n|---|---:|---:|---:|---:|---|\n| acme | 1 | 1 | 1 | 0 | allowed |\n\n\

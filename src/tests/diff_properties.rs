@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use argus::diff::{self, Rules};
-use argus::guard::{self, Guards};
+use argus::guard::Guards;
 use argus::model::kind::{Kind, KindId};
 use argus::model::kinds::{member, notification_channel, organization, project, role, team};
 use argus::model::origin::{Origin, Position};
@@ -13,6 +13,8 @@ use argus::model::state::{Applied, AppliedRow, Desired, Live, LiveRow, LocalId};
 use argus::model::value::Value;
 use argus::plan::{Action, Cause, OrganizationPlan, Plan};
 use proptest::prelude::*;
+
+use crate::support::plans::judge;
 
 const SOURCE: &str = "main";
 const ORGANIZATION: &str = "acme";
@@ -266,7 +268,7 @@ proptest! {
         let plan = Plan::new(SOURCE, (1, 1), vec![plan(&worlds, true)], Vec::new());
         let mut guards = Guards { owners, ..Guards::default() };
         guards.members.percent = percent;
-        let verdict = guard::judge(&plan, &guards, false);
+        let verdict = judge(&plan, &guards, false);
         for approved in &verdict.approved {
             let after = carried_out(&worlds, approved.plan());
             let members = |live: &Live| -> BTreeSet<Arc<str>> {

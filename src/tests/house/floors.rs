@@ -8,7 +8,11 @@ use super::{Source, assert_none, code_of, mentions, sources};
 /// from earlier names on its own.
 const FLOORS: &[Floor] = &[
     Floor { about: "words", modules: &["model", "failpoint"], apart: false },
-    Floor { about: "thought", modules: &["plan", "validate", "diff", "guard", "access", "policy"], apart: false },
+    Floor {
+        about: "thought",
+        modules: &["plan", "validate", "diff", "guard", "access", "approval", "policy", "brake", "verdict"],
+        apart: false,
+    },
     Floor { about: "faces of values", modules: &["render"], apart: false },
     // Adapters to the world know nothing of each other; the engine is where they meet.
     Floor { about: "world", modules: &["source", "store", "sandbox", "sink", "delivery"], apart: true },

@@ -7,6 +7,7 @@ use super::{Source, assert_none, code_of, mentions, root, sources};
 /// Where each direct dependency may be named. A new dependency needs a line here, and so a thought.
 const HOMES: &[(&str, Home)] = &[
     ("chrono", Home::Anywhere("the words for moments")),
+    ("chrono_tz", Home::In(&["brake"])),
     ("clap", Home::In(&["cli", "commands", "main"])),
     ("clap_complete", Home::In(&["cli", "commands"])),
     ("clap_mangen", Home::In(&["commands"])),
@@ -17,6 +18,7 @@ const HOMES: &[(&str, Home)] = &[
     ("libc", Home::Anywhere("constants and calls of the system that std lacks")),
     ("rdkafka", Home::In(&["sink/kafka"])),
     ("regorus", Home::In(&["sandbox"])),
+    ("rustix", Home::In(&["sandbox"])),
     ("saphyr_parser", Home::In(&["source/yaml"])),
     ("schemars", Home::Anywhere("schemas are derived beside their types")),
     ("serde", Home::Anywhere("it is derived beside the types")),
@@ -26,6 +28,7 @@ const HOMES: &[(&str, Home)] = &[
     ("sha2", Home::Anywhere("digests")),
     ("similar", Home::OneFileIn("render")),
     ("sqlx", Home::In(&["store"])),
+    ("ssh_key", Home::In(&["identity"])),
     ("strsim", Home::Anywhere("suggestions stand where the mistake is found")),
     ("thiserror", Home::Anywhere("one error enum per step")),
     ("tokio", Home::Anywhere("the pure floors are checked on their own")),

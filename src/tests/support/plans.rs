@@ -1,17 +1,20 @@
 //! Plans written by hand: worlds are expected, not computed by what is tested.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use argus::guard::{self, Approved, Guards};
+use argus::brake::Brakes;
+use argus::guard::Guards;
 use argus::model::kind::{Kind, KindId};
 use argus::model::origin::{Origin, Position};
 use argus::model::value::Value;
 use argus::plan::{Action, Cause, Change, OrganizationPlan, PLAN_FORMAT, Plan, Record};
+use argus::policy::judgement::Judgements;
 use argus::store::Store;
 use argus::store::apply::{ApplyContext, Outcome};
 use argus::store::error::ApplyError;
 use argus::store::run::{RunId, RunStart};
+use argus::verdict::{self, Approved, Judging, Terms, Verdict};
 
 /// The source of all plans that are made here.
 pub const SOURCE: &str = "test";
@@ -81,6 +84,21 @@ pub fn plan(organization: &str, changes: Vec<Change>) -> OrganizationPlan {
     OrganizationPlan { changes, ..OrganizationPlan::unchanged(&organization.into(), Vec::new()) }.sealed()
 }
 
+/// The verdict of guards alone.
+pub fn judge(plan: &Plan, guards: &Guards, force: bool) -> Verdict {
+    let terms = Terms { guards: guards.clone(), ..Terms::default() };
+    let judging = Judging {
+        terms: &terms,
+        policies: &Judgements::none(&terms),
+        brakes: &Brakes::default(),
+        approvals: &[],
+        authors: &BTreeSet::new(),
+        now: chrono::DateTime::UNIX_EPOCH,
+        force,
+    };
+    verdict::judge(plan, &judging)
+}
+
 /// What the guards let through.
 pub fn approved(plan: OrganizationPlan) -> Approved {
     let plan = Plan {
@@ -92,7 +110,7 @@ pub fn approved(plan: OrganizationPlan) -> Approved {
         organizations: vec![Arc::new(plan)],
         findings: Vec::new(),
     };
-    let mut verdict = guard::judge(&plan, &Guards::default(), true);
+    let mut verdict = judge(&plan, &Guards::default(), true);
     verdict.approved.pop().expect("the guards let it through")
 }
 

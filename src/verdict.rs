@@ -1,0 +1,207 @@
+//! The verdict: what guards, policies and brakes say of a plan together. Only what it approves can be applied.
+//!
+//! In this order, the first that speaks decides: an error in the plan blocks, a policy denies, a brake stops, a hold
+//! waits for people. `--force` passes by guards and by the brakes that yield to it, never by an error or a policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::approval::{self, Approval, Bound, Need};
+use crate::brake::{Brakes, Windows};
+use crate::guard::{self, Guards};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::id::OrganizationName;
+use crate::plan::{OrganizationPlan, Plan};
+use crate::policy::judgement::{Hold, Judgement, Judgements};
+
+/// What a source says of how its plans are judged, beside its policies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Terms {
+    /// What must not happen unseen.
+    pub guards: Guards,
+    /// What lifts a hold of which nothing else is said.
+    pub approvals: Need,
+    /// When plans may be applied.
+    pub windows: Windows,
+}
+
+/// All that a plan is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Judging<'a> {
+    /// The terms of the source.
+    pub terms: &'a Terms,
+    /// What the policies say.
+    pub policies: &'a Judgements,
+    /// What stops plans now.
+    pub brakes: &'a Brakes,
+    /// The approvals that were given, whatever for.
+    pub approvals: &'a [Approval],
+    /// Whose plan it is, by all names, lower case.
+    pub authors: &'a BTreeSet<String>,
+    /// The present moment.
+    pub now: DateTime<Utc>,
+    /// Whether somebody said `--force`.
+    pub force: bool,
+}
+
+/// A plan of one organization that may be applied. Only [`judge`] makes one, so that nothing unchecked is ever
+/// applied.
+#[derive(Clone, Debug)]
+pub struct Approved {
+    plan: Arc<OrganizationPlan>,
+    approvals: BTreeSet<i64>,
+    rules_digest: Arc<str>,
+}
+
+impl Approved {
+    /// The plan.
+    pub fn plan(&self) -> &OrganizationPlan {
+        &self.plan
+    }
+
+    /// The approvals that let it through, which are used up by applying it.
+    pub fn approvals(&self) -> &BTreeSet<i64> {
+        &self.approvals
+    }
+
+    /// The digest of the rules that let it through.
+    pub fn rules_digest(&self) -> &str {
+        &self.rules_digest
+    }
+}
+
+/// A verdict: what may be applied, and what is said of the rest.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// What may be applied.
+    pub approved: Vec<Approved>,
+    /// What people are told.
+    pub told: Told,
+}
+
+/// What people are told of a verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Told {
+    /// The digest of the rules that judged, which approvals are bound to.
+    pub rules_digest: String,
+    /// What needs people to agree, by organization: why, and what lifts it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Vec<Hold>>")]
+    pub held: BTreeMap<OrganizationName, Vec<Hold>>,
+    /// What policies deny, by organization.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Vec<Finding>>")]
+    pub denied: BTreeMap<OrganizationName, Vec<Finding>>,
+    /// What the brakes stop, by organization.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Vec<Finding>>")]
+    pub stopped: BTreeMap<OrganizationName, Vec<Finding>>,
+    /// What an error forbids, by organization.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Vec<Finding>>")]
+    pub blocked: BTreeMap<OrganizationName, Vec<Finding>>,
+    /// What policies warn of, by organization, whatever else is said of it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Vec<Finding>>")]
+    pub warned: BTreeMap<OrganizationName, Vec<Finding>>,
+}
+
+impl Told {
+    /// The verdict on one organization in a word.
+    pub fn word(&self, organization: &str) -> &'static str {
+        let in_any = |map: &BTreeMap<OrganizationName, Vec<Finding>>| map.contains_key(organization);
+        match () {
+            () if in_any(&self.blocked) => "blocked",
+            () if in_any(&self.denied) => "denied",
+            () if in_any(&self.stopped) => "stopped",
+            () if self.held.contains_key(organization) => "held",
+            () => "allowed",
+        }
+    }
+}
+
+/// Judges a plan.
+pub fn judge(plan: &Plan, judging: &Judging<'_>) -> Verdict {
+    let rules_digest: Arc<str> = judging.policies.rules_digest.as_str().into();
+    let mut told = Told { rules_digest: rules_digest.to_string(), ..Told::default() };
+    let mut approved = Vec::new();
+    for organization in &plan.organizations {
+        let name = organization.organization.clone();
+        let judgement = judgement(organization, judging.policies);
+        if !judgement.warnings.is_empty() {
+            told.warned.insert(name.clone(), judgement.warnings.clone());
+        }
+        match stand(organization, &judgement, judging) {
+            Standing::Blocked(errors) => drop(told.blocked.insert(name, errors)),
+            Standing::Denied(denials) => drop(told.denied.insert(name, denials)),
+            Standing::Stopped(stops) => drop(told.stopped.insert(name, stops)),
+            Standing::Held(holds) => drop(told.held.insert(name, holds)),
+            Standing::Approved(approvals) => {
+                approved.push(Approved { plan: organization.clone(), approvals, rules_digest: rules_digest.clone() })
+            }
+        }
+    }
+    Verdict { approved, told }
+}
+
+enum Standing {
+    Blocked(Vec<Finding>),
+    Denied(Vec<Finding>),
+    Stopped(Vec<Finding>),
+    Held(Vec<Hold>),
+    Approved(BTreeSet<i64>),
+}
+
+fn stand(plan: &OrganizationPlan, judgement: &Judgement, judging: &Judging<'_>) -> Standing {
+    if plan.is_blocked() {
+        return Standing::Blocked(plan.findings.iter().filter(|finding| finding.is_error()).cloned().collect());
+    }
+    if !judgement.denials.is_empty() {
+        return Standing::Denied(judgement.denials.clone());
+    }
+    if plan.is_settled() {
+        return Standing::Approved(BTreeSet::new());
+    }
+    let stops = judging.brakes.of(&plan.organization).filter(|stop| !(judging.force && stop.yields_to_force));
+    let stops: Vec<Finding> = stops.map(|stop| stop.finding.clone().about(&plan.organization)).collect();
+    if !stops.is_empty() {
+        return Standing::Stopped(stops);
+    }
+    let holds = holds(plan, judgement, judging);
+    let bound = Bound {
+        plan_digest: &plan.digest,
+        rules_digest: &judging.policies.rules_digest,
+        authors: judging.authors,
+        now: judging.now,
+    };
+    match approval::meet(holds.iter().map(|hold| &hold.need), judging.approvals, &bound) {
+        Ok(approvals) => Standing::Approved(approvals),
+        Err(_) => Standing::Held(holds),
+    }
+}
+
+/// What policy says of an organization. Where there are policies, silence is not consent.
+fn judgement(plan: &OrganizationPlan, policies: &Judgements) -> Judgement {
+    let Some(judgements) = &policies.by_organization else { return Judgement::default() };
+    match judgements.get(&plan.organization) {
+        Some(judgement) => judgement.clone(),
+        None if plan.is_empty() => Judgement::default(),
+        None => {
+            let unjudged = Finding::error(Code::PolicyFailed, "the policies were not asked about this plan");
+            Judgement { denials: vec![unjudged.about(&plan.organization)], ..Judgement::default() }
+        }
+    }
+}
+
+fn holds(plan: &OrganizationPlan, judgement: &Judgement, judging: &Judging<'_>) -> Vec<Hold> {
+    let guards = if judging.force { Vec::new() } else { guard::holds(plan, &judging.terms.guards) };
+    let guards = guards.into_iter().map(|finding| Hold { finding, need: judging.terms.approvals.clone() });
+    guards.chain(judgement.holds.iter().cloned()).collect()
+}
