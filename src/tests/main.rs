@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module per theme.
 
+mod access;
 mod cli;
 mod comments;
 mod diff_properties;
