@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::approval::Need;
-use crate::brake::Windows;
+use crate::brake::{Mode, Windows};
 use crate::guard::Guards;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
@@ -55,30 +55,6 @@ pub struct Machine {
     pub connections: Option<u32>,
 }
 
-/// What happens to drift.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Apply changes and correct drift.
-    #[default]
-    Enforce,
-    /// Apply changes, report drift.
-    Apply,
-    /// Report only.
-    Observe,
-}
-
-impl Mode {
-    /// The word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Mode::Enforce => "enforce",
-            Mode::Apply => "apply",
-            Mode::Observe => "observe",
-        }
-    }
-}
-
 /// The settings of a source, as `argus.yaml` holds them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -116,7 +92,8 @@ impl Default for Source {
 impl Source {
     /// What its plans are judged by, beside policies.
     pub fn terms(&self) -> Terms {
-        Terms { guards: self.guards.clone(), approvals: self.approvals.clone(), windows: self.windows.clone() }
+        let Source { source: _, paths: _, mode, guards, approvals, windows, policies: _ } = self;
+        Terms { mode: *mode, guards: guards.clone(), approvals: approvals.clone(), windows: windows.clone() }
     }
 }
 

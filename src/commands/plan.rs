@@ -4,13 +4,13 @@ use super::context::{Context, Done, Failure, Reading};
 use super::output::{self, report};
 use super::progress::Progress;
 use crate::cli::{Format, Plan as Args, Planning};
+use crate::brake::Mode;
 use crate::engine::judging::{self, Asking};
 use crate::engine::{self, Pass, Targets};
 use crate::exit_code::ExitCode;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::render::{json, markdown, text};
-use crate::settings::Mode;
 use crate::store::Store;
 use crate::verdict::{Terms, Told, Verdict};
 
