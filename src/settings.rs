@@ -13,6 +13,7 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::name_fault;
 use crate::model::origin::{Origin, Position};
+use crate::sandbox::Limits;
 use crate::verdict::Terms;
 
 /// The file at the root of a config repo with the settings of that source.
@@ -39,6 +40,8 @@ const MACHINE_ONLY: &[&str] = &[
     "tokens",
     "secrets",
     "force",
+    "policyLimits",
+    "approvers",
 ];
 
 /// The settings of the machine, as `--config FILE` holds them.
@@ -53,6 +56,10 @@ pub struct Machine {
     pub postgres_bin: Option<PathBuf>,
     /// How many connections to use.
     pub connections: Option<u32>,
+    /// The folder of the policies; it outweighs the one that a source names.
+    pub policies: Option<PathBuf>,
+    /// What a policy may use.
+    pub policy_limits: Limits,
 }
 
 /// The settings of a source, as `argus.yaml` holds them.
@@ -131,7 +138,8 @@ impl Source {
             use std::path::Component;
             path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
         };
-        if let Some(outside) = settings.paths.iter().find(|path| !inside(path)) {
+        let policies = settings.policies.as_ref().map(PathBuf::from);
+        if let Some(outside) = settings.paths.iter().chain(&policies).find(|path| !inside(path)) {
             return Err(bad(format!("the path `{}` leads out of the source", outside.display())));
         }
         Ok(settings)

@@ -3,6 +3,7 @@
 pub mod decode;
 pub mod directory;
 pub mod manifest;
+pub mod policies;
 pub mod patch;
 pub mod slots;
 pub mod syntax;
