@@ -8,6 +8,7 @@ mod house;
 mod manifests;
 mod patch;
 mod reference;
+mod sandbox;
 mod store_content;
 mod store_crashes;
 mod store_migrate;
