@@ -16,8 +16,8 @@ use super::worker::LOAD_WALL;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::origin::Origin;
-use crate::policy::PolicyFile;
 use crate::policy::judgement::Failure;
+use crate::policy::{self, PolicyFile};
 
 /// The most requests that a worker is sent ahead of its replies.
 const AHEAD_MAX: usize = 32;
@@ -33,15 +33,6 @@ const FAILURES_ALONE_MAX: usize = 32;
 
 /// And so many whatever else was answered.
 const FAILURES_MAX: usize = 1_000;
-
-/// The largest file of policies, in bytes.
-pub const FILE_BYTES_MAX: usize = 1024 * 1024;
-
-/// The most bytes in all files.
-pub const TOTAL_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// The most files.
-pub const FILES_MAX: usize = 1_000;
 
 /// Workers with the same policies.
 #[derive(Debug)]
@@ -80,7 +71,7 @@ impl Pool {
         limits: Limits,
         workers: usize,
     ) -> Result<(Pool, Loaded), Vec<Finding>> {
-        let oversized = oversized(&files);
+        let oversized = policy::oversized(&files);
         if !oversized.is_empty() {
             return Err(oversized);
         }
@@ -302,23 +293,4 @@ async fn loaded(program: &std::path::Path, load: &Load) -> Result<(Process, Load
 
 fn broken(error: &io::Error) -> Finding {
     Finding::error(Code::PolicyFailed, format!("no worker for policies can be started: {error}"))
-}
-
-/// What is too large or too many to be looked at.
-fn oversized(files: &[PolicyFile]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for file in files.iter().filter(|file| file.text.len() > FILE_BYTES_MAX) {
-        let message = format!("the file has {} bytes, and policies have at most {FILE_BYTES_MAX}", file.text.len());
-        findings.push(Finding::error(Code::BadPolicy, message).at(Origin::file(&file.path)).hint("split it"));
-    }
-    let total: usize = files.iter().map(|file| file.text.len()).sum();
-    if findings.is_empty() && total > TOTAL_BYTES_MAX {
-        let message = format!("the policies have {total} bytes together, and may have {TOTAL_BYTES_MAX}");
-        findings.push(Finding::error(Code::BadPolicy, message));
-    }
-    if files.len() > FILES_MAX {
-        let message = format!("there are {} files of policies, and there may be {FILES_MAX}", files.len());
-        findings.push(Finding::error(Code::BadPolicy, message));
-    }
-    findings
 }

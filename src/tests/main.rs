@@ -7,6 +7,7 @@ mod examples;
 mod house;
 mod manifests;
 mod patch;
+mod policies;
 mod reference;
 mod sandbox;
 mod store_content;
