@@ -5,6 +5,7 @@ pub mod directory;
 pub mod manifest;
 pub mod policies;
 pub mod patch;
+pub mod policies;
 pub mod slots;
 pub mod syntax;
 pub mod world;
