@@ -3,7 +3,6 @@
 pub mod decode;
 pub mod directory;
 pub mod manifest;
-pub mod policies;
 pub mod patch;
 pub mod policies;
 pub mod slots;

@@ -267,7 +267,7 @@ impl Context {
 
     /// What a policy may use.
     pub fn policy_limits(&self) -> Limits {
-        self.machine.policy_limits.clone()
+        self.machine.policy_limits
     }
 
     /// How many connections to use.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::context::{Context, Done, Failure};
-use super::output::report;
 use super::judges::Judges;
+use super::output::report;
 use super::plan;
 use crate::cli::{Diff, Judging, Planning};
 use crate::engine::Heard;

@@ -10,7 +10,7 @@ use super::context::{Context, Failure};
 use crate::engine::hearing::{Bench, Policies};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
-use crate::policy;
+use crate::policy::{self, PolicyFile};
 use crate::sandbox::Sandbox;
 use crate::source::policies;
 use crate::verdict::Terms;
@@ -45,7 +45,7 @@ impl Judges {
         let folder = folder(context.policies(flag), named, root);
         let files = match folder.as_deref() {
             None | Some(NONE) => Vec::new(),
-            Some(folder) => policies::read(Path::new(folder)).map_err(Failure::from_findings)?,
+            Some(folder) => read(folder)?,
         };
         let rules_digest = policy::rules_digest(&files, &terms);
         let sandbox = match folder.as_deref() {
@@ -78,7 +78,19 @@ impl Judges {
     }
 }
 
-async fn load(context: &Context, folder: &str, files: Vec<policy::PolicyFile>) -> Result<Sandbox, Failure> {
+/// The files of a folder. They are shown under its last name, so that the digest of the rules does not depend on where
+/// the folder stands.
+fn read(folder: &str) -> Result<Vec<PolicyFile>, Failure> {
+    let path = Path::new(folder);
+    let shown = path.file_name().map_or_else(|| DEFAULT_FOLDER.into(), |name| name.to_string_lossy());
+    let files = policies::read(path, &shown).map_err(Failure::from_findings)?;
+    files.ok_or_else(|| {
+        let finding = Finding::error(Code::BadPolicy, format!("there is no folder {folder}"));
+        Failure::from(finding.hint("the policies are meant to stand there; bring it back, or name another one"))
+    })
+}
+
+async fn load(context: &Context, folder: &str, files: Vec<PolicyFile>) -> Result<Sandbox, Failure> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let sandbox = Sandbox::load(files, context.policy_limits(), workers).await.map_err(Failure::from_findings)?;
     if sandbox.rules().is_empty() {

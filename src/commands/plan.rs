@@ -79,8 +79,7 @@ pub async fn judge(
     policies: &Judgements,
     force: bool,
 ) -> Result<Verdict, Failure> {
-    let asking =
-        Asking { terms: &judges.terms, policies, authors: &judges.authors, now: context.now(), force };
+    let asking = Asking { terms: &judges.terms, policies, authors: &judges.authors, now: context.now(), force };
     Ok(judging::judge(store, plan, &asking).await?)
 }
 
@@ -89,8 +88,6 @@ pub fn show(context: &Context, plan: &Plan, judges: &Judges, told: &Told, format
     match format {
         Format::Text => text::plan(plan, told, text::Part::All, context.paint()),
         Format::Markdown => markdown::plan(plan, told),
-        Format::Json => {
-            json::pretty(&json::shown_plan_document(plan, &judges.terms, judges.folder.as_deref(), told))
-        }
+        Format::Json => json::pretty(&json::shown_plan_document(plan, &judges.terms, judges.folder.as_deref(), told)),
     }
 }
