@@ -5,6 +5,30 @@ use chrono::{DateTime, Utc};
 
 use crate::model::finding::Finding;
 
+/// What a source does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Apply changes and correct drift.
+    #[default]
+    Enforce,
+    /// Apply changes, report drift.
+    Apply,
+    /// Report only.
+    Observe,
+}
+
+impl Mode {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Apply => "apply",
+            Mode::Observe => "observe",
+        }
+    }
+}
+
 /// The brakes that are on for a source, as of one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Brakes {

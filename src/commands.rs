@@ -9,6 +9,7 @@ pub mod explain;
 pub mod export;
 pub mod get;
 pub mod history;
+pub mod judges;
 pub mod manual;
 pub mod output;
 pub mod plan;

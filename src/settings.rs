@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::approval::Need;
-use crate::brake::Windows;
+use crate::brake::{Mode, Windows};
 use crate::guard::Guards;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::name_fault;
 use crate::model::origin::{Origin, Position};
+use crate::sandbox::Limits;
 use crate::verdict::Terms;
 
 /// The file at the root of a config repo with the settings of that source.
@@ -39,6 +40,8 @@ const MACHINE_ONLY: &[&str] = &[
     "tokens",
     "secrets",
     "force",
+    "policyLimits",
+    "approvers",
 ];
 
 /// The settings of the machine, as `--config FILE` holds them.
@@ -53,30 +56,10 @@ pub struct Machine {
     pub postgres_bin: Option<PathBuf>,
     /// How many connections to use.
     pub connections: Option<u32>,
-}
-
-/// What happens to drift.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Apply changes and correct drift.
-    #[default]
-    Enforce,
-    /// Apply changes, report drift.
-    Apply,
-    /// Report only.
-    Observe,
-}
-
-impl Mode {
-    /// The word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Mode::Enforce => "enforce",
-            Mode::Apply => "apply",
-            Mode::Observe => "observe",
-        }
-    }
+    /// The folder of the policies; it outweighs the one that a source names.
+    pub policies: Option<PathBuf>,
+    /// What a policy may use.
+    pub policy_limits: Limits,
 }
 
 /// The settings of a source, as `argus.yaml` holds them.
@@ -116,7 +99,8 @@ impl Default for Source {
 impl Source {
     /// What its plans are judged by, beside policies.
     pub fn terms(&self) -> Terms {
-        Terms { guards: self.guards.clone(), approvals: self.approvals.clone(), windows: self.windows.clone() }
+        let Source { source: _, paths: _, mode, guards, approvals, windows, policies: _ } = self;
+        Terms { mode: *mode, guards: guards.clone(), approvals: approvals.clone(), windows: windows.clone() }
     }
 }
 
@@ -154,7 +138,8 @@ impl Source {
             use std::path::Component;
             path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
         };
-        if let Some(outside) = settings.paths.iter().find(|path| !inside(path)) {
+        let policies = settings.policies.as_ref().map(PathBuf::from);
+        if let Some(outside) = settings.paths.iter().chain(&policies).find(|path| !inside(path)) {
             return Err(bad(format!("the path `{}` leads out of the source", outside.display())));
         }
         Ok(settings)

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{self, Approval, Bound, Need};
-use crate::brake::{Brakes, Windows};
+use crate::brake::{Brakes, Mode, Windows};
 use crate::guard::{self, Guards};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
@@ -23,6 +23,8 @@ use crate::policy::judgement::{Hold, Judgement, Judgements};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
+    /// What the source does.
+    pub mode: Mode,
     /// What must not happen unseen.
     pub guards: Guards,
     /// What lifts a hold of which nothing else is said.

@@ -6,19 +6,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::context::{Context, Database, Done, Failure};
+use super::judges::{Judges, NONE};
 use super::progress::Progress;
+use super::show::Saved;
 use super::{output, plan, show};
 use crate::cli::{Apply, Format, Planning};
-use crate::engine::{self, Applying, Outcome, Refusal};
+use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::Plan;
+use crate::policy::judgement::Judgements;
 use crate::render::excerpt::Excerpts;
 use crate::render::json::{self, OutcomeDocument};
 use crate::render::text;
 use crate::store::run::SourceLock;
-use crate::verdict::{Terms, Verdict};
+use crate::verdict::Verdict;
 
 /// Everything that is needed to apply.
 struct Prepared {
@@ -26,23 +29,25 @@ struct Prepared {
     /// Held from before the rows are read, so that a run that waited for another one sees what that has written.
     lock: SourceLock,
     plan: Plan,
-    terms: Terms,
+    judges: Judges,
+    judgements: Judgements,
     /// Whether part of the manifests is wrong.
     failed: bool,
 }
 
 /// Applies what the guards let through.
 pub async fn run(context: &Context, args: &Apply) -> Done {
-    let Prepared { database, lock, plan, terms, failed } = prepare(context, args).await?;
-    let verdict = plan::judge(context, &database.store, &plan, &terms, args.force).await?;
+    let Prepared { database, lock, plan, judges, judgements, failed } = prepare(context, args).await?;
+    let verdict = plan::judge(context, &database.store, &plan, &judges, &judgements, args.force).await?;
     if args.format != Format::Json {
-        output::print(&plan::show(context, &plan, &terms, &verdict.told, args.format))?;
+        output::print(&plan::show(context, &plan, &judges, &verdict.told, args.format))?;
     }
     let failed = failed || plan.findings.iter().any(Finding::is_error);
     if !plan.is_empty() && !verdict.approved.is_empty() && !agreed(args)? {
         return output::report("Apply cancelled: nothing was written.\n", ExitCode::Failed);
     }
-    let outcome = carry_out(context, &database, &plan, verdict, args).await;
+    let policed = judges.folder.as_deref().is_some_and(|folder| folder != NONE) || judgements.by_organization.is_some();
+    let outcome = carry_out(context, &database, &plan, verdict, args, policed).await;
     lock.release().await;
     let outcome = outcome?;
     if let Some(file) = &args.invitations {
@@ -63,9 +68,9 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
 async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let timeout = Duration::from_secs(args.lock_timeout.into());
     if is_saved_plan(&args.manifests.path) {
-        let (plan, terms, _) = show::read(&args.manifests.path)?;
+        let Saved { plan, terms, policies, told: _ } = show::read(&args.manifests.path)?;
         let other_source = args.manifests.source.as_ref().is_some_and(|source| *source != plan.source);
-        let Planning { target, no_drift, full } = &args.planning;
+        let Planning { target, no_drift, full, judging } = &args.planning;
         if !target.is_empty() || *no_drift || *full || other_source {
             let finding = Finding::error(Code::BadSettings, "a saved plan is applied as it is");
             let hint = "give --source, --target, --no-drift and --full to `argus plan -o FILE`";
@@ -73,15 +78,20 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         }
         let database = context.database().await?;
         let lock = database.store.source_lock(&plan.source, timeout).await?;
-        return Ok(Prepared { database, lock, plan, terms, failed: false });
+        // Whatever was said of it when it was made: what counts is what is said of it now.
+        let folder = judging.policies.as_deref();
+        let judges = Judges::new(context, folder, policies.as_deref(), Path::new(""), terms).await?;
+        let judgements = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
+        return Ok(Prepared { database, lock, plan, judges, judgements, failed: false });
     }
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
+    let judges = plan::judges(context, &reading, &args.planning.judging).await?;
     let database = context.database().await?;
     let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
-    let plan = plan::make(context, &database.store, &reading, &args.planning).await?;
+    let Heard { plan, judgements } = plan::make(context, &database.store, &reading, &judges, &args.planning).await?;
     let failed = plan::has_errors(&reading, &plan);
-    Ok(Prepared { database, lock, plan, terms: reading.settings.terms(), failed })
+    Ok(Prepared { database, lock, plan, judges, judgements, failed })
 }
 
 /// A saved plan is a JSON file that says so at its beginning; manifests never do.
@@ -115,11 +125,13 @@ async fn carry_out(
     plan: &Plan,
     verdict: Verdict,
     args: &Apply,
+    policed: bool,
 ) -> Result<Outcome, Failure> {
     let applying = Applying {
         run: context.new_run()?,
         actor: context.actor(),
         forced: args.force,
+        policed,
         at_once: (context.connections() as usize / 2).max(1),
     };
     let progress = Progress::new("applying");

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module per theme.
 
+mod access;
 mod cli;
 mod comments;
 mod diff_properties;
@@ -7,7 +8,9 @@ mod examples;
 mod house;
 mod manifests;
 mod patch;
+mod policies;
 mod reference;
+mod sandbox;
 mod store_content;
 mod store_crashes;
 mod store_migrate;
