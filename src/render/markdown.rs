@@ -105,7 +105,7 @@ fn findings<'a>(page: &mut Page, title: &str, findings: impl Iterator<Item = &'a
         let place =
             finding.origin.as_ref().map(|origin| format!(" ({})", inert(&origin.to_string()))).unwrap_or_default();
         let hint = finding.hint.as_ref().map(|hint| format!(" — {}", inert(hint))).unwrap_or_default();
-        format!("- {} **{}**: {}{place}{hint}\n", finding.severity, finding.code, inert(&finding.message))
+        format!("- {} **{}**: {}{place}{hint}\n", finding.severity, finding.code, inert(&finding.said()))
     };
     let mut lines: Vec<String> = Vec::new();
     for finding in findings {

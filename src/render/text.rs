@@ -223,14 +223,14 @@ pub fn attribution(by: &Attribution) -> String {
 
 fn note(out: &mut String, label: &str, finding: &Finding, paint: Paint) {
     let code = match label {
-        "error" => "31",
-        "held" | "warning" => "33",
+        "error" | "denied" => "31",
+        "held" | "stopped" | "warning" => "33",
         _ => "2",
     };
     let place = finding.origin.as_ref().map(|origin| format!("  {}", inert::line(&origin.to_string())));
     let place = paint.dim(&place.unwrap_or_default());
     let label = paint.wrap(code, &format!("{label}[{}]", finding.code));
-    let _ = writeln!(out, "  {label} {}{place}", inert::line(&finding.message));
+    let _ = writeln!(out, "  {label} {}{place}", inert::line(&finding.said()));
     if let Some(hint) = &finding.hint {
         let _ = writeln!(out, "      {}", paint.dim(&format!("hint: {}", inert::line(hint))));
     }
