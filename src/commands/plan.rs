@@ -3,8 +3,8 @@
 use super::context::{Context, Done, Failure, Reading};
 use super::output::{self, report};
 use super::progress::Progress;
-use crate::cli::{Format, Plan as Args, Planning};
 use crate::brake::Mode;
+use crate::cli::{Format, Plan as Args, Planning};
 use crate::engine::judging::{self, Asking};
 use crate::engine::{self, Pass, Targets};
 use crate::exit_code::ExitCode;

@@ -86,7 +86,13 @@ fn graphs() -> impl Strategy<Value = Graph> {
         prop::collection::btree_map(one_of(&TEAMS), team, 0..4),
         prop::collection::btree_map(one_of(&PROJECTS), project, 0..3),
     )
-        .prop_map(|(suspended, roles, members, teams, projects)| Graph { suspended, roles, members, teams, projects })
+        .prop_map(|(suspended, roles, members, teams, projects)| Graph {
+            suspended,
+            roles,
+            members,
+            teams,
+            projects,
+        })
 }
 
 fn spec(kind_name: &str, fields: impl IntoIterator<Item = (&'static str, Value)>) -> Spec {
@@ -132,7 +138,9 @@ fn rows(graph: &Graph) -> Rows {
 
 /// Whether a pattern, read by itself, allows a permission.
 fn allows(pattern: &str, permission: &str) -> bool {
-    pattern == "*" || pattern == permission || pattern.strip_suffix('*').is_some_and(|head| permission.starts_with(head))
+    pattern == "*"
+        || pattern == permission
+        || pattern.strip_suffix('*').is_some_and(|head| permission.starts_with(head))
 }
 
 impl Graph {
@@ -160,7 +168,8 @@ impl Graph {
 
     fn is_active(&self, person: &str) -> bool {
         self.members.get(person).is_some_and(|member| {
-            !member.suspended && member.expires_at.is_none_or(|end| end.parse::<DateTime<Utc>>().expect("a moment") > now())
+            !member.suspended
+                && member.expires_at.is_none_or(|end| end.parse::<DateTime<Utc>>().expect("a moment") > now())
         })
     }
 
@@ -215,9 +224,10 @@ fn questions() -> Vec<(&'static str, Option<&'static str>, String)> {
 
 /// Whether one of these grants speaks of it. What is allowed in the whole organization with `*` is so in each project.
 fn told(grants: &[Grant], person: &str, place: Option<&str>, permission: &str) -> bool {
-    grants.iter().filter(|grant| *grant.person == *person && allows(&grant.permission, permission)).any(|grant| {
-        grant.project.as_deref() == place || (grant.project.is_none() && &*grant.permission == "*")
-    })
+    grants
+        .iter()
+        .filter(|grant| *grant.person == *person && allows(&grant.permission, permission))
+        .any(|grant| grant.project.as_deref() == place || (grant.project.is_none() && &*grant.permission == "*"))
 }
 
 proptest! {
