@@ -57,8 +57,23 @@ pub struct Stop {
 }
 
 impl Brakes {
+    /// What the settings of a source say: its mode and its windows.
+    pub fn of_settings(mode: Mode, windows: &Windows, now: DateTime<Utc>) -> Brakes {
+        let observing = (mode == Mode::Observe).then(Stop::observing);
+        Brakes { all: observing.into_iter().chain(windows.stop(now)).collect(), organizations: BTreeMap::new() }
+    }
+
     /// Everything that stops one organization.
     pub fn of(&self, organization: &str) -> impl Iterator<Item = &Stop> {
         self.all.iter().chain(self.organizations.get(organization).into_iter().flatten())
+    }
+}
+
+impl Stop {
+    /// The source only observes.
+    fn observing() -> Stop {
+        let finding = Finding::note(Code::Observing, "the source only observes: nothing is written")
+            .hint("set `mode: apply` or `mode: enforce` in argus.yaml when it is to write");
+        Stop { finding, until: None, yields_to_force: false }
     }
 }

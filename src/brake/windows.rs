@@ -101,7 +101,7 @@ impl Windows {
             (None, _) => "no opening is in sight".to_owned(),
         };
         let finding = Finding::warning(Code::WindowClosed, format!("{closed}; {again}"))
-            .hint("wait until then, or apply with --force, which the history remembers");
+            .hint("wait for it to open, or apply with --force, which the history remembers");
         Some(Stop { finding, until, yields_to_force: true })
     }
 }
