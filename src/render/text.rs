@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::inert;
-use crate::model::code::Code;
 use crate::model::finding::{Finding, Severity};
 use crate::model::id::OrganizationName;
 use crate::plan::{Action, Attribution, Cause, Change, FieldChange, OrganizationPlan, Plan, Summary};
-use crate::verdict::Told;
+use crate::verdict::{Told, tells_of_all};
 
 /// How text is painted.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +66,7 @@ pub fn plan(plan: &Plan, verdict: &Told, part: Part, paint: Paint) -> String {
         let mut body = organization(each, part, paint);
         if part == Part::All {
             for (word, finding) in said(verdict, &each.organization) {
-                if finding.code != Code::EmptySource || told.insert(&finding.message) {
+                if !tells_of_all(finding) || told.insert(&finding.message) {
                     note(&mut body, word, finding, paint);
                 }
             }
