@@ -229,4 +229,29 @@ mod tests {
         assert_eq!(code("modus: apply"), Code::BadSettings);
         assert_eq!(code("mode: whenever"), Code::BadSettings);
     }
+
+    #[test]
+    fn a_window_that_cannot_be_is_pointed_at_where_it_stands() {
+        let windows = |schedule: &str, duration: &str, zone: &str| {
+            let text = format!(
+                "source: acme\nwindows:\n  - kind: deny\n    schedule: {schedule}\n    duration: {duration}\n    timeZone: {zone}\n"
+            );
+            parse::<Source>(&text, SOURCE_FILE).map(|source| source.windows.0.len())
+        };
+        assert_eq!(windows("\"0 8 * * 1-5\"", "10h", "Europe/Berlin").ok(), Some(1));
+        for (schedule, duration, zone, line, why) in [
+            ("\"0 8 * *\"", "10h", "UTC", 4, "this one has 4"),
+            ("\"0 0 31 2 *\"", "10h", "UTC", 4, "the schedule never fires"),
+            ("hunter2", "10h", "UTC", 4, "this one has 1"),
+            ("\"0 8 * * *\"", "0h", "UTC", 5, "at least 1s and at most 31d"),
+            ("\"0 8 * * *\"", "8", "UTC", 5, "is no length of time"),
+            ("\"0 8 * * *\"", "hunter2", "UTC", 5, "is no length of time"),
+            ("\"0 8 * * *\"", "8h", "Europa/Berlin", 6, "did you mean `Europe/Berlin`?"),
+            ("\"0 8 * * *\"", "8h", "hunter2", 6, "there is no time zone of this name"),
+        ] {
+            let finding = windows(schedule, duration, zone).expect_err(why);
+            assert_eq!((finding.code, finding.origin.map(|at| at.line)), (Code::BadSettings, Some(line)), "{why}");
+            assert!(finding.message.contains(why) && !finding.message.contains("hunter2"), "{}", finding.message);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `argus apply`: plan, ask, apply; or apply a saved plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::render::excerpt::Excerpts;
 use crate::render::json::{self, OutcomeDocument};
 use crate::render::text;
 use crate::store::run::SourceLock;
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, tells_of_all};
 
 /// Everything that is needed to apply.
 struct Prepared {
@@ -43,7 +43,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
         output::print(&plan::show(context, &plan, &judges, &verdict.told, args.format))?;
     }
     let failed = failed || plan.findings.iter().any(Finding::is_error);
-    if !plan.is_empty() && !verdict.approved.is_empty() && !agreed(args)? {
+    if verdict.approved.iter().any(|approved| !approved.plan().is_empty()) && !agreed(args)? {
         return output::report("Apply cancelled: nothing was written.\n", ExitCode::Failed);
     }
     let policed = judges.folder.as_deref().is_some_and(|folder| folder != NONE) || judgements.by_organization.is_some();
@@ -60,7 +60,8 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
         Some(Refusal::Stale) => ExitCode::Stale,
         Some(Refusal::Denied) => ExitCode::Denied,
         Some(Refusal::Held | Refusal::Stopped) => ExitCode::Held,
-        None => ExitCode::Done,
+        // Reporting is all that a source that observes should do.
+        Some(Refusal::Observed) | None => ExitCode::Done,
     })
 }
 
@@ -148,7 +149,7 @@ async fn invite(context: &Context, database: &Database, file: &Path) -> Result<(
 }
 
 fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Result<(), Failure> {
-    let refused: Vec<Finding> = outcome.refused.values().flat_map(|(_, why)| why).cloned().collect();
+    let refused = once(outcome.refused.values().flat_map(|(_, why)| why));
     if format == Format::Json {
         let not_applied: BTreeMap<String, Vec<Finding>> =
             outcome.refused.iter().map(|(name, (_, why))| (name.to_string(), why.clone())).collect();
@@ -164,4 +165,18 @@ fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Re
     }
     context.complain(&refused, &Excerpts::default());
     output::print(&text::outcome(&outcome.summary(), outcome.applied.len(), outcome.refused.len()))
+}
+
+/// What there is to tell, without what is the same for many organizations again and again.
+fn once<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<Finding> {
+    let mut told: BTreeSet<String> = BTreeSet::new();
+    let mut kept = Vec::new();
+    for finding in findings {
+        match tells_of_all(finding) {
+            false => kept.push(finding.clone()),
+            true if told.insert(finding.message.clone()) => kept.push(Finding { subject: None, ..finding.clone() }),
+            true => {}
+        }
+    }
+    kept
 }

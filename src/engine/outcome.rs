@@ -25,6 +25,8 @@ pub enum Refusal {
     Held,
     /// A brake is on.
     Stopped,
+    /// The source only observes.
+    Observed,
 }
 
 impl Refusal {
@@ -37,6 +39,7 @@ impl Refusal {
             Refusal::Denied => "denied",
             Refusal::Held => "held",
             Refusal::Stopped => "stopped",
+            Refusal::Observed => "observed",
         }
     }
 }
@@ -57,9 +60,15 @@ impl Outcome {
     pub fn new(run: &str, verdict: &Verdict) -> Self {
         let Told { rules_digest: _, held, denied, stopped, blocked, warned: _ } = &verdict.told;
         let mut refused = BTreeMap::new();
-        for (refusal, why) in [(Refusal::Blocked, blocked), (Refusal::Denied, denied), (Refusal::Stopped, stopped)] {
+        for (refusal, why) in [(Refusal::Blocked, blocked), (Refusal::Denied, denied)] {
             refused.extend(why.iter().map(|(name, why)| (name.clone(), (refusal, why.clone()))));
         }
+        // A source that observes does what it should.
+        let stop = |why: &[Finding]| match why.iter().any(|finding| finding.code == Code::Observing) {
+            true => Refusal::Observed,
+            false => Refusal::Stopped,
+        };
+        refused.extend(stopped.iter().map(|(name, why)| (name.clone(), (stop(why), why.clone()))));
         let reasons = |holds: &[Hold]| holds.iter().map(|hold| hold.finding.clone()).collect();
         refused.extend(held.iter().map(|(name, holds)| (name.clone(), (Refusal::Held, reasons(holds)))));
         Outcome { run: run.into(), applied: BTreeMap::new(), refused }
@@ -88,10 +97,10 @@ impl Outcome {
 
     /// The outcome in one word, for the history.
     pub fn word(&self) -> &'static str {
-        match (self.refused.is_empty(), self.applied.is_empty()) {
-            (true, _) => "succeeded",
-            (false, true) => "failed",
-            (false, false) => "partial",
+        match (self.worst(), self.applied.is_empty()) {
+            (None, _) => "succeeded",
+            (Some(worst), true) => worst.word(),
+            (Some(_), false) => "partial",
         }
     }
 

@@ -287,7 +287,7 @@ fn failed(failure: &Failure) -> Finding {
 
 /// The finding of a rule whose answer is none.
 fn broken(rule: &Rule, why: &str) -> Finding {
-    let message = format!("the rule `{}` gives no clean answer: {}", rule.label(), cut(why));
+    let message = format!("the rule gives no clean answer: {}", cut(why));
     let origin = Origin { file: rule.file.clone(), line: rule.line, column: 1 };
     let finding = Finding::error(Code::PolicyUnclear, message).at(origin);
     Finding { rule: Some(rule.label()), ..finding.hint("anything but a clean answer denies: mend the rule") }

@@ -1,12 +1,13 @@
 //! A plan for a comment under a pull request, below the size that forges take.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::inert::markdown as inert;
 use super::text;
 use crate::model::finding::Finding;
 use crate::plan::{Action, OrganizationPlan, Plan};
-use crate::verdict::Told;
+use crate::verdict::{Told, tells_of_all};
 
 /// The size that is kept: GitHub takes 65,536 characters.
 pub const COMMENT_CHARS_MAX: usize = 65_536;
@@ -105,13 +106,14 @@ fn findings<'a>(page: &mut Page, title: &str, findings: impl Iterator<Item = &'a
         let place =
             finding.origin.as_ref().map(|origin| format!(" ({})", inert(&origin.to_string()))).unwrap_or_default();
         let hint = finding.hint.as_ref().map(|hint| format!(" — {}", inert(hint))).unwrap_or_default();
-        format!("- {} **{}**: {}{place}{hint}\n", finding.severity, finding.code, inert(&finding.message))
+        format!("- {} **{}**: {}{place}{hint}\n", finding.severity, finding.code, inert(&finding.said()))
     };
     let mut lines: Vec<String> = Vec::new();
+    let mut told = BTreeSet::new();
     for finding in findings {
         let line = line(finding);
         // What holds several organizations alike is told once.
-        if lines.last() != Some(&line) {
+        if lines.last() != Some(&line) && (!tells_of_all(finding) || told.insert(line.clone())) {
             lines.push(line);
         }
     }

@@ -115,7 +115,7 @@ impl Store {
         Ok(())
     }
 
-    /// Notes how a run ended: `applied`, `partly`, `failed`, `held`, `nothing`, and a summary for people.
+    /// Notes how a run ended, in a word (`succeeded`, `partial`, or why nothing was applied), and a summary for people.
     pub async fn finish_run(&self, run: &RunId, outcome: &str, summary: &Value) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
         sqlx::query(

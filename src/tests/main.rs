@@ -18,4 +18,5 @@ mod store_private;
 mod store_schema;
 mod store_writes;
 mod support;
+mod windows;
 mod written;
