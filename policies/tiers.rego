@@ -30,7 +30,7 @@ spending := {
 #   severity: high
 #   remediation: declare the Tier, or choose one of the catalogue (`argus get tiers`)
 deny_unknown contains finding if {
-	some change in changes.written.Organization
+	some change in changes.written("Organization")
 	changes.writes(change, {"tier"})
 	change.after.tier != null
 	not input.tiers[change.after.tier]
@@ -51,7 +51,7 @@ deny_count contains finding if {
 	have := count(input.after[what])
 	excess := beyond(have, limits_after, what)
 	excess > 0
-	had := (have - count(created(about.kind))) + count(object.get(changes.deleted, about.kind, []))
+	had := (have - count(created(about.kind))) + count(changes.deleted(about.kind))
 	excess > beyond(had, limits_before, what)
 	message := sprintf("%d %s, and the tier `%s` allows %d", [have, about.word, tier_after, have - excess])
 	finding := blaming(about.kind, message)
@@ -67,7 +67,7 @@ deny_count contains finding if {
 #   severity: high
 #   remediation: lower the budget, or choose a larger tier
 deny_spend contains finding if {
-	some change in changes.written.Budget
+	some change in changes.written("Budget")
 	some path, amount in amounts(change.after)
 	exceeds(amount, change.after.period, limits_after)
 	not was_as_high(change, path, amount)
@@ -76,7 +76,7 @@ deny_spend contains finding if {
 
 deny_spend contains finding if {
 	limits_after != limits_before
-	written := {change.name | some change in changes.written.Budget}
+	written := {change.name | some change in changes.written("Budget")}
 	some name, budget in input.after.budgets
 	not name in written
 	some amount in amounts(budget)
@@ -95,28 +95,43 @@ deny_spend contains finding if {
 #   severity: medium
 #   remediation: lower some of these budgets, or choose a larger tier
 warn_promised contains finding if {
-	some change in changes.written.Budget
-	changes.writes(change, {"limit", "period"})
-	not asks_no_more(change)
-	period := change.after.period
+	some change in asking
 	some sort, subject in change.after.subject
 	subject != null
+	period := change.after.period
 	bounds := spending[period]
 	ceiling := limits_after[bounds.limit]
-	ceiling != null
-	promised := [money.thousandths(budget.limit) |
-		some budget in input.after.budgets
-		budget.period == period
-		budget.subject[sort] != null
-		money.currency(budget.limit) == money.currency(ceiling)
-	]
-	together := sum(promised)
+	together := sum(promised[period][sort])
 	together > money.thousandths(ceiling) * bounds.times
 	message := sprintf(
 		"the %s budgets of all subjects of the sort `%s` together are %v %s, and the tier `%s` allows %s a %s",
 		[period, sort, together / 1000, money.currency(ceiling), tier_after, ceiling, times[bounds.limit]],
 	)
 	finding := changes.finding(change, "limit", message)
+}
+
+# The budgets that ask for more than before.
+asking := [change |
+	some change in changes.written("Budget")
+	changes.writes(change, {"limit", "period"})
+	not asks_no_more(change)
+]
+
+# What is promised, by period and by what the subjects are; only where somebody asks for more, and where there is a limit.
+promised := {period: sorts |
+	some period in {change.after.period | some change in asking}
+	ceiling := limits_after[spending[period].limit]
+	ceiling != null
+	currency := money.currency(ceiling)
+	sorts := {sort: limits |
+		some sort in ["team", "project", "serviceAccount", "apiKey"]
+		limits := [money.thousandths(budget.limit) |
+			some budget in input.after.budgets
+			budget.period == period
+			budget.subject[sort] != null
+			money.currency(budget.limit) == currency
+		]
+	}
 }
 
 times := {"dailySpend": "day", "monthlySpend": "month"}
@@ -131,7 +146,7 @@ tier_after := input.after.organization.tier
 
 # The tier before; a new organization had none.
 tier_before := tier if {
-	some change in changes.written.Organization
+	some change in changes.written("Organization")
 	tier := change.before.tier
 } else := tier_after if {
 	not changes.organization_is_new
@@ -156,14 +171,14 @@ beyond(number, limits, what) := number - limit if {
 } else := 0
 
 # The rows of a kind that the plan brings.
-created(kind) := [change | some change in changes.written[kind]; change.before == null]
+created(kind) := [change | some change in changes.written(kind); change.before == null]
 
 # What made it too much: the last one that came, or else another tier of the organization, or else the tier itself.
 blaming(kind, message) := changes.finding(rows[count(rows) - 1], "", message) if {
 	rows := created(kind)
 	count(rows) > 0
 } else := changes.finding(change, "tier", message) if {
-	some change in changes.written.Organization
+	some change in changes.written("Organization")
 } else := {"msg": message, "subject": sprintf("Organization/%s", [input.organization])}
 
 # The amounts of a budget, by field.
