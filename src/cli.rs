@@ -92,6 +92,10 @@ pub enum Command {
     Plan(Plan),
     /// Make it so: plan and apply, or apply a saved plan
     Apply(Apply),
+    /// Stop an organization or a source: nothing is written to it any more
+    Suspend(Suspend),
+    /// Report what has drifted meanwhile, and go on
+    Resume(Resume),
     /// Print a saved plan
     Show(Show),
     /// Show who has changed what behind the manifests' back
@@ -209,6 +213,57 @@ pub struct Apply {
     pub format: Format,
 }
 
+/// What is suspended or resumed.
+#[derive(Args, Clone, Debug)]
+pub struct Suspended {
+    /// The organization (with --all there is none)
+    #[arg(value_name = "ORG", required_unless_present = "all")]
+    pub organization: Option<String>,
+    /// The directory with the manifests, whose argus.yaml names the source
+    #[arg(value_name = "PATH")]
+    pub path: Option<PathBuf>,
+    /// Everything that the source applies
+    #[arg(long)]
+    pub all: bool,
+    /// The source; without it that of PATH for --all, and any for an organization
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+}
+
+/// `argus suspend`
+#[derive(Args, Debug)]
+pub struct Suspend {
+    /// What is suspended.
+    #[command(flatten)]
+    pub what: Suspended,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// How long, at most 90d: `8h`, `2d`
+    #[arg(long = "for", value_name = "DURATION", required_unless_present = "until", conflicts_with = "until")]
+    pub length: Option<String>,
+    /// Until when, at most 90 days ahead: `2030-01-31T12:00:00Z`
+    #[arg(long, value_name = "MOMENT")]
+    pub until: Option<String>,
+    /// Whom others should ask; without it, whoever suspends
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
+}
+
+/// `argus resume`
+#[derive(Args, Debug)]
+pub struct Resume {
+    /// What is resumed.
+    #[command(flatten)]
+    pub what: Suspended,
+    /// Why it goes on
+    #[arg(long, value_name = "TEXT", default_value = "resumed")]
+    pub reason: String,
+    /// Do not report what has drifted meanwhile
+    #[arg(long)]
+    pub no_report: bool,
+}
+
 /// `argus show`
 #[derive(Args, Debug)]
 pub struct Show {
@@ -269,7 +324,7 @@ pub struct Export {
 /// `argus get`
 #[derive(Args, Debug)]
 pub struct Get {
-    /// The kind: organizations, members, keys, ... or `runs`
+    /// The kind: organizations, members, keys, ... or `runs`, `suspensions`
     pub kind: String,
     /// The name of one
     pub name: Option<String>,
@@ -361,6 +416,8 @@ pub enum SchemaOf {
     Rows,
     /// What `get runs` prints as JSON.
     Runs,
+    /// What `get suspensions` prints as JSON.
+    Suspensions,
     /// What `history` prints as JSON.
     History,
     /// What policies are told, as `policy input` prints it.

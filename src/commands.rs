@@ -14,8 +14,10 @@ pub mod manual;
 pub mod output;
 pub mod plan;
 pub mod progress;
+pub mod resume;
 pub mod schema;
 pub mod show;
+pub mod suspend;
 pub mod validate;
 
 use crate::cli::{Cli, Command};
@@ -32,6 +34,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Validate(args) => validate::run(&context, &args),
         Command::Plan(args) => plan::run(&context, &args).await,
         Command::Apply(args) => apply::run(&context, &args).await,
+        Command::Suspend(args) => suspend::run(&context, &args).await,
+        Command::Resume(args) => resume::run(&context, &args).await,
         Command::Show(args) => show::run(&context, &args),
         Command::Drift(args) => drift::run(&context, &args).await,
         Command::Diff(args) => diff::run(&context, &args).await,

@@ -10,6 +10,7 @@ pub mod migrate;
 pub mod planning;
 pub mod private;
 pub mod run;
+pub mod suspension;
 pub mod url;
 
 mod columns;

@@ -1,10 +1,11 @@
-//! `argus get`: live resources as a table, as JSON, as manifests or as names; and the runs.
+//! `argus get`: live resources as a table, as JSON, as manifests or as names; the runs and the suspensions.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::context::{Context, Done, Failure};
 use super::output::report;
+use crate::brake::Suspension;
 use crate::cli::{Get, Rows};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
@@ -39,11 +40,14 @@ pub async fn run(context: &Context, args: &Get) -> Done {
     if matches!(args.kind.as_str(), "runs" | "run") {
         return runs(&mut planning, args.output).await;
     }
+    if matches!(args.kind.as_str(), "suspensions" | "suspension") {
+        return suspensions(&mut planning, args).await;
+    }
     let stored = Kind::meant_by(&args.kind).filter(|kind| kind.table.is_some());
     let kind = stored.ok_or_else(|| {
         let finding = Finding::error(Code::NoSuchTarget, format!("nothing is called `{}`", args.kind));
         let known = KINDS.iter().filter(|kind| kind.table.is_some()).map(|kind| kind.plural);
-        Failure::from(finding.hint(format!("there are: {}, runs", known.collect::<Vec<_>>().join(", "))))
+        Failure::from(finding.hint(format!("there are: {}, runs, suspensions", known.collect::<Vec<_>>().join(", "))))
     })?;
     let rows = read(&mut planning, kind, args).await?;
     if let (Some(name), true) = (&args.name, rows.is_empty()) {
@@ -181,6 +185,35 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
                 ]
             };
             table::table(&header, &runs.iter().map(line).collect::<Vec<_>>())
+        }
+    };
+    report(&text, ExitCode::Done)
+}
+
+/// The suspensions that are on.
+async fn suspensions(planning: &mut Planning, args: &Get) -> Done {
+    let mut all = planning.suspensions(None).await?;
+    if let Some(name) = &args.organization {
+        all.retain(|suspension| suspension.organization.as_deref().is_none_or(|of| of == name));
+    }
+    let text = match args.output {
+        Rows::Json => json::pretty(&ListDocument::new("argus.suspensions", all)),
+        Rows::Name => all.iter().map(|suspension| format!("{}\n", suspension.id)).collect(),
+        Rows::Table | Rows::Wide | Rows::Yaml => {
+            let header = ["ORGANIZATION", "SOURCE", "UNTIL", "OWNER", "BY", "SINCE", "REASON"].map(String::from);
+            let line = |suspension: &Suspension| {
+                let any = |name: Option<&str>| name.map_or_else(|| "*".to_owned(), inert::line);
+                vec![
+                    any(suspension.organization.as_deref()),
+                    any(suspension.source.as_deref()),
+                    suspension.until.clone(),
+                    inert::line(&suspension.owner),
+                    inert::line(&format!("{} as {}", suspension.created_by, suspension.created_role)),
+                    suspension.created_at.clone(),
+                    inert::line(&suspension.reason),
+                ]
+            };
+            table::table(&header, &all.iter().map(line).collect::<Vec<_>>())
         }
     };
     report(&text, ExitCode::Done)

@@ -2,6 +2,7 @@
 
 use super::context::{Context, Done};
 use super::output::report;
+use crate::brake::Suspension;
 use crate::cli::{Schema, SchemaOf};
 use crate::exit_code::ExitCode;
 use crate::policy::input::Input;
@@ -18,6 +19,7 @@ pub fn run(_: &Context, args: &Schema) -> Done {
         SchemaOf::Outcome => json::schema::<OutcomeDocument>(),
         SchemaOf::Rows => json::schema::<ListDocument<RowItem>>(),
         SchemaOf::Runs => json::schema::<ListDocument<RunRow>>(),
+        SchemaOf::Suspensions => json::schema::<ListDocument<Suspension>>(),
         SchemaOf::History => json::schema::<ListDocument<AuditRow>>(),
         SchemaOf::PolicyInput => json::schema::<Input<'_>>(),
     };

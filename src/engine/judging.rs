@@ -27,8 +27,19 @@ pub struct Asking<'a> {
 }
 
 /// The verdict on a plan, under the brakes and with the approvals of this moment.
-pub async fn judge(_store: &Store, plan: &Plan, asking: &Asking<'_>) -> Result<Verdict, StoreError> {
+pub async fn judge(store: &Store, plan: &Plan, asking: &Asking<'_>) -> Result<Verdict, StoreError> {
     let Asking { terms, policies, authors, now, force } = *asking;
-    let brakes = Brakes::default();
+    let brakes = brakes(store, plan).await?;
     Ok(verdict::judge(plan, &Judging { terms, policies, brakes: &brakes, approvals: &[], authors, now, force }))
+}
+
+/// What stops the plan beside its terms, as the database knows it.
+async fn brakes(store: &Store, plan: &Plan) -> Result<Brakes, StoreError> {
+    let mut brakes = Brakes::default();
+    // Where there is nothing to write no brake speaks.
+    if plan.organizations.iter().any(|organization| !organization.is_settled()) {
+        let mut planning = store.planning().await?;
+        planning.suspensions(Some(&plan.source)).await?.iter().for_each(|suspension| brakes.suspend(suspension));
+    }
+    Ok(brakes)
 }

@@ -82,7 +82,11 @@ impl Outcome {
                 self.applied.insert(name, approved);
             }
             Err(error) => {
-                let refusal = if error.code() == Code::Stale { Refusal::Stale } else { Refusal::Failed };
+                let refusal = match error.code() {
+                    Code::Stale => Refusal::Stale,
+                    Code::Suspended => Refusal::Stopped,
+                    _ => Refusal::Failed,
+                };
                 // Whoever asked for the apply tells it as a finding.
                 tracing::info!(organization = %name, %error, "organization {name} was not applied");
                 self.refused.insert(name.clone(), (refusal, vec![error.finding().about(name)]));

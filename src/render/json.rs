@@ -74,11 +74,11 @@ pub struct OutcomeDocument {
     pub not_applied: BTreeMap<String, Vec<Finding>>,
 }
 
-/// Several of one sort: the rows of `get -o json` (`argus.rows`), its runs (`argus.runs`), and what `history --format
-/// json` tells (`argus.history`).
+/// Several of one sort: the rows of `get -o json` (`argus.rows`), its runs (`argus.runs`) and suspensions
+/// (`argus.suspensions`), and what `history --format json` tells (`argus.history`).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ListDocument<T> {
-    /// What is listed: `argus.rows`, `argus.runs` or `argus.history`.
+    /// What is listed: `argus.rows`, `argus.runs`, `argus.suspensions` or `argus.history`.
     pub document: String,
     /// The version of this form.
     pub format: u32,

@@ -10,13 +10,15 @@ mod remember;
 mod rows;
 mod write;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use super::error::{ApplyError, StoreError, describe, sqlstate};
 use super::run::RunId;
-use super::{Store, migrate};
+use super::{Store, migrate, suspension};
+use crate::brake::Suspension;
 use crate::failpoint::failpoint;
 use crate::plan::{OrganizationPlan, sha256_hex};
 use crate::verdict::Approved;
@@ -35,6 +37,18 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL ROLE argus_reconciler; SET LOCAL search_path = pg_catalog;
     SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '120s';
     SET LOCAL idle_in_transaction_session_timeout = '60s'";
+
+/// What names everything to the database and asks what has to be known, in one round trip.
+static NAMED: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT (SELECT max(version) FROM argus.schema_migration),
+                ARRAY(SELECT argus.hold_clock(name) FROM unnest($5::text[]) AS c(name)),
+                set_config('argus.org', $1, true), set_config('argus.actor', $2, true),
+                set_config('argus.via', $3, true), set_config('argus.run', $4, true), {}
+         FROM (VALUES (1)) AS one LEFT JOIN argus.suspension_of($6, $5) s ON true",
+        suspension::columns()
+    )
+});
 
 /// Who applies what for.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +84,8 @@ enum Tried {
     Unanswered(sqlx::Error),
     /// The rows are not those of the plan.
     Stale(Vec<String>),
+    /// Somebody has suspended it.
+    Suspended(Box<Suspension>),
     /// The plan makes no sense.
     Bad(String),
     /// The schema is another one.
@@ -125,6 +141,9 @@ impl Store {
             let passing = match self.attempt(plan, context).await {
                 Ok((version, settled)) => return Ok(Outcome { version, settled, attempts }),
                 Err(Tried::Stale(what)) => return Err(ApplyError::Stale { organization: organization(), what }),
+                Err(Tried::Suspended(suspension)) => {
+                    return Err(ApplyError::Suspended { organization: organization(), suspension });
+                }
                 Err(Tried::Bad(why)) => return Err(ApplyError::BadPlan { organization: organization(), why }),
                 Err(Tried::Schema(source)) => {
                     return Err(ApplyError::Store { organization: organization(), source });
@@ -261,7 +280,7 @@ async fn carry_out(
 }
 
 /// Names the organization, the actor and the run to the database, takes the clock, and checks that the schema is still
-/// the one of this binary. Gives the clock's version.
+/// the one of this binary and that nobody has suspended this since the verdict. Gives the clock's version.
 async fn begin(
     connection: &mut PgConnection,
     plan: &OrganizationPlan,
@@ -272,20 +291,19 @@ async fn begin(
     let mut clocks: Vec<String> =
         [Some(&*plan.organization), renamed].into_iter().flatten().map(str::to_owned).collect();
     clocks.sort();
-    let row = sqlx::query(
-        "SELECT (SELECT max(version) FROM argus.schema_migration),
-                ARRAY(SELECT argus.hold_clock(name) FROM unnest($5::text[]) AS c(name)),
-                set_config('argus.org', $1, true), set_config('argus.actor', $2, true),
-                set_config('argus.via', $3, true), set_config('argus.run', $4, true)",
-    )
-    .bind(&*plan.organization)
-    .bind(context.actor)
-    .bind("argus")
-    .bind(context.run.as_str())
-    .bind(&clocks)
-    .fetch_one(&mut *connection)
-    .await?;
+    let row = sqlx::query(AssertSqlSafe(NAMED.as_str()))
+        .bind(&*plan.organization)
+        .bind(context.actor)
+        .bind("argus")
+        .bind(context.run.as_str())
+        .bind(&clocks)
+        .bind(context.source)
+        .fetch_one(&mut *connection)
+        .await?;
     migrate::compare(row.try_get::<Option<i32>, _>(0)?.unwrap_or(0)).map_err(Tried::Schema)?;
+    if let Some(suspension) = suspension::read(&row, 6).map_err(Tried::Schema)? {
+        return Err(Tried::Suspended(Box::new(suspension)));
+    }
     let versions: Vec<i64> = row.try_get(1)?;
     let at = clocks.iter().position(|name| **name == *renamed.unwrap_or(&plan.organization));
     Ok(at.and_then(|at| versions.get(at)).copied().unwrap_or_default())

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
+use crate::brake::{SUSPENSION_DAYS_MAX, Suspension};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 
@@ -103,6 +106,16 @@ pub enum StoreError {
         /// How long was waited.
         waited: Duration,
     },
+    /// A suspension would end where it cannot.
+    #[error(
+        "a suspension ends in the future and within {SUSPENSION_DAYS_MAX} days, and {ends} is not that: for the database it is {now}"
+    )]
+    SuspensionEnd {
+        /// When it would end.
+        ends: DateTime<Utc>,
+        /// The database's clock.
+        now: DateTime<Utc>,
+    },
     /// A query fails.
     #[error("PostgreSQL: {}", describe(.0))]
     Query(#[from] sqlx::Error),
@@ -112,7 +125,7 @@ impl StoreError {
     /// The code that tells more.
     pub fn code(&self) -> Code {
         match self {
-            StoreError::BadUrl { .. } => Code::BadSettings,
+            StoreError::BadUrl { .. } | StoreError::SuspensionEnd { .. } => Code::BadSettings,
             StoreError::NoDatabase { .. }
             | StoreError::TooOld { .. }
             | StoreError::PrivateServer { .. }
@@ -159,6 +172,10 @@ impl StoreError {
             StoreError::Locked { .. } => {
                 "try again when it has ended, or let `argus apply` wait for it with `--lock-timeout SECONDS`".into()
             }
+            StoreError::SuspensionEnd { .. } => {
+                "give a moment that is still to come (`--until 2030-01-31T12:00:00Z`), or a time from now (`--for 2d`)"
+                    .into()
+            }
             StoreError::Query(_) => "try again; if it stays, the log of the PostgreSQL server tells more".into(),
         }
     }
@@ -195,6 +212,14 @@ pub enum ApplyError {
         message: String,
         /// The constraint.
         constraint: Option<String>,
+    },
+    /// Somebody has suspended it since the verdict.
+    #[error("`{organization}` was suspended before it was written: {}", suspension.stop().finding.message)]
+    Suspended {
+        /// The organization.
+        organization: String,
+        /// What stands in its way.
+        suspension: Box<Suspension>,
     },
     /// Others write the organization all the time.
     #[error("`{organization}` was tried {attempts} times, and others wrote it each time: {why}")]
@@ -237,6 +262,7 @@ impl ApplyError {
     pub fn code(&self) -> Code {
         match self {
             ApplyError::Stale { .. } => Code::Stale,
+            ApplyError::Suspended { .. } => Code::Suspended,
             ApplyError::Contended { .. } => Code::Contended,
             ApplyError::BadPlan { .. } => Code::NotAPlan,
             ApplyError::Refused { .. } | ApplyError::Unknown { .. } => Code::ApplyFailed,
@@ -249,6 +275,7 @@ impl ApplyError {
     pub fn organization(&self) -> &str {
         match self {
             ApplyError::Stale { organization, .. }
+            | ApplyError::Suspended { organization, .. }
             | ApplyError::Refused { organization, .. }
             | ApplyError::Contended { organization, .. }
             | ApplyError::BadPlan { organization, .. }
@@ -261,6 +288,7 @@ impl ApplyError {
     pub fn hint(&self) -> String {
         match self {
             ApplyError::Stale { .. } => "nothing was written; plan again and look at what has moved".into(),
+            ApplyError::Suspended { suspension, .. } => suspension.stop().finding.hint.unwrap_or_default(),
             ApplyError::Refused { .. } => {
                 "nothing of this organization was written; mend what PostgreSQL complains about and apply again".into()
             }
@@ -273,7 +301,10 @@ impl ApplyError {
 
     /// As a finding.
     pub fn finding(&self) -> Finding {
-        let finding = Finding::error(self.code(), self.to_string()).hint(self.hint());
+        let finding = match self {
+            ApplyError::Suspended { suspension, .. } => suspension.stop().finding,
+            _ => Finding::error(self.code(), self.to_string()).hint(self.hint()),
+        };
         match self.organization() {
             "" => finding,
             organization => finding.about(format!("Organization/{organization}")),

@@ -11,6 +11,7 @@ mod patch;
 mod policies;
 mod reference;
 mod sandbox;
+mod store_brakes;
 mod store_content;
 mod store_crashes;
 mod store_migrate;
