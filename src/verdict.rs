@@ -55,7 +55,7 @@ pub struct Judging<'a> {
 #[derive(Clone, Debug)]
 pub struct Approved {
     plan: Arc<OrganizationPlan>,
-    approvals: BTreeSet<i64>,
+    approvals: BTreeMap<i64, String>,
     rules_digest: Arc<str>,
 }
 
@@ -65,9 +65,14 @@ impl Approved {
         &self.plan
     }
 
-    /// The approvals that let it through, which are used up by applying it.
-    pub fn approvals(&self) -> &BTreeSet<i64> {
+    /// The approvals that let it through, by number and with the names of those who gave them. Applying it uses them up.
+    pub fn approvals(&self) -> &BTreeMap<i64, String> {
         &self.approvals
+    }
+
+    /// Whoever agreed with it.
+    pub fn approved_by(&self) -> BTreeSet<&str> {
+        self.approvals.values().map(String::as_str).collect()
     }
 
     /// The digest of the rules that let it through.
@@ -85,6 +90,32 @@ pub struct Verdict {
     pub told: Told,
 }
 
+/// Why an organization is held, what lifts that, and how far it is lifted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Held {
+    /// Why.
+    pub finding: Finding,
+    /// What lifts it.
+    pub need: Need,
+    /// Those of them who agree by now.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub agreed: BTreeSet<String>,
+}
+
+impl Held {
+    /// A hold, as far as these approvals lift it.
+    pub fn new(hold: Hold, approvals: &[Approval], bound: &Bound<'_>) -> Held {
+        let Hold { finding, need } = hold;
+        let agreed = approval::agreeing(&need, approvals, bound).into_iter().map(str::to_owned).collect();
+        Held { finding, need, agreed }
+    }
+
+    /// How many people are missing.
+    pub fn missing(&self) -> usize {
+        self.need.people().saturating_sub(self.agreed.len())
+    }
+}
+
 /// What people are told of a verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -93,8 +124,8 @@ pub struct Told {
     pub rules_digest: String,
     /// What needs people to agree, by organization: why, and what lifts it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(with = "BTreeMap<String, Vec<Hold>>")]
-    pub held: BTreeMap<OrganizationName, Vec<Hold>>,
+    #[schemars(with = "BTreeMap<String, Vec<Held>>")]
+    pub held: BTreeMap<OrganizationName, Vec<Held>>,
     /// What policies deny, by organization.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Vec<Finding>>")]
@@ -155,8 +186,8 @@ enum Standing {
     Blocked(Vec<Finding>),
     Denied(Vec<Finding>),
     Stopped(Vec<Finding>),
-    Held(Vec<Hold>),
-    Approved(BTreeSet<i64>),
+    Held(Vec<Held>),
+    Approved(BTreeMap<i64, String>),
 }
 
 fn stand(plan: &OrganizationPlan, judgement: &Judgement, judging: &Judging<'_>) -> Standing {
@@ -167,7 +198,7 @@ fn stand(plan: &OrganizationPlan, judgement: &Judgement, judging: &Judging<'_>) 
         return Standing::Denied(judgement.denials.clone());
     }
     if plan.is_settled() {
-        return Standing::Approved(BTreeSet::new());
+        return Standing::Approved(BTreeMap::new());
     }
     let stops = judging.brakes.of(&plan.organization).filter(|stop| !(judging.force && stop.yields_to_force));
     let stops: Vec<Finding> = stops.map(|stop| stop.finding.clone().about(&plan.organization)).collect();
@@ -183,7 +214,10 @@ fn stand(plan: &OrganizationPlan, judgement: &Judgement, judging: &Judging<'_>) 
     };
     match approval::meet(holds.iter().map(|hold| &hold.need), judging.approvals, &bound) {
         Ok(approvals) => Standing::Approved(approvals),
-        Err(_) => Standing::Held(holds),
+        Err(_) => {
+            let held = holds.into_iter().map(|hold| Held::new(hold, judging.approvals, &bound));
+            Standing::Held(held.collect())
+        }
     }
 }
 

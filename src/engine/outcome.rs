@@ -6,9 +6,8 @@ use std::sync::Arc;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::{Plan, Summary};
-use crate::policy::judgement::Hold;
 use crate::store::error::ApplyError;
-use crate::verdict::{Approved, Told, Verdict};
+use crate::verdict::{Approved, Held, Told, Verdict};
 
 /// Why an organization was not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +59,7 @@ impl Outcome {
         for (refusal, why) in [(Refusal::Blocked, blocked), (Refusal::Denied, denied), (Refusal::Stopped, stopped)] {
             refused.extend(why.iter().map(|(name, why)| (name.clone(), (refusal, why.clone()))));
         }
-        let reasons = |holds: &[Hold]| holds.iter().map(|hold| hold.finding.clone()).collect();
+        let reasons = |holds: &[Held]| holds.iter().map(|hold| hold.finding.clone()).collect();
         refused.extend(held.iter().map(|(name, holds)| (name.clone(), (Refusal::Held, reasons(holds)))));
         Outcome { run: run.into(), applied: BTreeMap::new(), refused }
     }

@@ -1,10 +1,12 @@
 //! The integration tests: one binary, one module per theme.
 
+mod approval;
 mod cli;
 mod comments;
 mod diff_properties;
 mod examples;
 mod house;
+mod identity;
 mod manifests;
 mod patch;
 mod reference;
