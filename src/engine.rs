@@ -1,13 +1,14 @@
 //! One pass, the whole path: the world that was read, compared with PostgreSQL, becomes a plan; what the guards let
 //! through is applied, one transaction per organization.
 
+pub mod approving;
 mod attribute;
 mod digest;
 pub mod judging;
 mod outcome;
 mod scope;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
@@ -30,7 +31,7 @@ use crate::store::apply::ApplyContext;
 use crate::store::error::StoreError;
 use crate::store::planning::{OrganizationState, Planning};
 use crate::store::run::{RunId, RunStart};
-use crate::verdict::Verdict;
+use crate::verdict::{Terms, Verdict};
 
 /// How many organizations are read and compared at a time: enough to keep the cores busy, few enough to hold.
 const ORGANIZATIONS_PER_READ: usize = 500;
@@ -188,6 +189,10 @@ pub struct Applying {
     pub run: RunId,
     /// Who does it.
     pub actor: String,
+    /// Whose plan it is, by all names, lower case.
+    pub authors: BTreeSet<String>,
+    /// The terms of the source, which what is held is kept with.
+    pub terms: Terms,
     /// Whether guards were overruled.
     pub forced: bool,
     /// How many organizations are applied at the same time.
@@ -202,10 +207,11 @@ pub async fn apply(
     applying: &Applying,
     progress: Progress<'_>,
 ) -> Result<Outcome, StoreError> {
-    let Applying { run, actor, forced, at_once } = applying;
+    let Applying { run, actor, authors: _, terms: _, forced, at_once } = applying;
     let start = RunStart { run, source: &plan.source, actor, plan_digest: &plan.digest, forced: *forced };
     store.begin_run(&start).await?;
-    let mut outcome = Outcome::new(run.as_str(), &verdict);
+    let unkept = approving::keep(store, plan, &verdict.told, applying).await?;
+    let mut outcome = Outcome::new(run.as_str(), &verdict, unkept);
     let total = verdict.approved.len();
     // What all share comes first: organizations refer to it.
     let (shared, mut rest): (Vec<_>, Vec<_>) = verdict

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::context::{Context, Database, Done, Failure};
 use super::progress::Progress;
-use super::{output, plan, show};
+use super::{held, output, plan, show};
 use crate::cli::{Apply, Format, Planning};
 use crate::engine::{self, Applying, Outcome, Refusal};
 use crate::exit_code::ExitCode;
@@ -15,10 +15,10 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::Plan;
 use crate::render::excerpt::Excerpts;
-use crate::render::json::{self, OutcomeDocument};
+use crate::render::json::{self, HeldOutcome, OutcomeDocument};
 use crate::render::text;
 use crate::store::run::SourceLock;
-use crate::verdict::{Terms, Verdict};
+use crate::verdict::{Held, Terms, Verdict};
 
 /// Everything that is needed to apply.
 struct Prepared {
@@ -42,7 +42,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
     if !plan.is_empty() && !verdict.approved.is_empty() && !agreed(args)? {
         return output::report("Apply cancelled: nothing was written.\n", ExitCode::Failed);
     }
-    let outcome = carry_out(context, &database, &plan, verdict, args).await;
+    let outcome = carry_out(context, &database, &plan, &terms, verdict, args).await;
     lock.release().await;
     let outcome = outcome?;
     if let Some(file) = &args.invitations {
@@ -97,14 +97,18 @@ fn is_saved_plan(path: &Path) -> bool {
 }
 
 fn agreed(args: &Apply) -> Result<bool, Failure> {
-    if args.auto_approve {
-        return Ok(true);
-    }
+    let question = "Apply these changes? Only `yes` is taken for a yes: ";
+    let instead = "add --auto-approve, or apply a saved plan that somebody has read";
+    Ok(args.auto_approve || asked(question, "nothing was written", instead)?)
+}
+
+/// Asks whoever watches. Where nobody does, that is an error, which says what was left undone and what to do instead.
+pub(super) fn asked(question: &str, left: &str, instead: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        let finding = Finding::error(Code::BadSettings, "nobody is here to be asked: nothing was written");
-        return Err(Failure::from(finding.hint("add --auto-approve, or apply a saved plan that somebody has read")));
+        let finding = Finding::error(Code::BadSettings, format!("nobody is here to be asked: {left}"));
+        return Err(Failure::from(finding.hint(instead)));
     }
-    output::print("Apply these changes? Only `yes` is taken for a yes: ")?;
+    output::print(question)?;
     let mut answer = String::new();
     Ok(std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes")
 }
@@ -113,12 +117,15 @@ async fn carry_out(
     context: &Context,
     database: &Database,
     plan: &Plan,
+    terms: &Terms,
     verdict: Verdict,
     args: &Apply,
 ) -> Result<Outcome, Failure> {
     let applying = Applying {
         run: context.new_run()?,
         actor: context.actor(),
+        authors: context.authors(),
+        terms: terms.clone(),
         forced: args.force,
         at_once: (context.connections() as usize / 2).max(1),
     };
@@ -137,6 +144,8 @@ async fn invite(context: &Context, database: &Database, file: &Path) -> Result<(
 
 fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Result<(), Failure> {
     let refused: Vec<Finding> = outcome.refused.values().flat_map(|(_, why)| why).cloned().collect();
+    let approved = outcome.applied.iter().map(|(name, approved)| (name, approved.approved_by()));
+    let approved = approved.filter(|(_, people)| !people.is_empty());
     if format == Format::Json {
         let not_applied: BTreeMap<String, Vec<Finding>> =
             outcome.refused.iter().map(|(name, (_, why))| (name.to_string(), why.clone())).collect();
@@ -147,9 +156,26 @@ fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Re
             plan: plan.digest.clone(),
             summary: outcome.summary(),
             applied: outcome.applied.keys().map(ToString::to_string).collect(),
+            approved_by: approved
+                .map(|(name, people)| (name.to_string(), people.into_iter().map(str::to_owned).collect()))
+                .collect(),
             not_applied,
+            held: outcome
+                .held
+                .iter()
+                .filter_map(|(name, held)| Some((name.to_string(), waits(plan, name, held)?)))
+                .collect(),
         }));
     }
     context.complain(&refused, &Excerpts::default());
+    let lines = approved.map(|(name, people)| {
+        format!("{}: approved by {}.\n", held::shown_organization(name), text::names(people.iter()))
+    });
+    output::print(&lines.collect::<String>())?;
     output::print(&text::outcome(&outcome.summary(), outcome.applied.len(), outcome.refused.len()))
+}
+
+fn waits(plan: &Plan, name: &str, held: &[Held]) -> Option<HeldOutcome> {
+    let of = plan.organizations.iter().find(|each| &*each.organization == name)?;
+    Some(HeldOutcome { plan: of.digest.clone(), held: held.to_vec() })
 }

@@ -64,7 +64,14 @@ pub async fn judge(
 ) -> Result<Verdict, Failure> {
     let policies = Judgements::none(terms);
     let authors = context.authors();
-    let asking = Asking { terms, policies: &policies, authors: &authors, now: context.now(), force };
+    let asking = Asking {
+        terms,
+        policies: &policies,
+        approvers: context.approvers(),
+        authors: &authors,
+        now: context.now(),
+        force,
+    };
     Ok(judging::judge(store, plan, &asking).await?)
 }
 

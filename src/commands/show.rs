@@ -1,11 +1,12 @@
-//! `argus show`: a saved plan, printed again.
+//! `argus show`: a saved plan, printed again, or one that is held.
 
 use std::path::Path;
 
 use super::context::{Context, Done, Failure};
 use super::output::report;
-use super::plan;
+use super::{held, plan};
 use crate::cli::Show;
+use crate::engine::approving::is_digest;
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
@@ -16,8 +17,11 @@ use crate::verdict::{Terms, Told};
 /// The largest saved plan.
 const PLAN_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
-/// Prints a saved plan.
-pub fn run(context: &Context, args: &Show) -> Done {
+/// Prints a saved plan, or one that is held.
+pub async fn run(context: &Context, args: &Show) -> Done {
+    if let Some(begins) = args.file.to_str().filter(|text| is_digest(text) && !args.file.exists()) {
+        return held::show(context, begins, args.format).await;
+    }
     let (plan, terms, told) = read(&args.file)?;
     report(&plan::show(context, &plan, &terms, &told, args.format), ExitCode::Done)
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
+use super::approving;
 use crate::brake::Brakes;
+use crate::identity::Approvers;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::store::Store;
@@ -18,6 +20,8 @@ pub struct Asking<'a> {
     pub terms: &'a Terms,
     /// What the policies say.
     pub policies: &'a Judgements,
+    /// Who may approve.
+    pub approvers: &'a Approvers,
     /// Whose plan it is, by all names, lower case.
     pub authors: &'a BTreeSet<String>,
     /// The present moment.
@@ -27,8 +31,12 @@ pub struct Asking<'a> {
 }
 
 /// The verdict on a plan, under the brakes and with the approvals of this moment.
-pub async fn judge(_store: &Store, plan: &Plan, asking: &Asking<'_>) -> Result<Verdict, StoreError> {
-    let Asking { terms, policies, authors, now, force } = *asking;
+pub async fn judge(store: &Store, plan: &Plan, asking: &Asking<'_>) -> Result<Verdict, StoreError> {
+    let Asking { terms, policies, approvers, authors, now, force } = *asking;
     let brakes = Brakes::default();
-    Ok(verdict::judge(plan, &Judging { terms, policies, brakes: &brakes, approvals: &[], authors, now, force }))
+    let approving::Known { approvals, role, now } = approving::known(store, plan, approvers, now).await?;
+    // Whoever logs in to apply does not count as somebody else, whatever they call themselves.
+    let authors: BTreeSet<String> = authors.iter().cloned().chain(role.map(|role| role.to_lowercase())).collect();
+    let judging = Judging { terms, policies, brakes: &brakes, approvals: &approvals, authors: &authors, now, force };
+    Ok(verdict::judge(plan, &judging))
 }

@@ -49,19 +49,23 @@ pub struct Outcome {
     pub applied: BTreeMap<Arc<str>, Approved>,
     /// The others, and why.
     pub refused: BTreeMap<Arc<str>, (Refusal, Vec<Finding>)>,
+    /// What lifts the holds of those that are held.
+    pub held: BTreeMap<Arc<str>, Vec<Held>>,
 }
 
 impl Outcome {
-    /// What is certain before anything is written.
-    pub fn new(run: &str, verdict: &Verdict) -> Self {
+    /// What is certain before anything is written. `unkept` tells which plans that are held cannot be approved.
+    pub fn new(run: &str, verdict: &Verdict, mut unkept: BTreeMap<Arc<str>, Finding>) -> Self {
         let Told { rules_digest: _, held, denied, stopped, blocked, warned: _ } = &verdict.told;
         let mut refused = BTreeMap::new();
         for (refusal, why) in [(Refusal::Blocked, blocked), (Refusal::Denied, denied), (Refusal::Stopped, stopped)] {
             refused.extend(why.iter().map(|(name, why)| (name.clone(), (refusal, why.clone()))));
         }
-        let reasons = |holds: &[Held]| holds.iter().map(|hold| hold.finding.clone()).collect();
-        refused.extend(held.iter().map(|(name, holds)| (name.clone(), (Refusal::Held, reasons(holds)))));
-        Outcome { run: run.into(), applied: BTreeMap::new(), refused }
+        refused.extend(held.iter().map(|(name, holds)| {
+            let reasons = holds.iter().map(|hold| hold.finding.clone()).chain(unkept.remove(name));
+            (name.clone(), (Refusal::Held, reasons.collect()))
+        }));
+        Outcome { run: run.into(), applied: BTreeMap::new(), refused, held: held.clone() }
     }
 
     /// How one organization ended.
@@ -72,7 +76,12 @@ impl Outcome {
                 self.applied.insert(name, approved);
             }
             Err(error) => {
-                let refusal = if error.code() == Code::Stale { Refusal::Stale } else { Refusal::Failed };
+                let refusal = match error.code() {
+                    Code::Stale => Refusal::Stale,
+                    // People have to agree anew.
+                    Code::ApprovalGone => Refusal::Held,
+                    _ => Refusal::Failed,
+                };
                 // Whoever asked for the apply tells it as a finding.
                 tracing::info!(organization = %name, %error, "organization {name} was not applied");
                 self.refused.insert(name.clone(), (refusal, vec![error.finding().about(name)]));
