@@ -111,6 +111,13 @@ pub struct Given {
     pub end: Option<End>,
 }
 
+impl Given {
+    /// The plan that it is of: organization and digest.
+    pub fn plan(&self) -> (OrganizationName, String) {
+        (self.organization.clone(), self.plan_digest.clone())
+    }
+}
+
 /// A statement and its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {

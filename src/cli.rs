@@ -141,6 +141,17 @@ pub struct Planning {
     /// Read every organization, also those of which neither files nor rows have moved
     #[arg(long)]
     pub full: bool,
+    /// What judges the plan.
+    #[command(flatten)]
+    pub judging: Judging,
+}
+
+/// What judges a plan.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Judging {
+    /// The folder of the policies; it outweighs the one that the source names
+    #[arg(long, value_name = "DIR", env = "ARGUS_POLICIES")]
+    pub policies: Option<PathBuf>,
 }
 
 /// `argus validate`
@@ -266,6 +277,9 @@ pub struct Drift {
     /// Only this: an organization or a resource; may be repeated
     #[arg(long, value_name = "WHAT")]
     pub target: Vec<String>,
+    /// What judges the plan.
+    #[command(flatten)]
+    pub judging: Judging,
     /// Write a patch against the manifests that adopts the drift
     #[arg(long)]
     pub emit_patch: bool,

@@ -11,6 +11,7 @@ pub mod export;
 pub mod get;
 pub mod held;
 pub mod history;
+pub mod judges;
 pub mod manual;
 pub mod output;
 pub mod plan;

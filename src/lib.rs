@@ -32,6 +32,7 @@ pub mod verdict;
 pub mod render;
 
 // Floor 3: the world. Adapters never import each other.
+pub mod sandbox;
 pub mod source;
 pub mod store;
 

@@ -4,6 +4,7 @@ pub mod decode;
 pub mod directory;
 pub mod manifest;
 pub mod patch;
+pub mod policies;
 pub mod slots;
 pub mod syntax;
 pub mod world;

@@ -74,8 +74,7 @@ fn checked_comment(text: &str) -> Result<&str, Failure> {
 
 /// Shows what is approved, and what it needs.
 async fn show(context: &Context, approving: &mut Approving, waiting: &[Waiting]) -> Result<(), Failure> {
-    let (plan, terms, told) = held::together(approving, waiting).await?;
-    print(&super::plan::show(context, &plan, &terms, &told, Format::Text))
+    print(&held::together(approving, waiting).await?.shown(context, Format::Text))
 }
 
 /// Records an approval of each of these plans, and says what is still missing.

@@ -14,6 +14,7 @@ use crate::model::finding::{Finding, in_order};
 use crate::model::state::World;
 use crate::render::excerpt::{self, Excerpts};
 use crate::render::text::Paint;
+use crate::sandbox::Limits;
 use crate::settings::{Machine, Source};
 use crate::source::directory;
 use crate::store::error::StoreError;
@@ -69,6 +70,11 @@ impl Failure {
         let text = excerpt::draw(&in_order(self.findings), &Excerpts::default(), false);
         let _ = std::io::stderr().write_all(text.as_bytes());
         self.code
+    }
+
+    /// What several findings say.
+    pub fn from_findings(findings: Vec<Finding>) -> Self {
+        Failure { findings, code: ExitCode::Failed }
     }
 
     /// The same failure with another exit code.
@@ -209,7 +215,10 @@ impl Context {
         if let Some(name) = &manifests.source {
             settings.source = name.clone();
         }
-        let options = directory::Options { paths: settings.paths.clone(), ..directory::Options::default() };
+        let mut options = directory::Options { paths: settings.paths.clone(), ..directory::Options::default() };
+        if let Some(folder) = &settings.policies {
+            options.policies = folder.clone();
+        }
         let mut world = directory::read(&root, &options);
         validate::validate(&mut world, self.now());
         world.findings = in_order(std::mem::take(&mut world.findings));
@@ -255,6 +264,16 @@ impl Context {
         migrate::migrate(server.url()).await?;
         let store = Store::connect(server.url(), connections).await?;
         Ok(Database { store, server: Some(server) })
+    }
+
+    /// The folder of policies that the command line or the machine names.
+    pub fn policies(&self, flag: Option<&Path>) -> Option<PathBuf> {
+        flag.map(Path::to_owned).or_else(|| self.machine.policies.clone())
+    }
+
+    /// What a policy may use.
+    pub fn policy_limits(&self) -> Limits {
+        self.machine.policy_limits
     }
 
     /// How many connections to use.

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::context::{Context, Done, Failure};
 use super::output::report;
-use super::plan;
+use super::show::Saved;
 use crate::approval::{End, Given};
 use crate::cli::{Format, Get, Rows};
 use crate::engine::approving::{self, ApprovingError, Listed, Waiting};
@@ -165,12 +165,11 @@ pub async fn show(context: &Context, begins: &str, format: Format) -> Done {
     let database = context.database().await?;
     let mut approving = database.store.approving().await?;
     let waiting = approving::find(&mut approving, context.approvers(), begins, None).await?;
-    let (plan, terms, told) = together(&mut approving, &waiting).await?;
-    report(&plan::show(context, &plan, &terms, &told, format), ExitCode::Done)
+    report(&together(&mut approving, &waiting).await?.shown(context, format), ExitCode::Done)
 }
 
 /// Plans that wait as one plan, with what holds them.
-pub async fn together(approving: &mut Approving, waiting: &[Waiting]) -> Result<(Plan, Terms, Told), ApprovingError> {
+pub async fn together(approving: &mut Approving, waiting: &[Waiting]) -> Result<Saved, ApprovingError> {
     let mut plans: Vec<OrganizationPlan> = Vec::new();
     let mut terms = Terms::default();
     let mut held = BTreeMap::new();
@@ -189,7 +188,7 @@ pub async fn together(approving: &mut Approving, waiting: &[Waiting]) -> Result<
     let rules_digest = waiting.first().map(|each| each.plan.rules_digest.clone()).unwrap_or_default();
     let resources = plans.iter().map(|plan| plan.changes.len()).sum();
     let plan = Plan::new(&source, (plans.len(), resources), plans, Vec::new());
-    Ok((plan, terms, Told { rules_digest, held, ..Told::default() }))
+    Ok(Saved { plan, terms, policies: None, told: Told { rules_digest, held, ..Told::default() } })
 }
 
 /// A moment to the second.

@@ -15,76 +15,57 @@ use crate::plan::{OrganizationPlan, Plan};
 use crate::policy::judgement::Hold;
 use crate::render::inert;
 use crate::store::Store;
-use crate::store::approvals::{Approving, HeldPlan, Keeping, RecordError, ToKeep, Which};
+use crate::store::approvals::{Approving, HeldPlan, Keeping, Open, PlanKey, RecordError, ToKeep, Which};
 use crate::store::error::StoreError;
+use crate::store::planning::Planning;
 use crate::verdict::{Held, Told};
 
 /// The fewest digits of a digest that name a plan.
 const DIGEST_DIGITS_MIN: usize = 8;
-
-/// A plan of an organization, by its name and digest.
-type PlanKey = (OrganizationName, String);
 
 /// What is known of approvals as of one moment.
 #[derive(Clone, Debug)]
 pub struct Known {
     /// Those whose giver was verified, and is none of those who kept the plan.
     pub approvals: Vec<Approval>,
-    /// The database role that asked.
-    pub role: Option<String>,
+    /// The database role that asks, in lower case: whoever logs in to apply does not count as somebody else.
+    pub role: String,
     /// The moment, by the clock of the database: it decides when an approval begins and ends.
     pub now: DateTime<Utc>,
 }
 
-/// The approvals that may count for a plan. Each is verified from its row, by the settings of this machine.
-pub async fn known(store: &Store, plan: &Plan, approvers: &Approvers, now: DateTime<Utc>) -> Result<Known, StoreError> {
-    let of = plan.organizations.iter().filter(|each| !each.is_settled());
-    let of: Vec<PlanKey> = of.map(|each| (each.organization.clone(), each.digest.clone())).collect();
+/// The approvals that may count for some plans; none where none of them holds anything. Each is verified from its row,
+/// by the settings of this machine.
+pub async fn known<'a>(
+    planning: &mut Planning,
+    plans: impl Iterator<Item = &'a OrganizationPlan>,
+    approvers: &Approvers,
+) -> Result<Option<Known>, StoreError> {
+    let of: Vec<PlanKey> =
+        plans.filter(|plan| !plan.is_settled()).map(|plan| (plan.organization.clone(), plan.digest.clone())).collect();
     if of.is_empty() {
-        return Ok(Known { approvals: Vec::new(), role: None, now });
+        return Ok(None);
     }
-    let mut approving = store.approving().await?;
-    let approvals = open(&mut approving, &of, approvers).await?;
-    Ok(Known { approvals, role: Some(approving.role.clone()), now: approving.now })
+    let open = planning.open_approvals(&of).await?;
+    let approvals = by_others(&open, approvers);
+    Ok(Some(Known { approvals, role: open.role.to_lowercase(), now: open.now }))
 }
 
-/// The open approvals of some plans that are verified and given by others than those whose plan it is.
-async fn open(approving: &mut Approving, of: &[PlanKey], approvers: &Approvers) -> Result<Vec<Approval>, StoreError> {
-    let given = approving.given(&Which::Open(of)).await?;
-    let authors = authors(approving, &given).await?;
-    let database = approving.database.clone();
-    let verified = |given: &Given| match approvers.verify(given, &database) {
+/// Those approvals that are verified, and given by others than those whose plan it is.
+fn by_others(open: &Open, approvers: &Approvers) -> Vec<Approval> {
+    let verified = |given: &Given| match approvers.verify(given, &open.database) {
         Ok(approval) => Some(approval),
         Err(why) => {
             tracing::warn!(approval = given.id, %why, "approval {} counts for nothing: {why}", given.id);
             None
         }
     };
-    let by_others = |given: &&Given| {
+    let by_another = |given: &Given| {
         let approval = verified(given)?;
-        let own = authors.get(&key(given)).is_some_and(|authors| approval.approver.is_among(authors));
+        let own = open.authors.get(&given.plan()).is_some_and(|authors| approval.approver.is_among(authors));
         (!own).then_some(approval)
     };
-    Ok(given.iter().filter_map(|given| by_others(&given)).collect())
-}
-
-fn key(given: &Given) -> PlanKey {
-    (given.organization.clone(), given.plan_digest.clone())
-}
-
-/// Whose plans these approvals are of, as far as anybody who kept them has told.
-async fn authors(
-    approving: &mut Approving,
-    given: &[Given],
-) -> Result<BTreeMap<PlanKey, BTreeSet<String>>, StoreError> {
-    let of: BTreeSet<PlanKey> = given.iter().map(key).collect();
-    let mut authors: BTreeMap<PlanKey, BTreeSet<String>> = BTreeMap::new();
-    if !of.is_empty() {
-        for (plan, names) in approving.authors(&of).await? {
-            authors.entry(plan).or_default().extend(names);
-        }
-    }
-    Ok(authors)
+    open.given.iter().filter_map(by_another).collect()
 }
 
 /// Keeps the plans that are held, so that people can look at them and approve. Gives what could not be kept.
@@ -276,7 +257,7 @@ pub async fn waiting(
     plans: Vec<HeldPlan>,
 ) -> Result<Vec<Waiting>, StoreError> {
     let of: Vec<PlanKey> = plans.iter().map(|plan| (plan.organization.clone(), plan.plan_digest.clone())).collect();
-    let approvals = open(approving, &of, approvers).await?;
+    let approvals = by_others(&approving.open_approvals(&of).await?, approvers);
     let now = approving.now;
     let waiting = plans.into_iter().map(|plan| {
         let bound =
@@ -317,13 +298,13 @@ pub async fn list(
     which: &Which<'_>,
 ) -> Result<Vec<Listed>, StoreError> {
     let given = approving.given(which).await?;
-    let authors = authors(approving, &given).await?;
+    let authors = approving.authors(&given).await?;
     let database = approving.database.clone();
     let listed = given.into_iter().map(|given| {
         let verified = approvers.verify(&given, &database);
-        let own = verified
-            .as_ref()
-            .is_ok_and(|approval| authors.get(&key(&given)).is_some_and(|authors| approval.approver.is_among(authors)));
+        let own = verified.as_ref().is_ok_and(|approval| {
+            authors.get(&given.plan()).is_some_and(|authors| approval.approver.is_among(authors))
+        });
         Listed { by: verified.map(|approval| approval.approver.name), own, given }
     });
     Ok(listed.collect())

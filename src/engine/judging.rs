@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use super::approving;
+use super::approving::{self, Known};
 use crate::brake::Brakes;
 use crate::identity::Approvers;
 use crate::plan::Plan;
@@ -24,7 +24,7 @@ pub struct Asking<'a> {
     pub approvers: &'a Approvers,
     /// Whose plan it is, by all names, lower case.
     pub authors: &'a BTreeSet<String>,
-    /// The present moment.
+    /// The present moment; where anything is held back or let through, the database's own counts.
     pub now: DateTime<Utc>,
     /// Whether somebody said `--force`.
     pub force: bool,
@@ -34,9 +34,10 @@ pub struct Asking<'a> {
 pub async fn judge(store: &Store, plan: &Plan, asking: &Asking<'_>) -> Result<Verdict, StoreError> {
     let Asking { terms, policies, approvers, authors, now, force } = *asking;
     let brakes = Brakes::default();
-    let approving::Known { approvals, role, now } = approving::known(store, plan, approvers, now).await?;
-    // Whoever logs in to apply does not count as somebody else, whatever they call themselves.
-    let authors: BTreeSet<String> = authors.iter().cloned().chain(role.map(|role| role.to_lowercase())).collect();
+    let plans = plan.organizations.iter().map(|plan| &**plan);
+    let known = approving::known(&mut store.planning().await?, plans, approvers).await?;
+    let Known { approvals, role, now } = known.unwrap_or(Known { approvals: Vec::new(), role: String::new(), now });
+    let authors: BTreeSet<String> = authors.iter().cloned().chain([role]).collect();
     let judging = Judging { terms, policies, brakes: &brakes, approvals: &approvals, authors: &authors, now, force };
     Ok(verdict::judge(plan, &judging))
 }

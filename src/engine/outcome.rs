@@ -24,6 +24,8 @@ pub enum Refusal {
     Held,
     /// A brake is on.
     Stopped,
+    /// The source only observes.
+    Observed,
 }
 
 impl Refusal {
@@ -36,6 +38,7 @@ impl Refusal {
             Refusal::Denied => "denied",
             Refusal::Held => "held",
             Refusal::Stopped => "stopped",
+            Refusal::Observed => "observed",
         }
     }
 }
@@ -58,9 +61,15 @@ impl Outcome {
     pub fn new(run: &str, verdict: &Verdict, mut unkept: BTreeMap<Arc<str>, Finding>) -> Self {
         let Told { rules_digest: _, held, denied, stopped, blocked, warned: _ } = &verdict.told;
         let mut refused = BTreeMap::new();
-        for (refusal, why) in [(Refusal::Blocked, blocked), (Refusal::Denied, denied), (Refusal::Stopped, stopped)] {
+        for (refusal, why) in [(Refusal::Blocked, blocked), (Refusal::Denied, denied)] {
             refused.extend(why.iter().map(|(name, why)| (name.clone(), (refusal, why.clone()))));
         }
+        // A source that observes does what it should.
+        let stop = |why: &[Finding]| match why.iter().any(|finding| finding.code == Code::Observing) {
+            true => Refusal::Observed,
+            false => Refusal::Stopped,
+        };
+        refused.extend(stopped.iter().map(|(name, why)| (name.clone(), (stop(why), why.clone()))));
         refused.extend(held.iter().map(|(name, holds)| {
             let reasons = holds.iter().map(|hold| hold.finding.clone()).chain(unkept.remove(name));
             (name.clone(), (Refusal::Held, reasons.collect()))
@@ -96,10 +105,10 @@ impl Outcome {
 
     /// The outcome in one word, for the history.
     pub fn word(&self) -> &'static str {
-        match (self.refused.is_empty(), self.applied.is_empty()) {
-            (true, _) => "succeeded",
-            (false, true) => "failed",
-            (false, false) => "partial",
+        match (self.worst(), self.applied.is_empty()) {
+            (None, _) => "succeeded",
+            (Some(worst), true) => worst.word(),
+            (Some(_), false) => "partial",
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::access::{self, Access};
 use crate::approval::Approval;
@@ -24,7 +24,7 @@ pub use worlds::Worlds;
 pub const INPUT_VERSION: u32 = 1;
 
 /// The parts that cost something to make, and that are left out where no rule looks at them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts {
     /// `input.desired`.
     pub desired: bool,

@@ -30,6 +30,12 @@ pub enum Answers {
     Failed(Failure),
 }
 
+impl From<Result<Vec<Answer>, Failure>> for Answers {
+    fn from(answers: Result<Vec<Answer>, Failure>) -> Self {
+        answers.map_or_else(Answers::Failed, Answers::Given)
+    }
+}
+
 /// What one rule said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,7 +49,7 @@ pub enum Answer {
 }
 
 /// Why a worker did not finish.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
     /// It took longer than it may.
     Wall(Duration),
@@ -53,6 +59,10 @@ pub enum Failure {
     Died(String),
     /// It said something that makes no sense, or too much.
     Garbled(String),
+    /// The input document has more bytes than it may.
+    TooLarge(usize),
+    /// So many inputs before this one had failed that it was not tried.
+    GivenUp(usize),
 }
 
 impl std::fmt::Display for Failure {
@@ -62,6 +72,10 @@ impl std::fmt::Display for Failure {
             Failure::Cpu(limit) => write!(f, "the policies used more than {} s of processor time", limit.as_secs()),
             Failure::Died(how) => write!(f, "the policies brought their worker down: {how}"),
             Failure::Garbled(what) => write!(f, "the policies' answer makes no sense: {what}"),
+            Failure::GivenUp(failed) => {
+                write!(f, "the policies failed on {failed} other plans, and were not asked again")
+            }
+            Failure::TooLarge(bytes) => write!(f, "the input document has {bytes} bytes, more than policies are told"),
         }
     }
 }
@@ -273,7 +287,7 @@ fn failed(failure: &Failure) -> Finding {
 
 /// The finding of a rule whose answer is none.
 fn broken(rule: &Rule, why: &str) -> Finding {
-    let message = format!("the rule `{}` gives no clean answer: {}", rule.label(), cut(why));
+    let message = format!("the rule gives no clean answer: {}", cut(why));
     let origin = Origin { file: rule.file.clone(), line: rule.line, column: 1 };
     let finding = Finding::error(Code::PolicyUnclear, message).at(origin);
     Finding { rule: Some(rule.label()), ..finding.hint("anything but a clean answer denies: mend the rule") }

@@ -35,6 +35,8 @@ pub struct PlanDocument {
     pub verdict: Told,
     /// The terms that it was made under; it is judged by them wherever it is applied.
     pub terms: Terms,
+    /// The folder of the policies that judged it, `none`, or null where nobody had said anything.
+    pub policies: Option<String>,
     /// The plan.
     pub plan: Plan,
 }
@@ -193,26 +195,27 @@ pub struct ApprovalItem {
 pub const PLAN_DOCUMENT: &str = "argus.plan";
 
 /// A plan as a document.
-pub fn plan_document(plan: &Plan, terms: &Terms, told: &Told) -> PlanDocument {
+pub fn plan_document(plan: &Plan, terms: &Terms, policies: Option<&str>, told: &Told) -> PlanDocument {
     PlanDocument {
         document: PLAN_DOCUMENT.into(),
-        seal: seal(plan, terms, told),
+        seal: seal(plan, terms, policies, told),
         summary: plan.summary(),
         verdict: told.clone(),
         terms: terms.clone(),
+        policies: policies.map(str::to_owned),
         plan: plan.clone(),
     }
 }
 
 /// A plan as a document that is printed: without secrets that stand in rows. One that shows all there is is the same
 /// as the saved one.
-pub fn shown_plan_document(plan: &Plan, terms: &Terms, told: &Told) -> PlanDocument {
-    PlanDocument { plan: inert::plan(plan), ..plan_document(plan, terms, told) }
+pub fn shown_plan_document(plan: &Plan, terms: &Terms, policies: Option<&str>, told: &Told) -> PlanDocument {
+    PlanDocument { plan: inert::plan(plan), ..plan_document(plan, terms, policies, told) }
 }
 
 /// The SHA-256 of all of a plan, of the terms that it was made under and of what was said of it.
-fn seal(plan: &Plan, terms: &Terms, told: &Told) -> String {
-    crate::plan::sha256_hex(serde_json::to_string(&(terms, told, plan)).unwrap_or_default().as_bytes())
+fn seal(plan: &Plan, terms: &Terms, policies: Option<&str>, told: &Told) -> String {
+    crate::plan::sha256_hex(serde_json::to_string(&(terms, policies, told, plan)).unwrap_or_default().as_bytes())
 }
 
 /// A document as indented JSON with a line end.

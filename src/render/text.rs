@@ -7,11 +7,10 @@ use std::fmt::Write as _;
 
 use super::inert;
 use crate::approval::Need;
-use crate::model::code::Code;
 use crate::model::finding::{Finding, Severity};
 use crate::model::id::OrganizationName;
 use crate::plan::{Action, Attribution, Cause, Change, FieldChange, OrganizationPlan, Plan, Summary};
-use crate::verdict::{Held, Told};
+use crate::verdict::{Held, Told, tells_of_all};
 
 /// How many digits of a digest are shown: enough to tell plans apart.
 const DIGEST_DIGITS: usize = 12;
@@ -71,7 +70,7 @@ pub fn plan(plan: &Plan, verdict: &Told, part: Part, paint: Paint) -> String {
         let mut body = organization(each, part, paint);
         if part == Part::All {
             for (word, finding, held) in said(verdict, &each.organization) {
-                if finding.code != Code::EmptySource || told.insert(&finding.message) {
+                if !tells_of_all(finding) || told.insert(&finding.message) {
                     note(&mut body, word, finding, paint);
                     if let Some(held) = held {
                         let _ = writeln!(body, "      {}", needs(held));
@@ -281,14 +280,14 @@ pub fn attribution(by: &Attribution) -> String {
 
 fn note(out: &mut String, label: &str, finding: &Finding, paint: Paint) {
     let code = match label {
-        "error" => "31",
-        "held" | "warning" => "33",
+        "error" | "denied" => "31",
+        "held" | "stopped" | "warning" => "33",
         _ => "2",
     };
     let place = finding.origin.as_ref().map(|origin| format!("  {}", inert::line(&origin.to_string())));
     let place = paint.dim(&place.unwrap_or_default());
     let label = paint.wrap(code, &format!("{label}[{}]", finding.code));
-    let _ = writeln!(out, "  {label} {}{place}", inert::line(&finding.message));
+    let _ = writeln!(out, "  {label} {}{place}", inert::line(&finding.said()));
     if let Some(hint) = &finding.hint {
         let _ = writeln!(out, "      {}", paint.dim(&format!("hint: {}", inert::line(hint))));
     }

@@ -19,7 +19,6 @@ use super::error::{ApplyError, StoreError, describe, sqlstate};
 use super::run::RunId;
 use super::{Store, migrate};
 use crate::failpoint::failpoint;
-use crate::model::kinds;
 use crate::plan::{OrganizationPlan, sha256_hex};
 use crate::verdict::Approved;
 
@@ -246,7 +245,7 @@ async fn carry_out(
 ) -> Result<(i64, bool), Tried> {
     let plan = approved.plan();
     let organization = &*plan.organization;
-    let renamed = renamed_from(plan);
+    let renamed = plan.renamed_from();
     let read_before = begin(connection, plan, context, renamed).await?;
     failpoint("apply.after_begin", organization);
     // Before the rows are looked at: of two runs with the same approval the second is told that it was used, and not
@@ -305,12 +304,6 @@ async fn begin(
     let versions: Vec<i64> = row.try_get(1)?;
     let at = clocks.iter().position(|name| **name == *renamed.unwrap_or(&plan.organization));
     Ok(at.and_then(|at| versions.get(at)).copied().unwrap_or_default())
-}
-
-/// The name that the organization itself has before this plan, if the plan gives it another.
-fn renamed_from(plan: &OrganizationPlan) -> Option<&str> {
-    let root = plan.changes.iter().find(|change| change.kind.is(&kinds::organization::KIND))?;
-    root.previous_name.as_deref()
 }
 
 /// How long to wait before the next try. It differs between runs and organizations, so that those who collided do not

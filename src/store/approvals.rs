@@ -1,13 +1,14 @@
 //! Plans that are held, and what people said to them: kept, read, recorded and taken back. What is used up is used up
 //! by applying.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
-use sqlx::{Postgres, Row as _, Transaction};
+use sqlx::{PgConnection, Postgres, Row as _, Transaction};
 
 use super::error::{StoreError, sqlstate};
+use super::planning::Planning;
 use super::run::RunId;
 use super::{Store, content, migrate};
 use crate::approval::{End, Given, Signed};
@@ -134,6 +135,34 @@ pub enum RecordError {
     Store(#[from] StoreError),
 }
 
+/// A plan of an organization, by its name and digest.
+pub type PlanKey = (OrganizationName, String);
+
+/// The approvals of some plans that have not come to their end, as of one moment.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// The approvals, nobody of whom is verified yet.
+    pub given: Vec<Given>,
+    /// Whose plans these are, as far as anybody who kept them has told.
+    pub authors: BTreeMap<PlanKey, BTreeSet<String>>,
+    /// The role that logged in.
+    pub role: String,
+    /// The moment, by the clock of the database.
+    pub now: DateTime<Utc>,
+    /// Which database this is.
+    pub database: String,
+}
+
+impl Planning {
+    /// The approvals of some plans that have not come to their end.
+    pub async fn open_approvals(&mut self, of: &[PlanKey]) -> Result<Open, StoreError> {
+        let (role, now, database) = here(&mut self.transaction).await?;
+        let given = given(&mut self.transaction, &Which::Open(of)).await?;
+        let authors = authors(&mut self.transaction, &given).await?;
+        Ok(Open { given, authors, role, now, database })
+    }
+}
+
 /// Which approvals are wanted.
 #[derive(Clone, Debug)]
 pub enum Which<'a> {
@@ -142,7 +171,7 @@ pub enum Which<'a> {
     /// The one of this number.
     Numbered(i64),
     /// Those of these plans, by organization and digest, that have not come to their end.
-    Open(&'a [(OrganizationName, String)]),
+    Open(&'a [PlanKey]),
 }
 
 /// A snapshot in which plans that are held and approvals are read.
@@ -163,10 +192,7 @@ impl Store {
         let mut transaction = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         become_one_of(&mut transaction, &["argus_planner", "argus_approver"]).await?;
         migrate::check(&mut transaction).await?;
-        let row = sqlx::query("SELECT session_user::text, clock_timestamp(), id::text FROM argus.installation")
-            .fetch_one(&mut *transaction)
-            .await?;
-        let (role, now, database) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (role, now, database) = here(&mut transaction).await?;
         Ok(Approving { transaction, role, now, database })
     }
 
@@ -404,59 +430,85 @@ impl Approving {
 
     /// Approvals, the newest first.
     pub async fn given(&mut self, which: &Which<'_>) -> Result<Vec<Given>, StoreError> {
-        let query = match which {
-            Which::Newest(_) => format!(
-                "SELECT {GIVEN} FROM argus.approval a WHERE $1::text IS NULL OR a.organization = $1
-                 ORDER BY a.id DESC LIMIT {LISTED_MAX}"
-            ),
-            Which::Numbered(_) => format!("SELECT {GIVEN} FROM argus.approval a WHERE a.id = $1"),
-            Which::Open(_) => format!(
-                "SELECT {GIVEN} FROM unnest($1::text[], $2::text[]) AS w(organization, digest)
-                 CROSS JOIN LATERAL (
-                     SELECT * FROM argus.approval a
-                     WHERE a.plan_digest = w.digest AND a.organization = w.organization AND a.used_at IS NULL
-                       AND a.revoked_at IS NULL AND a.expires_at > clock_timestamp()
-                     ORDER BY a.id DESC LIMIT {APPROVALS_PER_PLAN_MAX}) a
-                 ORDER BY a.id DESC"
-            ),
-        };
-        let query = sqlx::query(sqlx::AssertSqlSafe(query));
-        let query = match which {
-            Which::Newest(organization) => query.bind(*organization),
-            Which::Numbered(number) => query.bind(*number),
-            Which::Open(plans) => {
-                let column = |of: fn(&(OrganizationName, String)) -> &str| {
-                    plans.iter().map(|plan| of(plan).to_owned()).collect::<Vec<String>>()
-                };
-                query.bind(column(|plan| &plan.0)).bind(column(|plan| &plan.1))
-            }
-        };
-        let rows = query.fetch_all(&mut *self.transaction).await?;
-        rows.iter().map(read_given).collect()
+        given(&mut self.transaction, which).await
     }
 
-    /// Whose doing a plan is, as far as anybody who kept it has told, for each of these plans that is kept.
-    pub async fn authors(
-        &mut self,
-        of: &BTreeSet<(OrganizationName, String)>,
-    ) -> Result<Vec<((OrganizationName, String), BTreeSet<String>)>, StoreError> {
-        let column = |text: fn(&(OrganizationName, String)) -> &str| {
-            of.iter().map(|plan| text(plan).to_owned()).collect::<Vec<String>>()
-        };
-        let rows: Vec<(String, String, Vec<String>)> = sqlx::query_as(
-            "SELECT h.organization, h.plan_digest, h.authors
-             FROM unnest($1::text[], $2::text[]) AS w(organization, digest)
-             JOIN argus.held_plan h ON h.organization = w.organization AND h.plan_digest = w.digest",
-        )
-        .bind(column(|plan| &plan.0))
-        .bind(column(|plan| &plan.1))
-        .fetch_all(&mut *self.transaction)
-        .await?;
-        let entry = |(organization, digest, authors): (String, String, Vec<String>)| {
-            ((organization.into(), digest), authors.into_iter().collect())
-        };
-        Ok(rows.into_iter().map(entry).collect())
+    /// Whose plans these approvals are of, as far as anybody who kept them has told.
+    pub async fn authors(&mut self, given: &[Given]) -> Result<BTreeMap<PlanKey, BTreeSet<String>>, StoreError> {
+        authors(&mut self.transaction, given).await
     }
+
+    /// The approvals of some plans that have not come to their end.
+    pub async fn open_approvals(&mut self, of: &[PlanKey]) -> Result<Open, StoreError> {
+        let given = given(&mut self.transaction, &Which::Open(of)).await?;
+        let authors = authors(&mut self.transaction, &given).await?;
+        Ok(Open { given, authors, role: self.role.clone(), now: self.now, database: self.database.clone() })
+    }
+}
+
+/// The role that logged in, the moment, and which database this is.
+async fn here(connection: &mut PgConnection) -> Result<(String, DateTime<Utc>, String), StoreError> {
+    let query = "SELECT session_user::text, clock_timestamp(), id::text FROM argus.installation";
+    Ok(sqlx::query_as(query).fetch_one(connection).await?)
+}
+
+async fn given(connection: &mut PgConnection, which: &Which<'_>) -> Result<Vec<Given>, StoreError> {
+    let query = match which {
+        Which::Newest(_) => format!(
+            "SELECT {GIVEN} FROM argus.approval a WHERE $1::text IS NULL OR a.organization = $1
+             ORDER BY a.id DESC LIMIT {LISTED_MAX}"
+        ),
+        Which::Numbered(_) => format!("SELECT {GIVEN} FROM argus.approval a WHERE a.id = $1"),
+        Which::Open(_) => format!(
+            "SELECT {GIVEN} FROM unnest($1::text[], $2::text[]) AS w(organization, digest)
+             CROSS JOIN LATERAL (
+                 SELECT * FROM argus.approval a
+                 WHERE a.plan_digest = w.digest AND a.organization = w.organization AND a.used_at IS NULL
+                   AND a.revoked_at IS NULL AND a.expires_at > clock_timestamp()
+                 ORDER BY a.id DESC LIMIT {APPROVALS_PER_PLAN_MAX}) a
+             ORDER BY a.id DESC"
+        ),
+    };
+    let query = sqlx::query(sqlx::AssertSqlSafe(query));
+    let query = match which {
+        Which::Newest(organization) => query.bind(*organization),
+        Which::Numbered(number) => query.bind(*number),
+        Which::Open(plans) => {
+            let (organizations, digests) = columns(plans.iter());
+            query.bind(organizations).bind(digests)
+        }
+    };
+    query.fetch_all(connection).await?.iter().map(read_given).collect()
+}
+
+async fn authors(
+    connection: &mut PgConnection,
+    given: &[Given],
+) -> Result<BTreeMap<PlanKey, BTreeSet<String>>, StoreError> {
+    let of: BTreeSet<PlanKey> = given.iter().map(Given::plan).collect();
+    let mut authors: BTreeMap<PlanKey, BTreeSet<String>> = BTreeMap::new();
+    if of.is_empty() {
+        return Ok(authors);
+    }
+    let (organizations, digests) = columns(of.iter());
+    let rows: Vec<(String, String, Vec<String>)> = sqlx::query_as(
+        "SELECT h.organization, h.plan_digest, h.authors
+         FROM unnest($1::text[], $2::text[]) AS w(organization, digest)
+         JOIN argus.held_plan h ON h.organization = w.organization AND h.plan_digest = w.digest",
+    )
+    .bind(organizations)
+    .bind(digests)
+    .fetch_all(connection)
+    .await?;
+    // Other rules may have held the same plan before: whose doing it was then it still is.
+    for (organization, digest, names) in rows {
+        authors.entry((organization.into(), digest)).or_default().extend(names);
+    }
+    Ok(authors)
+}
+
+fn columns<'a>(plans: impl Iterator<Item = &'a PlanKey>) -> (Vec<String>, Vec<String>) {
+    plans.map(|(organization, digest)| (organization.to_string(), digest.clone())).unzip()
 }
 
 fn read_given(row: &PgRow) -> Result<Given, StoreError> {

@@ -38,6 +38,7 @@ pub static MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "foundation", sql: include_str!("../../migrations/0001_foundation.sql") },
     Migration { version: 2, name: "kinds", sql: include_str!("../../migrations/0002_kinds.sql") },
     Migration { version: 3, name: "approvals", sql: include_str!("../../migrations/0003_approvals.sql") },
+    Migration { version: 4, name: "policies", sql: include_str!("../../migrations/0005_policies.sql") },
 ];
 
 /// The roles: none can log in. Whoever logs in is a member of those that it needs. The migrator has to become the owner

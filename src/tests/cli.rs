@@ -2,6 +2,7 @@
 //! outside.
 
 mod adopt;
+mod brakes;
 mod codes;
 mod commands;
 mod contracts;

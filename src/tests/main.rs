@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module per theme.
 
+mod access;
 mod approval;
 mod cli;
 mod comments;
@@ -9,7 +10,9 @@ mod house;
 mod identity;
 mod manifests;
 mod patch;
+mod policies;
 mod reference;
+mod sandbox;
 mod store_content;
 mod store_crashes;
 mod store_migrate;
@@ -17,4 +20,5 @@ mod store_private;
 mod store_schema;
 mod store_writes;
 mod support;
+mod windows;
 mod written;

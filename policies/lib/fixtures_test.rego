@@ -1,0 +1,283 @@
+# METADATA
+# description: |
+#   A whole input document for tests: an organization as it is, and what a plan makes of it. A test says only what it
+#   changes; the fields that differ and the rows as they would be follow from that.
+package argus.lib.fixtures
+
+# The moment of every plan.
+now := "2026-03-01T09:00:00Z"
+
+# The input of a plan that makes these changes of `acme`.
+plan(changes) := plan_of(changes, {"tier": "team"})
+
+# The same for an organization with other fields.
+plan_of(changes, organization) := plan_by(changes, organization, {"grace@acme.example", "grace"}, [])
+
+# The same for other authors, with what people gain by the plan.
+plan_by(changes, organization, authors, gained) := {
+	"version": 1,
+	"organization": "acme",
+	"time": now,
+	"source": {"name": "acme-config", "mode": "enforce"},
+	"commit": "3f786850e387550fdab836ed7e6dc881de23001b",
+	"author": "grace@acme.example",
+	"signer": null,
+	"authors": authors,
+	"plan": {"digest": "c0ffee", "summary": {"add": 0, "change": count(changes), "destroy": 0, "release": 0}},
+	"changes": changes,
+	"desired": null,
+	"live": null,
+	"after": after_all(changes, object.union(rows.organization, organization)),
+	"access": {"gained": gained, "lost": []},
+	"tiers": tiers,
+	"approvals": [],
+}
+
+# A row that comes.
+create(kind, name, fields) := change_of(kind, name, "create", null, resource(kind, name, fields))
+
+# A row that changes from one state to another.
+update(kind, name, before, fields) := change_of(kind, name, "update", was, now_is) if {
+	was := resource(kind, name, before)
+	now_is := resource(kind, name, object.union(before, fields))
+}
+
+# A row that exists and becomes managed as it is.
+adopt(kind, name, fields) := change_of(kind, name, "adopt", row, row) if row := resource(kind, name, fields)
+
+# A row that goes.
+delete(kind, name, fields) := change_of(kind, name, "delete", resource(kind, name, fields), null)
+
+# A row that gets another name.
+rename(kind, from, to, fields) := object.union(
+	change_of(kind, to, "update", resource(kind, from, fields), resource(kind, to, fields)),
+	{"previousName": from},
+)
+
+# What somebody may do by the plan and could not before.
+grant(person, role) := {"person": person, "project": null, "permission": "*", "role": role, "team": null}
+
+# Where a field of a resource stands in these fixtures.
+origin(name, path) := {"file": sprintf("acme/%s.yaml", [name]), "line": 10 + count(path), "column": 7}
+
+# The messages of findings.
+messages(findings) := {finding.msg | some finding in findings}
+
+# Which of these fields of a resource findings point at.
+places(findings, name, paths) := {path | some path in paths; some finding in findings; finding.origin == origin(name, path)}
+
+# A resource: the fields of its kind, with these in place of the presets.
+resource(kind, name, fields) := object.union(
+	object.union(presets[kind], {"name": name, "origin": origin(name, "")}),
+	fields,
+)
+
+change_of(kind, name, action, before, after) := {
+	"kind": kind,
+	"name": name,
+	"previousName": null,
+	"action": action,
+	"cause": "change",
+	"extra": false,
+	"before": before,
+	"after": after,
+	"fields": [field |
+		some path in paths_of([before, after])
+		was := value_at(before, path)
+		is := value_at(after, path)
+		was != is
+		is_named(kind, path, before, is)
+		field := {"path": path, "before": was, "after": is, "cause": "change", "origin": origin_of(after, name, path)}
+	],
+	"origin": origin(name, ""),
+	"movedBy": null,
+}
+
+# Manifests leave out what is preset anyway.
+is_named(_, _, before, _) if before != null
+
+is_named(kind, path, null, is) if is != value_at(presets[kind], path)
+
+# What goes is written nowhere any more.
+origin_of(null, _, _) := null
+
+origin_of(after, name, path) := origin(name, path) if after != null
+
+# The paths that states of a resource have, with the fields of nested ones; sorted.
+paths_of(states) := sort({path |
+	some state in states
+	state != null
+	some key, value in state
+	not key in {"name", "origin"}
+	some path in below(key, value)
+})
+
+below(key, value) := {sprintf("%s.%s", [key, inner]) | some inner, _ in value} if {
+	is_object(value)
+} else := {key}
+
+value_at(resource, path) := object.get(resource, split(path, "."), null) if is_object(resource)
+
+value_at(null, _) := null
+
+# All rows as they would be.
+after_all(changes, organization) := object.union({"organization": organization_after(changes, organization)}, {plural: left |
+	some plural, kind in kinds
+	touched := {name | some change in changes; change.kind == kind; some name in {change.name, change.previousName}}
+	written := {change.name: change.after | some change in changes; change.kind == kind; change.after != null}
+	left := object.union(object.remove(rows[plural], touched), written)
+})
+
+# The organization after the last change of it; null where it goes.
+organization_after(changes, organization) := states[count(states) - 1] if {
+	states := array.concat([organization], [change.after | some change in changes; change.kind == "Organization"])
+}
+
+kinds := {
+	"roles": "Role",
+	"members": "Member",
+	"teams": "Team",
+	"projects": "Project",
+	"serviceAccounts": "ServiceAccount",
+	"apiKeys": "ApiKey",
+	"budgets": "Budget",
+	"notificationChannels": "NotificationChannel",
+	"notificationRules": "NotificationRule",
+	"tiers": "Tier",
+}
+
+# The organization as it is before a plan.
+rows := {
+	"organization": resource("Organization", "acme", {
+		"displayName": "Acme Corporation",
+		"tier": "team",
+		"billingEmail": "billing@acme.example",
+		"allowedEmailDomains": ["acme.example"],
+		"requireMfa": true,
+	}),
+	"roles": named("Role", {"auditor": {"permissions": ["audit:read", "members:read"]}}),
+	"members": named("Member", {
+		"ada@acme.example": {"roles": ["owner"]},
+		"katherine@acme.example": {"roles": ["owner", "billing_admin"]},
+		"grace@acme.example": {"roles": ["admin"]},
+		"edsger@acme.example": {"roles": ["member"]},
+	}),
+	"teams": named("Team", {"platform": {"displayName": "Platform", "members": [{"user": "edsger@acme.example", "role": "member"}]}}),
+	"projects": named("Project", {"search": {"displayName": "Search", "teams": [{"team": "platform", "role": "developer"}]}}),
+	"serviceAccounts": named("ServiceAccount", {"indexer": {"displayName": "Indexer", "roles": ["viewer"]}}),
+	"apiKeys": named("ApiKey", {"indexer-main": {"owner": {"serviceAccount": "indexer"}, "scopes": ["read", "write"], "ttl": "90d"}}),
+	"budgets": named("Budget", {"monthly": {
+		"period": "monthly",
+		"limit": "2500 USD",
+		"warnAt": [50, 80],
+		"onLimit": "block",
+		"notify": ["ops-mail"],
+	}}),
+	"notificationChannels": named("NotificationChannel", {
+		"ops-mail": {"type": "email", "config": {"addresses": ["ops@acme.example"]}},
+		"old-mail": {"type": "email", "config": {"addresses": ["old@acme.example"]}, "enabled": false},
+	}),
+	"notificationRules": named("NotificationRule", {"money": {"channel": "ops-mail", "events": ["budget.*"]}}),
+	"tiers": {},
+}
+
+# The tier catalogue.
+tiers := {
+	"free": resource("Tier", "free", {"limits": {"members": 3, "teams": 1, "projects": 3, "apiKeys": 5, "monthlySpend": "20 USD"}}),
+	"team": resource("Tier", "team", {"limits": {
+		"members": 6,
+		"teams": 2,
+		"projects": 2,
+		"apiKeys": 2,
+		"dailySpend": "250 USD",
+		"monthlySpend": "5000 USD",
+	}}),
+	"enterprise": resource("Tier", "enterprise", {"limits": {"projects": 1000}}),
+}
+
+named(kind, specs) := {name: resource(kind, name, spec) | some name, spec in specs}
+
+# What a row holds where nobody says so.
+presets := {
+	"Tier": {
+		"displayName": null,
+		"description": null,
+		"limits": {
+			"members": null,
+			"teams": null,
+			"projects": null,
+			"apiKeys": null,
+			"requestsPerMinute": null,
+			"tokensPerMonth": null,
+			"dailySpend": null,
+			"monthlySpend": null,
+			"auditRetentionDays": null,
+		},
+		"features": {},
+	},
+	"Organization": {
+		"displayName": null,
+		"description": null,
+		"tier": null,
+		"status": "active",
+		"statusReason": null,
+		"billingEmail": null,
+		"logoUrl": null,
+		"allowedEmailDomains": [],
+		"requireMfa": null,
+		"dataRetentionDays": null,
+		"sso": {"protocol": null, "issuer": null, "clientId": null, "domain": null, "enforced": null},
+		"settings": {},
+		"features": {},
+		"labels": {},
+	},
+	"Role": {"scope": "organization", "description": null, "permissions": []},
+	"Member": {"roles": [], "status": "active", "expiresAt": null},
+	"Team": {"displayName": null, "description": null, "parent": null, "members": []},
+	"Project": {
+		"displayName": null,
+		"description": null,
+		"status": "active",
+		"quotas": {"requestsPerMinute": null, "tokensPerMonth": null, "apiKeys": null},
+		"members": [],
+		"teams": [],
+	},
+	"ServiceAccount": {"displayName": null, "description": null, "roles": [], "status": "active"},
+	"ApiKey": {
+		"description": null,
+		"owner": {"serviceAccount": null, "user": null},
+		"scopes": [],
+		"expiresAt": null,
+		"ttl": null,
+		"rotation": {"schedule": null, "overlap": null},
+		"deliverTo": {
+			"secret": {"namespace": null, "name": null, "key": null},
+			"age": null,
+			"vault": {"path": null, "key": null},
+		},
+	},
+	"Budget": {
+		"subject": {"team": null, "project": null, "serviceAccount": null, "apiKey": null},
+		"period": null,
+		"limit": null,
+		"warnAt": [],
+		"onLimit": "warn",
+		"gracePeriod": null,
+		"override": {"roles": [], "approvals": null, "cap": null},
+		"notify": [],
+	},
+	"NotificationChannel": {
+		"type": null,
+		"config": {"addresses": [], "url": null, "secretRef": {"name": null, "key": null}},
+		"rateLimitPerHour": null,
+		"enabled": true,
+	},
+	"NotificationRule": {
+		"channel": null,
+		"events": [],
+		"conditions": [],
+		"template": null,
+		"priority": "normal",
+		"cooldown": null,
+	},
+}

@@ -1,0 +1,241 @@
+//! Rego in a worker: policies in an engine, and what they say of an input.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, Value};
+use serde::Serialize;
+
+use super::super::Limits;
+use super::super::check;
+use super::super::messages::{ANSWER_BYTES_MAX, Load, Loaded, Reply};
+use super::super::test::{Outcome, Ran, TestName};
+use crate::model::finding::Finding;
+use crate::policy::PolicyFile;
+use crate::policy::judgement::Failure;
+
+/// After how many steps the engine looks at the clock.
+const STEPS_PER_LOOK: NonZeroU32 = NonZeroU32::new(256).unwrap();
+
+/// The most that is kept of what a test prints, in bytes.
+const PRINTS_BYTES_MAX: usize = 64 * 1024;
+
+/// Policies that are ready to judge.
+pub struct Policies {
+    judging: Engine,
+    /// What the engine calls the rules.
+    paths: Vec<String>,
+    limits: Limits,
+    files: Vec<PolicyFile>,
+    /// The same with the tests among them, made when the first one is run: tests must not change what judges.
+    testing: Option<Engine>,
+}
+
+impl Policies {
+    /// Loads them; `told` hears the number of each file before it is read.
+    pub fn load(
+        load: Load,
+        told: &mut dyn FnMut(u32) -> io::Result<()>,
+    ) -> io::Result<Result<(Policies, Loaded), Vec<Finding>>> {
+        let Load { files, limits, rules } = load;
+        let checked = match rules {
+            None => check::check(&files, told)?,
+            Some(rules) => {
+                let judged = files.iter().filter(|file| !file.is_test());
+                check::engine(judged).map(|engine| (engine, Loaded { rules, ..Loaded::default() }))
+            }
+        };
+        let (mut judging, loaded) = match checked {
+            Ok(checked) => checked,
+            Err(findings) => return Ok(Err(findings)),
+        };
+        judging.set_gather_prints(true);
+        let paths = loaded.rules.iter().map(check::path).collect();
+        Ok(Ok((Policies { judging, paths, limits, files, testing: None }, loaded)))
+    }
+
+    /// The limits that they are loaded under.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// What the rules say of an input.
+    pub fn judge(&mut self, input: Vec<u8>) -> Reply {
+        let clock = Clock::start(self.limits);
+        let input = match value(&input) {
+            Ok(input) => input,
+            Err(error) => return Reply::Failed(Failure::Garbled(format!("the input is no JSON: {error}"))),
+        };
+        self.judging.set_input(input);
+        let mut answers = Vec::with_capacity(self.paths.len());
+        for path in &self.paths {
+            clock.limit(&mut self.judging);
+            match self.judging.eval_rule(path.clone()) {
+                Err(error) if is_late(&error) => return clock.late(),
+                Err(error) => answers.push(Said::Error(said(&error))),
+                Ok(Value::Undefined) => answers.push(Said::Undefined),
+                Ok(value) => answers.push(Said::Value(value)),
+            }
+            if clock.is_over() {
+                return clock.late();
+            }
+        }
+        self.forget();
+        match bounded_json(&answers) {
+            Some(json) => Reply::Answers(json),
+            None => too_much(),
+        }
+    }
+
+    /// The result of a query.
+    pub fn query(&mut self, query: String, input: Vec<u8>) -> Reply {
+        let clock = Clock::start(self.limits);
+        let input = if input.is_empty() { Ok(Value::Undefined) } else { value(&input) };
+        let input = match input {
+            Ok(input) => input,
+            Err(error) => return Reply::Result(Err(format!("the input is no JSON: {error}"))),
+        };
+        self.judging.set_input(input);
+        clock.limit(&mut self.judging);
+        let result = self.judging.eval_query(query, false);
+        self.forget();
+        match result {
+            _ if clock.is_over() => clock.late(),
+            Err(error) if is_late(&error) => clock.late(),
+            Err(error) => Reply::Result(Err(said(&error))),
+            Ok(results) => match bounded_json(&results).map(|json| serde_json::from_slice(&json)) {
+                None => too_much(),
+                Some(Ok(result)) => Reply::Result(Ok(result)),
+                Some(Err(error)) => Reply::Result(Err(error.to_string())),
+            },
+        }
+    }
+
+    /// Runs a test.
+    pub fn test(&mut self, test: &TestName) -> Reply {
+        if self.testing.is_none() {
+            match check::engine(self.files.iter()) {
+                Ok(mut engine) => {
+                    engine.set_gather_prints(true);
+                    self.testing = Some(engine);
+                }
+                Err(findings) => {
+                    let said = findings.first().map_or("the tests do not load", |finding| finding.message.as_str());
+                    return Reply::Ran(Ran::ended(Outcome::Errored(said.into())));
+                }
+            }
+        }
+        let Some(engine) = &mut self.testing else { return too_much() };
+        let clock = Clock::start(self.limits);
+        engine.set_input(Value::Undefined);
+        clock.limit(engine);
+        let value = engine.eval_rule(test.path.clone());
+        let duration = clock.began.elapsed();
+        let outcome = match value {
+            _ if clock.is_over() => return clock.late(),
+            Err(error) if is_late(&error) => return clock.late(),
+            Err(error) => Outcome::Errored(said(&error)),
+            Ok(Value::Bool(true)) => Outcome::Passed,
+            Ok(_) => Outcome::Failed,
+        };
+        let mut prints = engine.take_prints().unwrap_or_default();
+        let mut bytes = 0;
+        prints.retain(|line| {
+            bytes += line.len();
+            bytes <= PRINTS_BYTES_MAX
+        });
+        Reply::Ran(Ran { duration, prints, ..Ran::ended(outcome) })
+    }
+
+    /// Lets go of what one input left behind.
+    fn forget(&mut self) {
+        self.judging.set_input(Value::Undefined);
+        let _ = self.judging.take_prints();
+    }
+}
+
+/// The time that one request has.
+struct Clock {
+    began: Instant,
+    limits: Limits,
+}
+
+impl Clock {
+    fn start(limits: Limits) -> Clock {
+        Clock { began: Instant::now(), limits }
+    }
+
+    fn left(&self) -> Duration {
+        self.limits.wall.saturating_sub(self.began.elapsed())
+    }
+
+    /// Tells the engine how long it may work on.
+    fn limit(&self, engine: &mut Engine) {
+        let config = ExecutionTimerConfig { limit: self.left(), check_interval: STEPS_PER_LOOK };
+        engine.set_execution_timer_config(config);
+    }
+
+    /// The engine does not always notice.
+    fn is_over(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    fn late(&self) -> Reply {
+        Reply::Failed(Failure::Wall(self.limits.wall))
+    }
+}
+
+/// An answer, as [`crate::policy::judgement::Answer`] is written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Said {
+    /// Sets are written as lists, and keys that are no texts as their JSON.
+    Value(Value),
+    Undefined,
+    Error(String),
+}
+
+fn value(json: &[u8]) -> Result<Value, String> {
+    let text = std::str::from_utf8(json).map_err(|error| error.to_string())?;
+    Value::from_json_str(text).map_err(|error| error.to_string())
+}
+
+fn too_much() -> Reply {
+    let most = ANSWER_BYTES_MAX / 1024 / 1024;
+    Reply::Failed(Failure::Garbled(format!("it has more than {most} MiB")))
+}
+
+/// The engine passes its errors on as texts.
+fn is_late(error: &impl std::fmt::Display) -> bool {
+    error.to_string().contains("execution exceeded time limit")
+}
+
+/// What an error says, without the excerpt of the source that it begins with.
+fn said(error: &impl std::fmt::Display) -> String {
+    check::plain_error(&error.to_string())
+}
+
+/// JSON, unless there is too much of it.
+fn bounded_json(value: &impl Serialize) -> Option<Vec<u8>> {
+    let mut bounded = Bounded(Vec::new());
+    serde_json::to_writer(&mut bounded, value).ok()?;
+    Some(bounded.0)
+}
+
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > ANSWER_BYTES_MAX {
+            return Err(io::Error::other("too much"));
+        }
+        self.0.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
