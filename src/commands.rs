@@ -1,6 +1,7 @@
 //! One file per command; here what they share: where they print, which database they talk to, how they fail.
 
 pub mod apply;
+pub mod approve;
 pub mod context;
 pub mod db;
 pub mod diff;
@@ -8,6 +9,7 @@ pub mod drift;
 pub mod explain;
 pub mod export;
 pub mod get;
+pub mod held;
 pub mod history;
 pub mod judges;
 pub mod manual;
@@ -36,7 +38,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Apply(args) => apply::run(&context, &args).await,
         Command::Suspend(args) => suspend::run(&context, &args).await,
         Command::Resume(args) => resume::run(&context, &args).await,
-        Command::Show(args) => show::run(&context, &args),
+        Command::Show(args) => show::run(&context, &args).await,
+        Command::Approve(args) => approve::run(&context, &args).await,
         Command::Drift(args) => drift::run(&context, &args).await,
         Command::Diff(args) => diff::run(&context, &args).await,
         Command::Export(args) => export::run(&context, &args).await,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::context::{Context, Failure};
 use crate::engine::hearing::{Bench, Policies};
+use crate::identity::Approvers;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::policy::{self, PolicyFile};
@@ -27,6 +28,8 @@ pub struct Judges {
     pub terms: Terms,
     /// Whose plans they are, by all names, lower case.
     pub authors: BTreeSet<String>,
+    /// Who may approve them.
+    pub approvers: Approvers,
     /// The folder of the policies, `none`, or nothing where nobody has said anything.
     pub folder: Option<String>,
     sandbox: Option<Sandbox>,
@@ -52,13 +55,15 @@ impl Judges {
             None | Some(NONE) => None,
             Some(folder) => Some(load(context, folder, files).await?),
         };
-        Ok(Judges { terms, authors: context.authors(), folder, sandbox, rules_digest })
+        let (authors, approvers) = (context.authors(), context.approvers().clone());
+        Ok(Judges { terms, authors, approvers, folder, sandbox, rules_digest })
     }
 
     /// Terms without policies, for those who only look.
     pub fn terms_alone(context: &Context, terms: Terms) -> Judges {
         let rules_digest = policy::rules_digest(&[], &terms);
-        Judges { terms, authors: context.authors(), folder: Some(NONE.into()), sandbox: None, rules_digest }
+        let (authors, approvers) = (context.authors(), context.approvers().clone());
+        Judges { terms, authors, approvers, folder: Some(NONE.into()), sandbox: None, rules_digest }
     }
 
     /// What a pass and a verdict need of it.
@@ -74,6 +79,7 @@ impl Judges {
             need: &self.terms.approvals,
             mode: self.terms.mode.word(),
             authors: &self.authors,
+            approvers: &self.approvers,
         }
     }
 }
