@@ -1,6 +1,7 @@
 //! The brakes: what stops a plan whatever it holds, and no approval lifts. Windows in time, suspensions, and sources
 //! that only observe.
 
+mod suspension;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use chrono::{DateTime, Utc};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::OrganizationName;
+pub use suspension::{REASON_CHARS_MAX, SUSPENSION_DAYS_MAX, Suspension};
 pub use windows::{WINDOWS_MAX, Window, WindowKind, Windows};
 
 /// What a source does.

@@ -92,8 +92,14 @@ pub enum Command {
     Plan(Plan),
     /// Make it so: plan and apply, or apply a saved plan
     Apply(Apply),
-    /// Print a saved plan
+    /// Stop an organization or a source: nothing is written to it any more
+    Suspend(Suspend),
+    /// Report what has drifted meanwhile, and go on
+    Resume(Resume),
+    /// Print a saved plan, or one that is held
     Show(Show),
+    /// Approve a plan that is held
+    Approve(Approve),
     /// Show who has changed what behind the manifests' back
     Drift(Drift),
     /// Show the difference between rows and manifests as text
@@ -211,14 +217,112 @@ pub struct Apply {
     pub format: Format,
 }
 
+/// What is suspended or resumed.
+#[derive(Args, Clone, Debug)]
+pub struct Suspended {
+    /// The organization (with --all there is none)
+    #[arg(value_name = "ORG", required_unless_present = "all")]
+    pub organization: Option<String>,
+    /// The directory with the manifests, whose argus.yaml names the source
+    #[arg(value_name = "PATH")]
+    pub path: Option<PathBuf>,
+    /// Everything that the source applies
+    #[arg(long)]
+    pub all: bool,
+    /// The source; without it that of PATH for --all, and any for an organization
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+}
+
+/// `argus suspend`
+#[derive(Args, Debug)]
+pub struct Suspend {
+    /// What is suspended.
+    #[command(flatten)]
+    pub what: Suspended,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// How long, at most 90d: `8h`, `2d`
+    #[arg(long = "for", value_name = "DURATION", required_unless_present = "until", conflicts_with = "until")]
+    pub length: Option<String>,
+    /// Until when, at most 90 days ahead: `2030-01-31T12:00:00Z`
+    #[arg(long, value_name = "MOMENT")]
+    pub until: Option<String>,
+    /// Whom others should ask; without it, whoever suspends
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
+}
+
+/// `argus resume`
+#[derive(Args, Debug)]
+pub struct Resume {
+    /// What is resumed.
+    #[command(flatten)]
+    pub what: Suspended,
+    /// Why it goes on
+    #[arg(long, value_name = "TEXT", default_value = "resumed")]
+    pub reason: String,
+    /// Do not report what has drifted meanwhile
+    #[arg(long)]
+    pub no_report: bool,
+}
+
 /// `argus show`
 #[derive(Args, Debug)]
 pub struct Show {
-    /// The saved plan
+    /// The saved plan, or the digest of a plan that is held (8 digits or more)
+    #[arg(value_name = "FILE|DIGEST")]
     pub file: PathBuf,
     /// How to write it
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// `argus approve`
+#[derive(Args, Debug)]
+#[command(after_help = Approve::HELP)]
+pub struct Approve {
+    /// The digest of a plan that is held, or of the plan of a run with all that it held (8 digits or more)
+    #[arg(required_unless_present_any = ["signed", "revoke"])]
+    pub digest: Option<String>,
+    /// Only the plan of this organization
+    #[arg(short = 'O', long, value_name = "NAME", requires = "digest")]
+    pub organization: Option<String>,
+    /// How long the approval holds: from 1m to 30d
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub expires_in: String,
+    /// What to say with it
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub auto_approve: bool,
+    /// Print a statement to be signed, and record nothing
+    #[arg(long, requires = "digest", conflicts_with_all = ["comment", "auto_approve"])]
+    pub statement: bool,
+    /// Whose statement it is, if not that of whoever logs in to the database
+    #[arg(long = "as", value_name = "NAME", requires = "statement")]
+    pub approver: Option<String>,
+    /// Record a statement that was signed
+    #[arg(long, value_name = "FILE", requires = "signature", conflicts_with_all = ["digest", "expires_in"])]
+    pub signed: Option<PathBuf>,
+    /// The signature of the statement, as `ssh-keygen -Y sign` writes it
+    #[arg(long, value_name = "FILE", requires = "signed")]
+    pub signature: Option<PathBuf>,
+    /// Take back the approval of this number
+    #[arg(long, value_name = "ID", conflicts_with_all = ["digest", "expires_in", "comment", "auto_approve", "signed"])]
+    pub revoke: Option<i64>,
+}
+
+impl Approve {
+    /// How people approve.
+    const HELP: &'static str = "\
+Only those approve whom the settings of the machine (--config FILE) list under `approvers`, and never what is their own.
+They are known by the database role that they log in as, or by a statement that they sign:
+  argus approve DIGEST --statement --as grace > statement
+  ssh-keygen -Y sign -n argus-approval -f ~/.ssh/id_ed25519 statement
+  argus approve --signed statement --signature statement.sig";
 }
 
 /// `argus drift`
@@ -271,9 +375,9 @@ pub struct Export {
 /// `argus get`
 #[derive(Args, Debug)]
 pub struct Get {
-    /// The kind: organizations, members, keys, ... or `runs`
+    /// The kind: organizations, members, keys, ...; or `runs`, `suspensions`, `held` (plans that wait), `approvals`
     pub kind: String,
-    /// The name of one
+    /// The name of one; of plans that wait the beginning of a digest
     pub name: Option<String>,
     /// The organization; without one, all of them
     #[arg(short = 'O', long, value_name = "NAME")]
@@ -488,6 +592,12 @@ pub enum SchemaOf {
     Rows,
     /// What `get runs` prints as JSON.
     Runs,
+    /// What `get suspensions` prints as JSON.
+    Suspensions,
+    /// What `get held` prints as JSON.
+    Held,
+    /// What `get approvals` prints as JSON.
+    Approvals,
     /// What `history` prints as JSON.
     History,
     /// What policies are told, as `policy input` prints it.

@@ -1,6 +1,7 @@
 //! One file per command; here what they share: where they print, which database they talk to, how they fail.
 
 pub mod apply;
+pub mod approve;
 pub mod context;
 pub mod db;
 pub mod diff;
@@ -8,6 +9,7 @@ pub mod drift;
 pub mod explain;
 pub mod export;
 pub mod get;
+pub mod held;
 pub mod history;
 pub mod judges;
 pub mod manual;
@@ -16,8 +18,10 @@ pub mod plan;
 pub mod policies;
 pub mod policy;
 pub mod progress;
+pub mod resume;
 pub mod schema;
 pub mod show;
+pub mod suspend;
 pub mod validate;
 
 use crate::cli::{Cli, Command};
@@ -34,7 +38,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Validate(args) => validate::run(&context, &args),
         Command::Plan(args) => plan::run(&context, &args).await,
         Command::Apply(args) => apply::run(&context, &args).await,
-        Command::Show(args) => show::run(&context, &args),
+        Command::Suspend(args) => suspend::run(&context, &args).await,
+        Command::Resume(args) => resume::run(&context, &args).await,
+        Command::Show(args) => show::run(&context, &args).await,
+        Command::Approve(args) => approve::run(&context, &args).await,
         Command::Drift(args) => drift::run(&context, &args).await,
         Command::Diff(args) => diff::run(&context, &args).await,
         Command::Export(args) => export::run(&context, &args).await,

@@ -1,6 +1,7 @@
 //! One pass, the whole path: the world that was read, compared with PostgreSQL, becomes a plan; what the guards let
 //! through is applied, one transaction per organization.
 
+pub mod approving;
 mod attribute;
 mod digest;
 pub mod hearing;
@@ -8,7 +9,7 @@ pub mod judging;
 mod outcome;
 mod scope;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
@@ -33,7 +34,7 @@ use crate::store::apply::ApplyContext;
 use crate::store::error::StoreError;
 use crate::store::planning::{OrganizationState, Planning};
 use crate::store::run::{RunId, RunStart};
-use crate::verdict::Verdict;
+use crate::verdict::{Terms, Verdict};
 
 /// How many organizations are read and compared at a time: enough to keep the cores busy, few enough to hold.
 const ORGANIZATIONS_PER_READ: usize = 500;
@@ -97,7 +98,7 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
         let mut plans = compare(&read, &rules, &states);
         attribute::movers(&mut planning, &mut plans).await?;
         let cases: Vec<Case<'_>> = plans.iter().zip(&read).map(|(plan, read)| read.case(plan)).collect();
-        hearing.hear(&cases).await;
+        hearing.hear(&mut planning, &cases).await?;
         organizations.extend(plans);
     }
     if pass.guards.empty_source && scope.empties_itself > 0 {
@@ -213,6 +214,10 @@ pub struct Applying {
     pub run: RunId,
     /// Who does it.
     pub actor: String,
+    /// Whose plan it is, by all names, lower case.
+    pub authors: BTreeSet<String>,
+    /// The terms of the source, which what is held is kept with.
+    pub terms: Terms,
     /// Whether guards were overruled.
     pub forced: bool,
     /// Whether there are policies, or should be.
@@ -229,7 +234,7 @@ pub async fn apply(
     applying: &Applying,
     progress: Progress<'_>,
 ) -> Result<Outcome, StoreError> {
-    let Applying { run, actor, forced, policed, at_once } = applying;
+    let Applying { run, actor, authors: _, terms: _, forced, policed, at_once } = applying;
     let start = RunStart {
         run,
         source: &plan.source,
@@ -240,7 +245,8 @@ pub async fn apply(
         forced: *forced,
     };
     store.begin_run(&start).await?;
-    let mut outcome = Outcome::new(run.as_str(), &verdict);
+    let unkept = approving::keep(store, plan, &verdict.told, applying).await?;
+    let mut outcome = Outcome::new(run.as_str(), &verdict, unkept);
     let total = verdict.approved.len();
     // What all share comes first: organizations refer to it.
     let (shared, mut rest): (Vec<_>, Vec<_>) = verdict

@@ -31,7 +31,7 @@ Exit codes:
   2  with --detailed-exitcode: there are changes, or there is drift (of diff: failed)
      of policy test --fail-on-warn: 1 warnings, 2 failures
   3  denied by a policy; nothing of that organization was written
-  4  held until somebody approves (`argus approve`), or stopped by a window, a suspension or the mode
+  4  held until somebody approves (`argus approve`), or stopped by a window, a suspension or a rollback
   5  stale: a row that the plan touches has moved since; nothing of that organization was written
   6  locked: another run of the same source is under way";
 }

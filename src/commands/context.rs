@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::cli::{Color, Global, Manifests};
 use crate::exit_code::ExitCode;
+use crate::identity::Approvers;
 use crate::model::code::Code;
 use crate::model::finding::{Finding, in_order};
 use crate::model::state::World;
@@ -200,6 +201,11 @@ impl Context {
     /// Whoever acts, by every name that is known here, in lower case: none of them approves what they did.
     pub fn authors(&self) -> BTreeSet<String> {
         BTreeSet::from([self.actor().to_lowercase()])
+    }
+
+    /// Who may approve, by the settings of this machine.
+    pub fn approvers(&self) -> &Approvers {
+        &self.machine.approvers
     }
 
     /// Draws findings to standard error.

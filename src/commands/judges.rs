@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::context::{Context, Failure};
 use super::policies;
 use crate::engine::hearing::{Bench, Policies};
+use crate::identity::Approvers;
 use crate::policy;
 use crate::sandbox::Sandbox;
 use crate::verdict::Terms;
@@ -25,6 +26,8 @@ pub struct Judges {
     pub terms: Terms,
     /// Whose plans they are, by all names, lower case.
     pub authors: BTreeSet<String>,
+    /// Who may approve them.
+    pub approvers: Approvers,
     /// The folder of the policies, `none`, or nothing where nobody has said anything.
     pub folder: Option<String>,
     sandbox: Option<Sandbox>,
@@ -54,13 +57,15 @@ impl Judges {
                 Some(sandbox)
             }
         };
-        Ok(Judges { terms, authors: context.authors(), folder, sandbox, rules_digest })
+        let (authors, approvers) = (context.authors(), context.approvers().clone());
+        Ok(Judges { terms, authors, approvers, folder, sandbox, rules_digest })
     }
 
     /// Terms without policies, for those who only look.
     pub fn terms_alone(context: &Context, terms: Terms) -> Judges {
         let rules_digest = policy::rules_digest(&[], &terms);
-        Judges { terms, authors: context.authors(), folder: Some(NONE.into()), sandbox: None, rules_digest }
+        let (authors, approvers) = (context.authors(), context.approvers().clone());
+        Judges { terms, authors, approvers, folder: Some(NONE.into()), sandbox: None, rules_digest }
     }
 
     /// What a pass and a verdict need of it.
@@ -76,6 +81,7 @@ impl Judges {
             need: &self.terms.approvals,
             mode: self.terms.mode.word(),
             authors: &self.authors,
+            approvers: &self.approvers,
         }
     }
 }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::approving::{self, Known};
 use crate::approval::{Approval, Bound, Need};
 use crate::diff::rows::{self, Rows};
+use crate::identity::Approvers;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::{GLOBAL, OrganizationName};
@@ -43,6 +45,8 @@ pub struct Bench<'a> {
     pub mode: &'a str,
     /// Whose plan it is, by all names, lower case.
     pub authors: &'a BTreeSet<String>,
+    /// Who may approve.
+    pub approvers: &'a Approvers,
 }
 
 /// The policies of a source.
@@ -76,7 +80,8 @@ pub struct Hearing<'a> {
     tiers_before: Rows,
     /// And as it will be.
     tiers: Rows,
-    approvals: Vec<Approval>,
+    /// The approvals of those that are heard.
+    known: Option<Known>,
     heard: BTreeMap<OrganizationName, Judgement>,
 }
 
@@ -91,17 +96,27 @@ impl<'a> Hearing<'a> {
         let shared = planning.live(&[GLOBAL.into()]).await?;
         let tiers = shared.get(GLOBAL).map(|live| rows::before(live, &[])).unwrap_or_default();
         let tiers_before = tiers.clone();
-        Ok(Hearing { bench, source, now, tiers_before, tiers, approvals: Vec::new(), heard: BTreeMap::new() })
+        Ok(Hearing { bench, source, now, tiers_before, tiers, known: None, heard: BTreeMap::new() })
     }
 
     /// Hears those that have changes. What all organizations share has to come first: its tiers are those by which the
     /// others are judged.
-    pub async fn hear(&mut self, cases: &[Case<'_>]) {
+    pub async fn hear(&mut self, planning: &mut Planning, cases: &[Case<'_>]) -> Result<(), StoreError> {
         self.note_tiers(cases);
+        if matches!(self.bench.policies, Policies::Loaded(_)) {
+            self.note_approvals(planning, cases).await?;
+        }
         let changing: Vec<Case<'_>> = cases.iter().filter(|case| !case.plan.is_empty()).copied().collect();
         let judgements = self.judge(&changing).await;
         let names = changing.iter().map(|case| case.plan.organization.clone());
         self.heard.extend(names.zip(judgements));
+        Ok(())
+    }
+
+    async fn note_approvals(&mut self, planning: &mut Planning, cases: &[Case<'_>]) -> Result<(), StoreError> {
+        let plans = cases.iter().map(|case| case.plan);
+        self.known = approving::known(planning, plans, self.bench.approvers).await?;
+        Ok(())
     }
 
     fn note_tiers(&mut self, cases: &[Case<'_>]) {
@@ -138,15 +153,20 @@ impl<'a> Hearing<'a> {
             tiers_before: &tiers_before,
             now: self.now,
         };
+        let role = self.known.iter().map(|known| known.role.clone());
+        let authors: BTreeSet<String> = self.bench.authors.iter().cloned().chain(role).collect();
         let input = |case: &Case<'_>| {
             let worlds = Worlds::new(case.plan, case.live, case.applied);
-            let bound = Bound {
+            let bound = |now| Bound {
                 plan_digest: &case.plan.digest,
                 rules_digest: self.bench.rules_digest,
-                authors: self.bench.authors,
-                now: self.now,
+                authors: &authors,
+                now,
             };
-            let approvals: Vec<&Approval> = self.approvals.iter().filter(|approval| bound.counts(approval)).collect();
+            let known =
+                self.known.iter().flat_map(|known| known.approvals.iter().map(|approval| (approval, known.now)));
+            let counting = known.filter(|(approval, now)| bound(*now).counts(approval));
+            let approvals: Vec<&Approval> = counting.map(|(approval, _)| approval).collect();
             Input::new(&worlds, &approvals, &around, parts).to_json()
         };
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -235,6 +255,7 @@ pub async fn documents(
         let rows = Read::of(&mut planning, plans).await?;
         let cases = rows.cases(plans);
         hearing.note_tiers(&cases);
+        hearing.note_approvals(&mut planning, &cases).await?;
         let names = cases.iter().map(|case| case.plan.organization.clone());
         documents.extend(names.zip(hearing.inputs(&cases, Parts::ALL)));
     }
@@ -254,7 +275,7 @@ pub async fn hear_again(
         plan.organizations.iter().map(|plan| &**plan).filter(|plan| !plan.is_empty()).collect();
     for plans in changing.chunks(ORGANIZATIONS_PER_HEARING) {
         let rows = Read::of(&mut planning, plans).await?;
-        hearing.hear(&rows.cases(plans)).await;
+        hearing.hear(&mut planning, &rows.cases(plans)).await?;
     }
     hearing.end(&mut planning, &plan.organizations).await
 }
