@@ -15,6 +15,8 @@ pub mod judges;
 pub mod manual;
 pub mod output;
 pub mod plan;
+pub mod policies;
+pub mod policy;
 pub mod progress;
 pub mod resume;
 pub mod schema;
@@ -46,6 +48,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Get(args) => get::run(&context, &args).await,
         Command::Explain(args) => explain::run(&context, &args),
         Command::History(args) => history::run(&context, &args).await,
+        Command::Policy(args) => policy::run(&context, &args).await,
         Command::Db(args) => db::run(&context, &args).await,
         Command::Schema(args) => schema::run(&context, &args),
         Command::Completions(args) => manual::completions(&context, &args),

@@ -30,6 +30,7 @@ plan_by(changes, organization, authors, gained) := {
 	"after": after_all(changes, object.union(rows.organization, organization)),
 	"access": {"gained": gained, "lost": []},
 	"tiers": tiers,
+	"tiersBefore": {},
 	"approvals": [],
 }
 

@@ -16,6 +16,7 @@ use crate::model::finding::Finding;
 use crate::model::id::{GLOBAL, OrganizationName};
 use crate::model::kind::KindId;
 use crate::model::kinds;
+use crate::model::resource::Spec;
 use crate::model::state::{Applied, Live};
 use crate::plan::{OrganizationPlan, Plan};
 use crate::policy::input::{Around, Input, Parts, View, Worlds};
@@ -75,7 +76,9 @@ pub struct Hearing<'a> {
     bench: &'a Bench<'a>,
     source: &'a str,
     now: DateTime<Utc>,
-    /// The tier catalogue as it will be.
+    /// The tier catalogue as it is.
+    tiers_before: Rows,
+    /// And as it will be.
     tiers: Rows,
     /// The approvals of those that are heard.
     known: Option<Known>,
@@ -92,7 +95,8 @@ impl<'a> Hearing<'a> {
     ) -> Result<Hearing<'a>, StoreError> {
         let shared = planning.live(&[GLOBAL.into()]).await?;
         let tiers = shared.get(GLOBAL).map(|live| rows::before(live, &[])).unwrap_or_default();
-        Ok(Hearing { bench, source, now, tiers, known: None, heard: BTreeMap::new() })
+        let tiers_before = tiers.clone();
+        Ok(Hearing { bench, source, now, tiers_before, tiers, known: None, heard: BTreeMap::new() })
     }
 
     /// Hears those that have changes. What all organizations share has to come first: its tiers are those by which the
@@ -117,7 +121,8 @@ impl<'a> Hearing<'a> {
 
     fn note_tiers(&mut self, cases: &[Case<'_>]) {
         if let Some(shared) = cases.iter().find(|case| &*case.plan.organization == GLOBAL) {
-            self.tiers = rows::after(&rows::before(shared.live, &shared.plan.changes), &shared.plan.changes);
+            self.tiers_before = rows::before(shared.live, &shared.plan.changes);
+            self.tiers = rows::after(&self.tiers_before, &shared.plan.changes);
         }
     }
 
@@ -135,12 +140,16 @@ impl<'a> Hearing<'a> {
         let kind = KindId::of(&kinds::tier::KIND);
         let view = |(name, spec)| (String::clone(name), tier(kind, name, spec));
         let tiers: BTreeMap<String, View<'_>> = self.tiers.get(&kind).into_iter().flatten().map(view).collect();
+        let before = self.tiers_before.get(&kind).into_iter().flatten();
+        let moves = |(name, spec): &(&String, &Spec)| tiers.get(*name).is_none_or(|view| *view.spec != **spec);
+        let tiers_before: BTreeMap<String, View<'_>> = before.filter(moves).map(view).collect();
         let around = Around {
             source: self.source,
             mode: self.bench.mode,
             revision: None,
             authors: self.bench.authors,
             tiers: &tiers,
+            tiers_before: &tiers_before,
             now: self.now,
         };
         let role = self.known.iter().map(|known| known.role.clone());
@@ -297,7 +306,7 @@ impl Read {
     }
 }
 
-fn tier<'a>(kind: KindId, name: &'a str, spec: &'a crate::model::resource::Spec) -> View<'a> {
+fn tier<'a>(kind: KindId, name: &'a str, spec: &'a Spec) -> View<'a> {
     View { kind, name: Cow::Borrowed(name), origin: None, spec: Cow::Borrowed(spec) }
 }
 

@@ -115,6 +115,9 @@ impl Policies {
     /// The result of a query.
     pub fn query(&mut self, query: String, input: Vec<u8>) -> Reply {
         let clock = Clock::start(self.limits);
+        if let Some(fault) = check::query(&query) {
+            return Reply::Result(Err(fault));
+        }
         let input = if input.is_empty() { Ok(Value::Undefined) } else { value(&input) };
         let input = match input {
             Ok(input) => input,

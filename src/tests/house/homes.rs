@@ -17,6 +17,7 @@ const HOMES: &[(&str, Home)] = &[
     ("mimalloc", Home::In(&["main"])),
     ("libc", Home::Anywhere("constants and calls of the system that std lacks")),
     ("rdkafka", Home::In(&["sink/kafka"])),
+    ("regex", Home::In(&["commands/policy"])),
     ("regorus", Home::In(&["sandbox"])),
     ("rustix", Home::In(&["sandbox"])),
     ("saphyr_parser", Home::In(&["source/yaml"])),
