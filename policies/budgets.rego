@@ -109,9 +109,7 @@ within_free_share(change, before, after) if {
 amount(budget, "limit") := budget.limit
 
 # A cap that is not there lifts nothing beyond the limit.
-amount(budget, "override.cap") := budget.override.cap if {
-	budget.override.cap != null
-} else := budget.limit
+amount(budget, "override.cap") := object.get(budget, ["override", "cap"], budget.limit)
 
 shown(budget, amount) := sprintf("%s (%s)", [amount, budget.period])
 

@@ -53,7 +53,6 @@ deny_billing contains finding if {
 	some change in changes.written("Organization")
 	changes.writes(change, {"billingEmail", "allowedEmailDomains"})
 	email := change.after.billingEmail
-	email != null
 	not is_allowed(email)
 	message := sprintf("invoices would go to `%s`, which is of none of the allowed domains: %s", [email, shown])
 	finding := changes.finding(change, "billingEmail", message)

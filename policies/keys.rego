@@ -63,24 +63,18 @@ deny_wildcard contains finding if {
 
 latest_end := times.in_days(life_days_max)
 
-ends_in_time(key) if {
-	key.expiresAt != null
-	key.expiresAt <= latest_end
-}
+ends_in_time(key) if key.expiresAt <= latest_end
 
-ends_in_time(key) if {
-	key.ttl != null
-	times.seconds(key.ttl) <= life_days_max * 86400
-}
+ends_in_time(key) if times.seconds(key.ttl) <= life_days_max * 86400
 
 life(key) := sprintf("ends at %s", [key.expiresAt]) if {
-	key.expiresAt != null
+	key.expiresAt
 } else := sprintf("lives %s", [key.ttl]) if {
-	key.ttl != null
+	key.ttl
 } else := "never ends"
 
 life_field(key) := "ttl" if {
-	key.ttl != null
+	key.ttl
 } else := "expiresAt"
 
 is_broad(scope) if scope in scopes_broad

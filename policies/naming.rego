@@ -71,8 +71,6 @@ is_good(name) if {
 	regex.match(pattern, name)
 }
 
-says_what_it_is(resource) if {
-	some text in [resource.displayName, resource.description]
-	text != null
-	text != ""
-}
+says_what_it_is(resource) if resource.displayName != ""
+
+says_what_it_is(resource) if resource.description != ""

@@ -57,7 +57,14 @@ noun := "owner" if {
 	owners == 1
 } else := "owners"
 
-needed := object.get(owners_min_of_tier, [input.after.organization.tier], owners_min)
+# Of an organization that goes nobody has to stay.
+default needed := 0
+
+needed := object.get(owners_min_of_tier, [tier], owners_min) if {
+	organization := input.after.organization
+	organization != null
+	tier := object.get(organization, "tier", "none")
+}
 
 # The changes that take an owner away, or what makes one.
 losses contains change if {

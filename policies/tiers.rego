@@ -32,7 +32,6 @@ spending := {
 deny_unknown contains finding if {
 	some change in changes.written("Organization")
 	changes.writes(change, {"tier"})
-	change.after.tier != null
 	not input.tiers[change.after.tier]
 	finding := changes.finding(change, "tier", sprintf("there is no tier `%s`", [change.after.tier]))
 }
@@ -96,8 +95,7 @@ deny_spend contains finding if {
 #   remediation: lower some of these budgets, or choose a larger tier
 warn_promised contains finding if {
 	some change in asking
-	some sort, subject in change.after.subject
-	subject != null
+	some sort, _ in change.after.subject
 	period := change.after.period
 	bounds := spending[period]
 	ceiling := limits_after[bounds.limit]
@@ -121,14 +119,13 @@ asking := [change |
 promised := {period: sorts |
 	some period in {change.after.period | some change in asking}
 	ceiling := limits_after[spending[period].limit]
-	ceiling != null
 	currency := money.currency(ceiling)
 	sorts := {sort: limits |
 		some sort in ["team", "project", "serviceAccount", "apiKey"]
 		limits := [money.thousandths(budget.limit) |
 			some budget in input.after.budgets
 			budget.period == period
-			budget.subject[sort] != null
+			budget.subject[sort]
 			money.currency(budget.limit) == currency
 		]
 	}
@@ -144,13 +141,11 @@ asks_no_more(change) if {
 
 tier_after := input.after.organization.tier
 
-# The tier before; a new organization had none.
+# The tier before, if there was one.
 tier_before := tier if {
 	some change in changes.written("Organization")
-	tier := change.before.tier
-} else := tier_after if {
-	not changes.organization_is_new
-}
+	tier := object.get(change, ["before", "tier"], null)
+} else := tier_after
 
 limits_after := input.tiers[tier_after].limits
 
@@ -166,7 +161,6 @@ limits_before := limits if {
 # By how many a number is beyond a limit.
 beyond(number, limits, what) := number - limit if {
 	limit := limits[what]
-	limit != null
 	number > limit
 } else := 0
 
@@ -191,7 +185,6 @@ amounts(budget) := {path: amount |
 exceeds(amount, period, limits) if {
 	bounds := spending[period]
 	ceiling := limits[bounds.limit]
-	ceiling != null
 	not money.at_most(amount, 100 * bounds.times, ceiling)
 }
 
