@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{ACME, World, bare, run};
 
-const OF: &[&str] = &["manifest", "plan", "findings", "outcome", "rows", "runs", "history"];
+const OF: &[&str] = &["manifest", "plan", "findings", "outcome", "rows", "runs", "held", "approvals", "history"];
 
 #[test]
 fn the_schemas_in_the_documentation_are_those_that_argus_prints() {
