@@ -20,5 +20,6 @@ mod store_private;
 mod store_schema;
 mod store_writes;
 mod support;
+mod verdict;
 mod windows;
 mod written;
