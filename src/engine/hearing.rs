@@ -130,9 +130,8 @@ impl<'a> Hearing<'a> {
         let Policies::Loaded(sandbox) = self.bench.policies else { return Vec::new() };
         let inputs = self.inputs(cases, sandbox.parts());
         let answers = sandbox.judge(inputs).await;
-        let judge = |(case, answers): (&Case<'_>, _)| {
-            judgement::judge(sandbox.rules(), answers, &case.plan.organization, self.bench.need)
-        };
+        let judge =
+            |(case, answers): (&Case<'_>, _)| judgement::judge(sandbox.rules(), answers, case.plan, self.bench.need);
         cases.iter().zip(&answers).map(judge).collect()
     }
 

@@ -158,7 +158,7 @@ pub struct ChangePart<'a> {
     pub before: Option<View<'a>>,
     /// The resource as it would be; null where it goes.
     pub after: Option<View<'a>>,
-    /// The fields that differ.
+    /// The fields that differ; none where the row comes or goes, for then all of them do.
     pub fields: Vec<FieldPart<'a>>,
     /// Where it is written; null where nobody declares it.
     pub origin: Option<&'a Origin>,

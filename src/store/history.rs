@@ -69,7 +69,6 @@ pub struct AuditRow {
     /// Where the session came from; none for a local socket.
     pub client_addr: Option<String>,
     /// Whoever agreed with what the run did to this organization, where that was held.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub approved_by: Vec<String>,
 }
 
@@ -187,7 +186,6 @@ pub struct RunRow {
     /// How many it could not apply.
     pub organizations_failed: i64,
     /// Whoever agreed with those that were held.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub approved_by: Vec<String>,
 }
 

@@ -21,5 +21,6 @@ mod store_private;
 mod store_schema;
 mod store_writes;
 mod support;
+mod verdict;
 mod windows;
 mod written;

@@ -16,6 +16,7 @@ use crate::commands::policies;
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
+use crate::plan::OrganizationPlan;
 use crate::policy::judgement::{self, Answer, Answers, Hold, Judgement};
 use crate::render::excerpt::{self, Excerpts};
 use crate::render::json;
@@ -95,7 +96,9 @@ async fn judge(context: &Context, sandbox: &Sandbox, input: Vec<u8>, args: &Poli
     let document: Option<Value> = serde_json::from_slice(&input).ok();
     let organization = document.as_ref().and_then(|document| document["organization"].as_str()).unwrap_or_default();
     let answers = sandbox.judge(vec![input]).await.pop().unwrap_or(Answers::Given(Vec::new()));
-    let judgement = judgement::judge(sandbox.rules(), &answers, organization, &Need::default());
+    // Without the plan itself, findings point where the rules say.
+    let plan = OrganizationPlan::unchanged(&organization.into(), Vec::new());
+    let judgement = judgement::judge(sandbox.rules(), &answers, &plan, &Need::default());
     let code = match (args.fail, &judgement) {
         (true, Judgement { denials, .. }) if !denials.is_empty() => ExitCode::Denied,
         (true, Judgement { holds, .. }) if !holds.is_empty() => ExitCode::Held,
