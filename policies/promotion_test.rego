@@ -41,7 +41,7 @@ test_letters_of_another_case_are_the_same_person if {
 }
 
 test_many_permissions_of_one_role_are_told_of_once if {
-	reads := object.union(fixtures.grant(grace, "owner"), {"permission": "keys:read"})
+	reads := object.union(fixtures.grant(grace, "owner"), {"permissions": ["keys:read"]})
 	count(found([promoted], array.concat(gains({}), [reads]))) == 1
 }
 
