@@ -1,6 +1,7 @@
 //! The sandbox with workers of the real binary.
 
 mod loading;
+mod testing;
 
 use std::path::Path;
 use std::sync::Arc;
