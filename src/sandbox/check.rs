@@ -51,7 +51,7 @@ pub fn check(
         match scan::scan(file) {
             Err(finding) => errors.push(*finding),
             Ok(comments) => {
-                errors.extend(add(&mut all, file).err());
+                errors.extend(add(&mut all, file).err().map(|finding| *finding));
                 let (read, wrong, odd) = metadata::blocks(file, &comments);
                 blocks.push(read);
                 errors.extend(wrong);
@@ -75,7 +75,7 @@ pub fn check(
     // What the engine finds when it gets ready is told one at a time, and most of it is told better above.
     let judging = match engine(files.iter().filter(|file| !file.is_test())) {
         Ok(judging) if errors.is_empty() => {
-            errors.extend(prepared(&mut all, files).err());
+            errors.extend(prepared(&mut all, files).err().map(|finding| *finding));
             judging
         }
         Ok(judging) => judging,
@@ -103,12 +103,13 @@ pub fn path(rule: &Rule) -> String {
 /// An engine with these files, ready to evaluate.
 pub fn engine<'a>(files: impl Iterator<Item = &'a PolicyFile> + Clone) -> Result<Engine, Vec<Finding>> {
     let mut engine = empty();
-    let findings: Vec<Finding> = files.clone().filter_map(|file| add(&mut engine, file).err()).collect();
+    let findings: Vec<Finding> =
+        files.clone().filter_map(|file| add(&mut engine, file).err()).map(|finding| *finding).collect();
     if !findings.is_empty() {
         return Err(findings);
     }
     let files: Vec<PolicyFile> = files.cloned().collect();
-    prepared(&mut engine, &files).map_err(|finding| vec![finding])?;
+    prepared(&mut engine, &files).map_err(|finding| vec![*finding])?;
     Ok(engine)
 }
 
@@ -132,14 +133,14 @@ fn bounded(findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-fn add(engine: &mut Engine, file: &PolicyFile) -> Result<(), Finding> {
+fn add(engine: &mut Engine, file: &PolicyFile) -> Result<(), Box<Finding>> {
     let added = engine.add_policy(file.path.to_string(), file.text.clone());
-    added.map(drop).map_err(|error| finding(&error.to_string(), std::slice::from_ref(file)))
+    added.map(drop).map_err(|error| Box::new(finding(&error.to_string(), std::slice::from_ref(file))))
 }
 
 /// Makes the engine do what it otherwise does before it first evaluates.
-fn prepared(engine: &mut Engine, files: &[PolicyFile]) -> Result<(), Finding> {
-    engine.eval_query("true".into(), false).map(drop).map_err(|error| finding(&error.to_string(), files))
+fn prepared(engine: &mut Engine, files: &[PolicyFile]) -> Result<(), Box<Finding>> {
+    engine.eval_query("true".into(), false).map(drop).map_err(|error| Box::new(finding(&error.to_string(), files)))
 }
 
 /// The finding of what the engine says about one of these files.
