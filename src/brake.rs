@@ -1,9 +1,42 @@
 //! The brakes: what stops a plan whatever it holds, and no approval lifts. Windows in time, suspensions, and sources
 //! that only observe.
 
+mod suspension;
+mod windows;
+
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
+use crate::model::code::Code;
 use crate::model::finding::Finding;
+use crate::model::id::OrganizationName;
+pub use suspension::{REASON_CHARS_MAX, SUSPENSION_DAYS_MAX, Suspension};
+pub use windows::{WINDOWS_MAX, Window, WindowKind, Windows};
+
+/// What a source does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Apply changes and correct drift.
+    #[default]
+    Enforce,
+    /// Apply changes, report drift.
+    Apply,
+    /// Report only.
+    Observe,
+}
+
+impl Mode {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Apply => "apply",
+            Mode::Observe => "observe",
+        }
+    }
+}
 
 /// The brakes that are on for a source, as of one moment.
 #[derive(Clone, Debug, Default)]
@@ -11,7 +44,7 @@ pub struct Brakes {
     /// What stops every organization.
     pub all: Vec<Stop>,
     /// What stops single ones, by name.
-    pub organizations: std::collections::BTreeMap<crate::model::id::OrganizationName, Vec<Stop>>,
+    pub organizations: BTreeMap<OrganizationName, Vec<Stop>>,
 }
 
 /// Why nothing is applied now.
@@ -26,42 +59,23 @@ pub struct Stop {
 }
 
 impl Brakes {
+    /// What the settings of a source say: its mode and its windows.
+    pub fn of_settings(mode: Mode, windows: &Windows, now: DateTime<Utc>) -> Brakes {
+        let observing = (mode == Mode::Observe).then(Stop::observing);
+        Brakes { all: observing.into_iter().chain(windows.stop(now)).collect(), organizations: BTreeMap::new() }
+    }
+
     /// Everything that stops one organization.
     pub fn of(&self, organization: &str) -> impl Iterator<Item = &Stop> {
         self.all.iter().chain(self.organizations.get(organization).into_iter().flatten())
     }
 }
 
-/// When plans may be applied: in an `allow` window, if there are any, and never in a `deny` window.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(transparent)]
-pub struct Windows(pub Vec<Window>);
-
-/// A window in time that comes again and again.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Window {
-    /// Whether plans may or may not be applied in it.
-    pub kind: WindowKind,
-    /// When it opens: a cron schedule of five fields, in its time zone.
-    pub schedule: String,
-    /// How long it stays open: `8h`.
-    pub duration: String,
-    /// The IANA time zone of the schedule.
-    #[serde(default = "utc")]
-    pub time_zone: String,
-}
-
-/// What a window is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum WindowKind {
-    /// Plans are applied in it and, as soon as there is one such window, only then.
-    Allow,
-    /// No plan is applied in it.
-    Deny,
-}
-
-fn utc() -> String {
-    "UTC".into()
+impl Stop {
+    /// The source only observes.
+    fn observing() -> Stop {
+        let finding = Finding::note(Code::Observing, "the source only observes: nothing is written")
+            .hint("set `mode: apply` or `mode: enforce` in argus.yaml when it is to write");
+        Stop { finding, until: None, yields_to_force: false }
+    }
 }

@@ -1,13 +1,15 @@
 //! One pass, the whole path: the world that was read, compared with PostgreSQL, becomes a plan; what the guards let
 //! through is applied, one transaction per organization.
 
+pub mod approving;
 mod attribute;
 mod digest;
+pub mod hearing;
 pub mod judging;
 mod outcome;
 mod scope;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
@@ -16,6 +18,7 @@ pub use outcome::{Outcome, Refusal};
 pub use scope::Targets;
 
 use crate::diff;
+use crate::engine::hearing::{Bench, Case, Hearing};
 use crate::guard::{self, Guards};
 use crate::model::code::Code;
 use crate::model::finding::{Finding, Severity};
@@ -25,12 +28,13 @@ use crate::model::resource::ResourceId;
 use crate::model::state::{Applied, Desired, Live, World};
 use crate::model::value::Value;
 use crate::plan::{Action, OrganizationPlan, Plan};
+use crate::policy::judgement::Judgements;
 use crate::store::Store;
 use crate::store::apply::ApplyContext;
 use crate::store::error::StoreError;
 use crate::store::planning::{OrganizationState, Planning};
 use crate::store::run::{RunId, RunStart};
-use crate::verdict::Verdict;
+use crate::verdict::{Terms, Verdict};
 
 /// How many organizations are read and compared at a time: enough to keep the cores busy, few enough to hold.
 const ORGANIZATIONS_PER_READ: usize = 500;
@@ -46,6 +50,8 @@ pub struct Pass<'a> {
     pub full: bool,
     /// What must not happen unseen.
     pub guards: &'a Guards,
+    /// What judges the plan.
+    pub bench: &'a Bench<'a>,
     /// What the pass is limited to.
     pub targets: &'a Targets,
     /// When it happens.
@@ -55,8 +61,18 @@ pub struct Pass<'a> {
 /// Told how far a pass has come: how many of how many organizations.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// Compares a world with PostgreSQL. Writes nothing: the transaction is read-only and its role cannot write.
-pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progress<'_>) -> Result<Plan, StoreError> {
+/// A plan, and what the policies say of it.
+#[derive(Debug)]
+pub struct Heard {
+    /// The plan.
+    pub plan: Plan,
+    /// What the policies say.
+    pub judgements: Judgements,
+}
+
+/// Compares a world with PostgreSQL and asks the policies. Writes nothing: the transaction is read-only and its role
+/// cannot write.
+pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progress<'_>) -> Result<Heard, StoreError> {
     let mut planning = store.planning().await?;
     let states = planning.states(pass.source).await?;
     let owns_shared = scope::owns_shared(world, &mut planning, pass.source).await?;
@@ -72,16 +88,19 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
         declared_tiers: &declared_tiers,
         targeted: &|id| pass.targets.cover(id),
     };
+    let mut hearing = Hearing::begin(&mut planning, pass.bench, pass.source, pass.now).await?;
     let mut organizations = scope.unmoved;
     let mut findings = scope.findings;
     for (done, chunk) in scope.moved.chunks(ORGANIZATIONS_PER_READ).enumerate() {
         progress(done * ORGANIZATIONS_PER_READ, scope.moved.len());
         let read = read(&mut planning, chunk).await?;
         findings.extend(read.iter().flat_map(|read| read.missing_targets(pass.targets)));
-        organizations.extend(compare(read, &rules, &states));
+        let mut plans = compare(&read, &rules, &states);
+        attribute::movers(&mut planning, &mut plans).await?;
+        let cases: Vec<Case<'_>> = plans.iter().zip(&read).map(|(plan, read)| read.case(plan)).collect();
+        hearing.hear(&mut planning, &cases).await?;
+        organizations.extend(plans);
     }
-    attribute::movers(&mut planning, &mut organizations).await?;
-    drop(planning);
     if pass.guards.empty_source && scope.empties_itself > 0 {
         let hold = guard::empty_source(pass.source, scope.empties_itself);
         organizations.iter_mut().filter(|plan| !plan.is_empty()).for_each(|plan| plan.holds.push(hold.clone()));
@@ -89,7 +108,9 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
     let resources = world.organizations.values().map(|desired| desired.resources.len()).sum();
     let seen = world.organizations.keys().filter(|name| &***name != GLOBAL).count();
     organizations.retain(OrganizationPlan::has_something_to_tell);
-    Ok(Plan::new(pass.source, (seen, resources), organizations, findings))
+    let plan = Plan::new(pass.source, (seen, resources), organizations, findings);
+    let judgements = hearing.end(&mut planning, &plan.organizations).await?;
+    Ok(Heard { plan, judgements })
 }
 
 /// One organization with its three states and the digest of what is said of it.
@@ -100,6 +121,11 @@ struct Read<'a> {
 }
 
 impl Read<'_> {
+    /// The same, to be heard with the plan that came of it.
+    fn case<'a>(&'a self, plan: &'a OrganizationPlan) -> Case<'a> {
+        Case { plan, live: &self.live, applied: &self.applied }
+    }
+
     /// What was asked for by name and is neither declared nor there.
     fn missing_targets(&self, targets: &Targets) -> Vec<Finding> {
         let desired = self.subject.desired;
@@ -128,7 +154,7 @@ async fn read<'a>(planning: &mut Planning, chunk: &'a [scope::Subject<'a>]) -> R
 
 /// Compares on all cores; the result does not depend on how the work was shared.
 fn compare(
-    read: Vec<Read<'_>>,
+    read: &[Read<'_>],
     rules: &diff::Rules<'_>,
     states: &BTreeMap<OrganizationName, OrganizationState>,
 ) -> Vec<OrganizationPlan> {
@@ -188,8 +214,14 @@ pub struct Applying {
     pub run: RunId,
     /// Who does it.
     pub actor: String,
+    /// Whose plan it is, by all names, lower case.
+    pub authors: BTreeSet<String>,
+    /// The terms of the source, which what is held is kept with.
+    pub terms: Terms,
     /// Whether guards were overruled.
     pub forced: bool,
+    /// Whether there are policies, or should be.
+    pub policed: bool,
     /// How many organizations are applied at the same time.
     pub at_once: usize,
 }
@@ -202,10 +234,19 @@ pub async fn apply(
     applying: &Applying,
     progress: Progress<'_>,
 ) -> Result<Outcome, StoreError> {
-    let Applying { run, actor, forced, at_once } = applying;
-    let start = RunStart { run, source: &plan.source, actor, plan_digest: &plan.digest, forced: *forced };
+    let Applying { run, actor, authors: _, terms: _, forced, policed, at_once } = applying;
+    let start = RunStart {
+        run,
+        source: &plan.source,
+        actor,
+        plan_digest: &plan.digest,
+        rules_digest: &verdict.told.rules_digest,
+        policed: *policed,
+        forced: *forced,
+    };
     store.begin_run(&start).await?;
-    let mut outcome = Outcome::new(run.as_str(), &verdict);
+    let unkept = approving::keep(store, plan, &verdict.told, applying).await?;
+    let mut outcome = Outcome::new(run.as_str(), &verdict, unkept);
     let total = verdict.approved.len();
     // What all share comes first: organizations refer to it.
     let (shared, mut rest): (Vec<_>, Vec<_>) = verdict

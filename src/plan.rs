@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::OrganizationName;
-use crate::model::kind::KindId;
+use crate::model::kind::{KindId, Scope};
 use crate::model::origin::Origin;
 use crate::model::value::Value;
 
@@ -284,6 +284,12 @@ impl OrganizationPlan {
     /// Whether nothing has to be written, not even bookkeeping.
     pub fn is_settled(&self) -> bool {
         self.changes.is_empty() && self.records.is_empty() && self.left.is_empty() && self.settles.is_none()
+    }
+
+    /// The name that the organization itself has before this plan, if the plan gives it another.
+    pub fn renamed_from(&self) -> Option<&str> {
+        let root = self.changes.iter().find(|change| change.kind.get().scope == Scope::Root)?;
+        root.previous_name.as_deref()
     }
 
     /// Whether an error forbids to carry it out.

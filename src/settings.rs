@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::approval::Need;
-use crate::brake::Windows;
+use crate::brake::{Mode, Windows};
 use crate::guard::Guards;
+use crate::identity::Approvers;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::name_fault;
 use crate::model::origin::{Origin, Position};
+use crate::sandbox::Limits;
 use crate::verdict::Terms;
 
 /// The file at the root of a config repo with the settings of that source.
@@ -31,6 +33,7 @@ const MACHINE_ONLY: &[&str] = &[
     "dataDir",
     "postgresBin",
     "connections",
+    "approvers",
     "sinks",
     "kafka",
     "signers",
@@ -39,6 +42,8 @@ const MACHINE_ONLY: &[&str] = &[
     "tokens",
     "secrets",
     "force",
+    "policyLimits",
+    "approvers",
 ];
 
 /// The settings of the machine, as `--config FILE` holds them.
@@ -53,30 +58,12 @@ pub struct Machine {
     pub postgres_bin: Option<PathBuf>,
     /// How many connections to use.
     pub connections: Option<u32>,
-}
-
-/// What happens to drift.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Apply changes and correct drift.
-    #[default]
-    Enforce,
-    /// Apply changes, report drift.
-    Apply,
-    /// Report only.
-    Observe,
-}
-
-impl Mode {
-    /// The word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Mode::Enforce => "enforce",
-            Mode::Apply => "apply",
-            Mode::Observe => "observe",
-        }
-    }
+    /// Who may approve what is held.
+    pub approvers: Approvers,
+    /// The folder of the policies; it outweighs the one that a source names.
+    pub policies: Option<PathBuf>,
+    /// What a policy may use.
+    pub policy_limits: Limits,
 }
 
 /// The settings of a source, as `argus.yaml` holds them.
@@ -116,7 +103,8 @@ impl Default for Source {
 impl Source {
     /// What its plans are judged by, beside policies.
     pub fn terms(&self) -> Terms {
-        Terms { guards: self.guards.clone(), approvals: self.approvals.clone(), windows: self.windows.clone() }
+        let Source { source: _, paths: _, mode, guards, approvals, windows, policies: _ } = self;
+        Terms { mode: *mode, guards: guards.clone(), approvals: approvals.clone(), windows: windows.clone() }
     }
 }
 
@@ -150,11 +138,15 @@ impl Source {
         if let Some(fault) = name_fault(&settings.source) {
             return Err(bad(format!("`source` is not a name: {fault}")));
         }
+        if let Some(fault) = settings.approvals.fault() {
+            return Err(bad(format!("`approvals` cannot be met or holds nothing: {fault}")));
+        }
         let inside = |path: &&PathBuf| {
             use std::path::Component;
             path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
         };
-        if let Some(outside) = settings.paths.iter().find(|path| !inside(path)) {
+        let policies = settings.policies.as_ref().map(PathBuf::from);
+        if let Some(outside) = settings.paths.iter().chain(&policies).find(|path| !inside(path)) {
             return Err(bad(format!("the path `{}` leads out of the source", outside.display())));
         }
         Ok(settings)
@@ -243,5 +235,30 @@ mod tests {
         assert_eq!(code("sinks: {}"), Code::ForbiddenSetting);
         assert_eq!(code("modus: apply"), Code::BadSettings);
         assert_eq!(code("mode: whenever"), Code::BadSettings);
+    }
+
+    #[test]
+    fn a_window_that_cannot_be_is_pointed_at_where_it_stands() {
+        let windows = |schedule: &str, duration: &str, zone: &str| {
+            let text = format!(
+                "source: acme\nwindows:\n  - kind: deny\n    schedule: {schedule}\n    duration: {duration}\n    timeZone: {zone}\n"
+            );
+            parse::<Source>(&text, SOURCE_FILE).map(|source| source.windows.0.len())
+        };
+        assert_eq!(windows("\"0 8 * * 1-5\"", "10h", "Europe/Berlin").ok(), Some(1));
+        for (schedule, duration, zone, line, why) in [
+            ("\"0 8 * *\"", "10h", "UTC", 4, "this one has 4"),
+            ("\"0 0 31 2 *\"", "10h", "UTC", 4, "the schedule never fires"),
+            ("hunter2", "10h", "UTC", 4, "this one has 1"),
+            ("\"0 8 * * *\"", "0h", "UTC", 5, "at least 1s and at most 31d"),
+            ("\"0 8 * * *\"", "8", "UTC", 5, "is no length of time"),
+            ("\"0 8 * * *\"", "hunter2", "UTC", 5, "is no length of time"),
+            ("\"0 8 * * *\"", "8h", "Europa/Berlin", 6, "did you mean `Europe/Berlin`?"),
+            ("\"0 8 * * *\"", "8h", "hunter2", 6, "there is no time zone of this name"),
+        ] {
+            let finding = windows(schedule, duration, zone).expect_err(why);
+            assert_eq!((finding.code, finding.origin.map(|at| at.line)), (Code::BadSettings, Some(line)), "{why}");
+            assert!(finding.message.contains(why) && !finding.message.contains("hunter2"), "{}", finding.message);
+        }
     }
 }

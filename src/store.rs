@@ -4,12 +4,14 @@
 //! [`Store::apply`] takes only a plan that the guards have approved, and carries it out in one transaction.
 
 pub mod apply;
+pub mod approvals;
 pub mod error;
 pub mod history;
 pub mod migrate;
 pub mod planning;
 pub mod private;
 pub mod run;
+pub mod suspension;
 pub mod url;
 
 mod columns;

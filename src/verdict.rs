@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{self, Approval, Bound, Need};
-use crate::brake::{Brakes, Windows};
+use crate::brake::{Brakes, Mode, Windows};
 use crate::guard::{self, Guards};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
@@ -23,6 +23,8 @@ use crate::policy::judgement::{Hold, Judgement, Judgements};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
+    /// What the source does.
+    pub mode: Mode,
     /// What must not happen unseen.
     pub guards: Guards,
     /// What lifts a hold of which nothing else is said.
@@ -38,7 +40,7 @@ pub struct Judging<'a> {
     pub terms: &'a Terms,
     /// What the policies say.
     pub policies: &'a Judgements,
-    /// What stops plans now.
+    /// What stops plans now beside the mode and the windows of the terms, which always count.
     pub brakes: &'a Brakes,
     /// The approvals that were given, whatever for.
     pub approvals: &'a [Approval],
@@ -55,7 +57,7 @@ pub struct Judging<'a> {
 #[derive(Clone, Debug)]
 pub struct Approved {
     plan: Arc<OrganizationPlan>,
-    approvals: BTreeSet<i64>,
+    approvals: BTreeMap<i64, String>,
     rules_digest: Arc<str>,
 }
 
@@ -65,9 +67,14 @@ impl Approved {
         &self.plan
     }
 
-    /// The approvals that let it through, which are used up by applying it.
-    pub fn approvals(&self) -> &BTreeSet<i64> {
+    /// The approvals that let it through, by number and with the names of those who gave them. Applying it uses them up.
+    pub fn approvals(&self) -> &BTreeMap<i64, String> {
         &self.approvals
+    }
+
+    /// Whoever agreed with it.
+    pub fn approved_by(&self) -> BTreeSet<&str> {
+        self.approvals.values().map(String::as_str).collect()
     }
 
     /// The digest of the rules that let it through.
@@ -85,6 +92,32 @@ pub struct Verdict {
     pub told: Told,
 }
 
+/// Why an organization is held, what lifts that, and how far it is lifted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Held {
+    /// Why.
+    pub finding: Finding,
+    /// What lifts it.
+    pub need: Need,
+    /// Those of them who agree by now.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub agreed: BTreeSet<String>,
+}
+
+impl Held {
+    /// A hold, as far as these approvals lift it.
+    pub fn new(hold: Hold, approvals: &[Approval], bound: &Bound<'_>) -> Held {
+        let Hold { finding, need } = hold;
+        let agreed = approval::agreeing(&need, approvals, bound).into_iter().map(str::to_owned).collect();
+        Held { finding, need, agreed }
+    }
+
+    /// How many people are missing.
+    pub fn missing(&self) -> usize {
+        self.need.people().saturating_sub(self.agreed.len())
+    }
+}
+
 /// What people are told of a verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -93,8 +126,8 @@ pub struct Told {
     pub rules_digest: String,
     /// What needs people to agree, by organization: why, and what lifts it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(with = "BTreeMap<String, Vec<Hold>>")]
-    pub held: BTreeMap<OrganizationName, Vec<Hold>>,
+    #[schemars(with = "BTreeMap<String, Vec<Held>>")]
+    pub held: BTreeMap<OrganizationName, Vec<Held>>,
     /// What policies deny, by organization.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Vec<Finding>>")]
@@ -132,16 +165,19 @@ pub fn judge(plan: &Plan, judging: &Judging<'_>) -> Verdict {
     let rules_digest: Arc<str> = judging.policies.rules_digest.as_str().into();
     let mut told = Told { rules_digest: rules_digest.to_string(), ..Told::default() };
     let mut approved = Vec::new();
+    let Terms { mode, windows, guards: _, approvals: _ } = judging.terms;
+    let settings = Brakes::of_settings(*mode, windows, judging.now);
     for organization in &plan.organizations {
         let name = organization.organization.clone();
         let judgement = judgement(organization, judging.policies);
         if !judgement.warnings.is_empty() {
             told.warned.insert(name.clone(), judgement.warnings.clone());
         }
-        match stand(organization, &judgement, judging) {
+        match stand(organization, &judgement, &settings, judging) {
             Standing::Blocked(errors) => drop(told.blocked.insert(name, errors)),
             Standing::Denied(denials) => drop(told.denied.insert(name, denials)),
             Standing::Stopped(stops) => drop(told.stopped.insert(name, stops)),
+            Standing::Waiting => {}
             Standing::Held(holds) => drop(told.held.insert(name, holds)),
             Standing::Approved(approvals) => {
                 approved.push(Approved { plan: organization.clone(), approvals, rules_digest: rules_digest.clone() })
@@ -155,11 +191,13 @@ enum Standing {
     Blocked(Vec<Finding>),
     Denied(Vec<Finding>),
     Stopped(Vec<Finding>),
-    Held(Vec<Hold>),
-    Approved(BTreeSet<i64>),
+    /// It holds nothing but bookkeeping, which waits for the brakes as well, and is not worth a word.
+    Waiting,
+    Held(Vec<Held>),
+    Approved(BTreeMap<i64, String>),
 }
 
-fn stand(plan: &OrganizationPlan, judgement: &Judgement, judging: &Judging<'_>) -> Standing {
+fn stand(plan: &OrganizationPlan, judgement: &Judgement, settings: &Brakes, judging: &Judging<'_>) -> Standing {
     if plan.is_blocked() {
         return Standing::Blocked(plan.findings.iter().filter(|finding| finding.is_error()).cloned().collect());
     }
@@ -167,12 +205,17 @@ fn stand(plan: &OrganizationPlan, judgement: &Judgement, judging: &Judging<'_>) 
         return Standing::Denied(judgement.denials.clone());
     }
     if plan.is_settled() {
-        return Standing::Approved(BTreeSet::new());
+        return Standing::Approved(BTreeMap::new());
     }
-    let stops = judging.brakes.of(&plan.organization).filter(|stop| !(judging.force && stop.yields_to_force));
-    let stops: Vec<Finding> = stops.map(|stop| stop.finding.clone().about(&plan.organization)).collect();
+    // While it gets another name, what was said of the old one still counts.
+    let names = [Some(&*plan.organization), plan.renamed_from()];
+    let special = names.into_iter().flatten().flat_map(|name| judging.brakes.of(name));
+    let stops = settings.of(&plan.organization).chain(special);
+    let stops = stops.filter(|stop| !(judging.force && stop.yields_to_force));
+    let mut stops: Vec<Finding> = stops.map(|stop| stop.finding.clone().about(&plan.organization)).collect();
+    stops.dedup();
     if !stops.is_empty() {
-        return Standing::Stopped(stops);
+        return if plan.is_empty() { Standing::Waiting } else { Standing::Stopped(stops) };
     }
     let holds = holds(plan, judgement, judging);
     let bound = Bound {
@@ -183,7 +226,10 @@ fn stand(plan: &OrganizationPlan, judgement: &Judgement, judging: &Judging<'_>) 
     };
     match approval::meet(holds.iter().map(|hold| &hold.need), judging.approvals, &bound) {
         Ok(approvals) => Standing::Approved(approvals),
-        Err(_) => Standing::Held(holds),
+        Err(_) => {
+            let held = holds.into_iter().map(|hold| Held::new(hold, judging.approvals, &bound));
+            Standing::Held(held.collect())
+        }
     }
 }
 
@@ -204,4 +250,9 @@ fn holds(plan: &OrganizationPlan, judgement: &Judgement, judging: &Judging<'_>) 
     let guards = if judging.force { Vec::new() } else { guard::holds(plan, &judging.terms.guards) };
     let guards = guards.into_iter().map(|finding| Hold { finding, need: judging.terms.approvals.clone() });
     guards.chain(judgement.holds.iter().cloned()).collect()
+}
+
+/// Whether a finding tells of many organizations alike, so that telling it once is enough.
+pub fn tells_of_all(finding: &Finding) -> bool {
+    matches!(finding.code, Code::EmptySource | Code::Observing | Code::WindowClosed | Code::Suspended)
 }

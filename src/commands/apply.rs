@@ -1,24 +1,27 @@
 //! `argus apply`: plan, ask, apply; or apply a saved plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
 
 use super::context::{Context, Database, Done, Failure};
+use super::judges::{Judges, NONE};
 use super::progress::Progress;
-use super::{output, plan, show};
+use super::show::Saved;
+use super::{held, output, plan, show};
 use crate::cli::{Apply, Format, Planning};
-use crate::engine::{self, Applying, Outcome, Refusal};
+use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::Plan;
+use crate::policy::judgement::Judgements;
 use crate::render::excerpt::Excerpts;
-use crate::render::json::{self, OutcomeDocument};
+use crate::render::json::{self, HeldOutcome, OutcomeDocument};
 use crate::render::text;
 use crate::store::run::SourceLock;
-use crate::verdict::{Terms, Verdict};
+use crate::verdict::{Held, Verdict, tells_of_all};
 
 /// Everything that is needed to apply.
 struct Prepared {
@@ -26,23 +29,25 @@ struct Prepared {
     /// Held from before the rows are read, so that a run that waited for another one sees what that has written.
     lock: SourceLock,
     plan: Plan,
-    terms: Terms,
+    judges: Judges,
+    judgements: Judgements,
     /// Whether part of the manifests is wrong.
     failed: bool,
 }
 
 /// Applies what the guards let through.
 pub async fn run(context: &Context, args: &Apply) -> Done {
-    let Prepared { database, lock, plan, terms, failed } = prepare(context, args).await?;
-    let verdict = plan::judge(context, &database.store, &plan, &terms, args.force).await?;
+    let Prepared { database, lock, plan, judges, judgements, failed } = prepare(context, args).await?;
+    let verdict = plan::judge(context, &database.store, &plan, &judges, &judgements, args.force).await?;
     if args.format != Format::Json {
-        output::print(&plan::show(context, &plan, &terms, &verdict.told, args.format))?;
+        output::print(&plan::show(context, &plan, &judges, &verdict.told, args.format))?;
     }
     let failed = failed || plan.findings.iter().any(Finding::is_error);
-    if !plan.is_empty() && !verdict.approved.is_empty() && !agreed(args)? {
+    if verdict.approved.iter().any(|approved| !approved.plan().is_empty()) && !agreed(args)? {
         return output::report("Apply cancelled: nothing was written.\n", ExitCode::Failed);
     }
-    let outcome = carry_out(context, &database, &plan, verdict, args).await;
+    let policed = judges.folder.as_deref().is_some_and(|folder| folder != NONE) || judgements.by_organization.is_some();
+    let outcome = carry_out(context, &database, &plan, &judges, verdict, args, policed).await;
     lock.release().await;
     let outcome = outcome?;
     if let Some(file) = &args.invitations {
@@ -55,7 +60,8 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
         Some(Refusal::Stale) => ExitCode::Stale,
         Some(Refusal::Denied) => ExitCode::Denied,
         Some(Refusal::Held | Refusal::Stopped) => ExitCode::Held,
-        None => ExitCode::Done,
+        // Reporting is all that a source that observes should do.
+        Some(Refusal::Observed) | None => ExitCode::Done,
     })
 }
 
@@ -63,9 +69,9 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
 async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let timeout = Duration::from_secs(args.lock_timeout.into());
     if is_saved_plan(&args.manifests.path) {
-        let (plan, terms, _) = show::read(&args.manifests.path)?;
+        let Saved { plan, terms, policies, told: _ } = show::read(&args.manifests.path)?;
         let other_source = args.manifests.source.as_ref().is_some_and(|source| *source != plan.source);
-        let Planning { target, no_drift, full } = &args.planning;
+        let Planning { target, no_drift, full, judging } = &args.planning;
         if !target.is_empty() || *no_drift || *full || other_source {
             let finding = Finding::error(Code::BadSettings, "a saved plan is applied as it is");
             let hint = "give --source, --target, --no-drift and --full to `argus plan -o FILE`";
@@ -73,15 +79,20 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         }
         let database = context.database().await?;
         let lock = database.store.source_lock(&plan.source, timeout).await?;
-        return Ok(Prepared { database, lock, plan, terms, failed: false });
+        // Whatever was said of it when it was made: what counts is what is said of it now.
+        let folder = judging.policies.as_deref();
+        let judges = Judges::new(context, folder, policies.as_deref(), Path::new(""), terms).await?;
+        let judgements = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
+        return Ok(Prepared { database, lock, plan, judges, judgements, failed: false });
     }
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
+    let judges = plan::judges(context, &reading, &args.planning.judging).await?;
     let database = context.database().await?;
     let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
-    let plan = plan::make(context, &database.store, &reading, &args.planning).await?;
+    let Heard { plan, judgements } = plan::make(context, &database.store, &reading, &judges, &args.planning).await?;
     let failed = plan::has_errors(&reading, &plan);
-    Ok(Prepared { database, lock, plan, terms: reading.settings.terms(), failed })
+    Ok(Prepared { database, lock, plan, judges, judgements, failed })
 }
 
 /// A saved plan is a JSON file that says so at its beginning; manifests never do.
@@ -97,14 +108,18 @@ fn is_saved_plan(path: &Path) -> bool {
 }
 
 fn agreed(args: &Apply) -> Result<bool, Failure> {
-    if args.auto_approve {
-        return Ok(true);
-    }
+    let question = "Apply these changes? Only `yes` is taken for a yes: ";
+    let instead = "add --auto-approve, or apply a saved plan that somebody has read";
+    Ok(args.auto_approve || asked(question, "nothing was written", instead)?)
+}
+
+/// Asks whoever watches. Where nobody does, that is an error, which says what was left undone and what to do instead.
+pub(super) fn asked(question: &str, left: &str, instead: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        let finding = Finding::error(Code::BadSettings, "nobody is here to be asked: nothing was written");
-        return Err(Failure::from(finding.hint("add --auto-approve, or apply a saved plan that somebody has read")));
+        let finding = Finding::error(Code::BadSettings, format!("nobody is here to be asked: {left}"));
+        return Err(Failure::from(finding.hint(instead)));
     }
-    output::print("Apply these changes? Only `yes` is taken for a yes: ")?;
+    output::print(question)?;
     let mut answer = String::new();
     Ok(std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes")
 }
@@ -113,13 +128,18 @@ async fn carry_out(
     context: &Context,
     database: &Database,
     plan: &Plan,
+    judges: &Judges,
     verdict: Verdict,
     args: &Apply,
+    policed: bool,
 ) -> Result<Outcome, Failure> {
     let applying = Applying {
         run: context.new_run()?,
         actor: context.actor(),
+        authors: judges.authors.clone(),
+        terms: judges.terms.clone(),
         forced: args.force,
+        policed,
         at_once: (context.connections() as usize / 2).max(1),
     };
     let progress = Progress::new("applying");
@@ -136,7 +156,9 @@ async fn invite(context: &Context, database: &Database, file: &Path) -> Result<(
 }
 
 fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Result<(), Failure> {
-    let refused: Vec<Finding> = outcome.refused.values().flat_map(|(_, why)| why).cloned().collect();
+    let refused = once(outcome.refused.values().flat_map(|(_, why)| why));
+    let approved = outcome.applied.iter().map(|(name, approved)| (name, approved.approved_by()));
+    let approved = approved.filter(|(_, people)| !people.is_empty());
     if format == Format::Json {
         let not_applied: BTreeMap<String, Vec<Finding>> =
             outcome.refused.iter().map(|(name, (_, why))| (name.to_string(), why.clone())).collect();
@@ -147,9 +169,40 @@ fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Re
             plan: plan.digest.clone(),
             summary: outcome.summary(),
             applied: outcome.applied.keys().map(ToString::to_string).collect(),
+            approved_by: approved
+                .map(|(name, people)| (name.to_string(), people.into_iter().map(str::to_owned).collect()))
+                .collect(),
             not_applied,
+            held: outcome
+                .held
+                .iter()
+                .filter_map(|(name, held)| Some((name.to_string(), waits(plan, name, held)?)))
+                .collect(),
         }));
     }
     context.complain(&refused, &Excerpts::default());
+    let lines = approved.map(|(name, people)| {
+        format!("{}: approved by {}.\n", held::shown_organization(name), text::names(people.iter()))
+    });
+    output::print(&lines.collect::<String>())?;
     output::print(&text::outcome(&outcome.summary(), outcome.applied.len(), outcome.refused.len()))
+}
+
+fn waits(plan: &Plan, name: &str, held: &[Held]) -> Option<HeldOutcome> {
+    let of = plan.organizations.iter().find(|each| &*each.organization == name)?;
+    Some(HeldOutcome { plan: of.digest.clone(), held: held.to_vec() })
+}
+
+/// What there is to tell, without what is the same for many organizations again and again.
+fn once<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<Finding> {
+    let mut told: BTreeSet<String> = BTreeSet::new();
+    let mut kept = Vec::new();
+    for finding in findings {
+        match tells_of_all(finding) {
+            false => kept.push(finding.clone()),
+            true if told.insert(finding.message.clone()) => kept.push(Finding { subject: None, ..finding.clone() }),
+            true => {}
+        }
+    }
+    kept
 }

@@ -8,11 +8,13 @@ use chrono::{DateTime, Utc};
 
 use crate::cli::{Color, Global, Manifests};
 use crate::exit_code::ExitCode;
+use crate::identity::Approvers;
 use crate::model::code::Code;
 use crate::model::finding::{Finding, in_order};
 use crate::model::state::World;
 use crate::render::excerpt::{self, Excerpts};
 use crate::render::text::Paint;
+use crate::sandbox::Limits;
 use crate::settings::{Machine, Source};
 use crate::source::directory;
 use crate::store::error::StoreError;
@@ -35,12 +37,14 @@ pub struct Failure {
     pub findings: Vec<Finding>,
     /// How the process ends.
     pub code: ExitCode,
+    /// The lines that it points at.
+    pub excerpts: Excerpts,
 }
 
 impl From<Finding> for Failure {
     fn from(finding: Finding) -> Self {
         let code = if finding.code == Code::Locked { ExitCode::Locked } else { ExitCode::Failed };
-        Failure { findings: vec![finding], code }
+        Failure { findings: vec![finding], code, excerpts: Excerpts::default() }
     }
 }
 
@@ -59,7 +63,7 @@ impl From<StoreError> for Failure {
 impl Failure {
     /// Prints what went wrong to standard error.
     pub fn tell(self, context: &Context) -> ExitCode {
-        context.complain(&self.findings, &Excerpts::default());
+        context.complain(&self.findings, &self.excerpts);
         self.code
     }
 
@@ -68,6 +72,16 @@ impl Failure {
         let text = excerpt::draw(&in_order(self.findings), &Excerpts::default(), false);
         let _ = std::io::stderr().write_all(text.as_bytes());
         self.code
+    }
+
+    /// What several findings say.
+    pub fn from_findings(findings: Vec<Finding>) -> Self {
+        Failure { findings, code: ExitCode::Failed, excerpts: Excerpts::default() }
+    }
+
+    /// The same failure with the lines that it points at.
+    pub fn with_excerpts(self, excerpts: Excerpts) -> Self {
+        Failure { excerpts, ..self }
     }
 
     /// The same failure with another exit code.
@@ -189,6 +203,11 @@ impl Context {
         BTreeSet::from([self.actor().to_lowercase()])
     }
 
+    /// Who may approve, by the settings of this machine.
+    pub fn approvers(&self) -> &Approvers {
+        &self.machine.approvers
+    }
+
     /// Draws findings to standard error.
     pub fn complain(&self, findings: &[Finding], excerpts: &Excerpts) {
         let text = excerpt::draw(findings, excerpts, self.colored(std::io::stderr().is_terminal()));
@@ -203,7 +222,10 @@ impl Context {
         if let Some(name) = &manifests.source {
             settings.source = name.clone();
         }
-        let options = directory::Options { paths: settings.paths.clone(), ..directory::Options::default() };
+        let mut options = directory::Options { paths: settings.paths.clone(), ..directory::Options::default() };
+        if let Some(folder) = &settings.policies {
+            options.policies = folder.clone();
+        }
         let mut world = directory::read(&root, &options);
         validate::validate(&mut world, self.now());
         world.findings = in_order(std::mem::take(&mut world.findings));
@@ -249,6 +271,16 @@ impl Context {
         migrate::migrate(server.url()).await?;
         let store = Store::connect(server.url(), connections).await?;
         Ok(Database { store, server: Some(server) })
+    }
+
+    /// The folder of policies that the command line or the machine names.
+    pub fn policies(&self, flag: Option<&Path>) -> Option<PathBuf> {
+        flag.map(Path::to_owned).or_else(|| self.machine.policies.clone())
+    }
+
+    /// What a policy may use.
+    pub fn policy_limits(&self) -> Limits {
+        self.machine.policy_limits
     }
 
     /// How many connections to use.

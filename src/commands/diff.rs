@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use super::context::{Context, Done, Failure};
+use super::judges::Judges;
 use super::output::report;
 use super::plan;
-use crate::cli::{Diff, Planning};
+use crate::cli::{Diff, Judging, Planning};
+use crate::engine::Heard;
 use crate::exit_code::ExitCode;
 use crate::model::resource::Spec;
 use crate::model::state::Live;
@@ -23,8 +25,10 @@ async fn compare(context: &Context, args: &Diff) -> Done {
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
     let database = context.database().await?;
-    let how = Planning { target: args.target.clone(), no_drift: false, full: false };
-    let plan = plan::make(context, &database.store, &reading, &how).await?;
+    // Nothing is applied and nothing is said of it: no policy has to be asked.
+    let judges = Judges::terms_alone(context, reading.settings.terms());
+    let how = Planning { target: args.target.clone(), no_drift: false, full: false, judging: Judging::default() };
+    let Heard { plan, judgements: _ } = plan::make(context, &database.store, &reading, &judges, &how).await?;
     let mut text = String::new();
     for organization in plan.organizations.iter().filter(|organization| !organization.is_empty()) {
         let live = rows(&database.store, organization).await?;

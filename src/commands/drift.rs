@@ -6,6 +6,7 @@ use super::context::{Context, Done};
 use super::output::report;
 use super::plan;
 use crate::cli::{Drift, Format, Planning};
+use crate::engine::Heard;
 use crate::exit_code::ExitCode;
 use crate::render::{json, markdown, text};
 use crate::source::patch;
@@ -16,8 +17,10 @@ pub async fn run(context: &Context, args: &Drift) -> Done {
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
     let database = context.database().await?;
-    let how = Planning { target: args.target.clone(), no_drift: false, full: false };
-    let plan = plan::make(context, &database.store, &reading, &how).await?;
+    let judges = plan::judges(context, &reading, &args.judging).await?;
+    let target = args.target.clone();
+    let how = Planning { target, no_drift: false, full: false, judging: args.judging.clone() };
+    let Heard { plan, judgements } = plan::make(context, &database.store, &reading, &judges, &how).await?;
     let failed = plan::has_errors(&reading, &plan);
     let code = match (failed, args.detailed_exitcode && plan.has_drift()) {
         (true, _) => ExitCode::Failed,
@@ -34,9 +37,9 @@ pub async fn run(context: &Context, args: &Drift) -> Done {
         Format::Markdown => markdown::drift(&plan),
         Format::Json => {
             let drift = plan.only_drift();
-            let terms = reading.settings.terms();
-            let verdict = plan::judge(context, &database.store, &drift, &terms, false).await?;
-            json::pretty(&json::shown_plan_document(&drift, &terms, &verdict.told))
+            let verdict = plan::judge(context, &database.store, &drift, &judges, &judgements, false).await?;
+            let folder = judges.folder.as_deref();
+            json::pretty(&json::shown_plan_document(&drift, &judges.terms, folder, &verdict.told))
         }
     };
     report(&shown, code)

@@ -1,10 +1,12 @@
-//! `argus get`: live resources as a table, as JSON, as manifests or as names; and the runs.
+//! `argus get`: live resources as a table, as JSON, as manifests or as names; the runs and the suspensions.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::context::{Context, Done, Failure};
+use super::held;
 use super::output::report;
+use crate::brake::Suspension;
 use crate::cli::{Get, Rows};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
@@ -15,7 +17,7 @@ use crate::model::resource::Spec;
 use crate::model::shape::{Field, Shape};
 use crate::model::value::Value;
 use crate::render::json::{ListDocument, RowItem};
-use crate::render::{inert, json, table, yaml};
+use crate::render::{inert, json, table, text, yaml};
 use crate::store::planning::Planning;
 
 /// How many fields a narrow table shows.
@@ -34,16 +36,25 @@ struct Row {
 
 /// Lists what was asked for.
 pub async fn run(context: &Context, args: &Get) -> Done {
+    match args.kind.as_str() {
+        "held" => return held::list(context, args).await,
+        "approvals" | "approval" => return held::approvals(context, args).await,
+        _ => {}
+    }
     let database = context.database().await?;
     let mut planning = database.store.planning().await?;
     if matches!(args.kind.as_str(), "runs" | "run") {
         return runs(&mut planning, args.output).await;
     }
+    if matches!(args.kind.as_str(), "suspensions" | "suspension") {
+        return suspensions(&mut planning, args).await;
+    }
     let stored = Kind::meant_by(&args.kind).filter(|kind| kind.table.is_some());
     let kind = stored.ok_or_else(|| {
         let finding = Finding::error(Code::NoSuchTarget, format!("nothing is called `{}`", args.kind));
         let known = KINDS.iter().filter(|kind| kind.table.is_some()).map(|kind| kind.plural);
-        Failure::from(finding.hint(format!("there are: {}, runs", known.collect::<Vec<_>>().join(", "))))
+        let known = known.collect::<Vec<_>>().join(", ");
+        Failure::from(finding.hint(format!("there are: {known}, runs, suspensions, held, approvals")))
     })?;
     let rows = read(&mut planning, kind, args).await?;
     if let (Some(name), true) = (&args.name, rows.is_empty()) {
@@ -166,8 +177,7 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
         Rows::Json => json::pretty(&ListDocument::new("argus.runs", runs)),
         Rows::Name => runs.iter().map(|run| format!("{}\n", run.id)).collect(),
         Rows::Table | Rows::Wide | Rows::Yaml => {
-            let header =
-                ["RUN", "SOURCE", "ACTOR", "STARTED", "OUTCOME", "APPLIED", "FAILED", "FORCED"].map(String::from);
+            let header = ["RUN", "SOURCE", "ACTOR", "STARTED", "OUTCOME", "APPLIED", "FAILED", "FORCED", "APPROVED BY"];
             let line = |run: &crate::store::history::RunRow| {
                 vec![
                     inert::line(&run.id),
@@ -178,9 +188,39 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
                     run.organizations_applied.to_string(),
                     run.organizations_failed.to_string(),
                     run.forced.to_string(),
+                    text::names(run.approved_by.iter()),
                 ]
             };
-            table::table(&header, &runs.iter().map(line).collect::<Vec<_>>())
+            table::table(&header.map(String::from), &runs.iter().map(line).collect::<Vec<_>>())
+        }
+    };
+    report(&text, ExitCode::Done)
+}
+
+/// The suspensions that are on.
+async fn suspensions(planning: &mut Planning, args: &Get) -> Done {
+    let mut all = planning.suspensions(None).await?;
+    if let Some(name) = &args.organization {
+        all.retain(|suspension| suspension.organization.as_deref().is_none_or(|of| of == name));
+    }
+    let text = match args.output {
+        Rows::Json => json::pretty(&ListDocument::new("argus.suspensions", all)),
+        Rows::Name => all.iter().map(|suspension| format!("{}\n", suspension.id)).collect(),
+        Rows::Table | Rows::Wide | Rows::Yaml => {
+            let header = ["ORGANIZATION", "SOURCE", "UNTIL", "OWNER", "BY", "SINCE", "REASON"].map(String::from);
+            let line = |suspension: &Suspension| {
+                let any = |name: Option<&str>| name.map_or_else(|| "*".to_owned(), inert::line);
+                vec![
+                    any(suspension.organization.as_deref()),
+                    any(suspension.source.as_deref()),
+                    suspension.until.clone(),
+                    inert::line(&suspension.owner),
+                    inert::line(&format!("{} as {}", suspension.created_by, suspension.created_role)),
+                    suspension.created_at.clone(),
+                    inert::line(&suspension.reason),
+                ]
+            };
+            table::table(&header, &all.iter().map(line).collect::<Vec<_>>())
         }
     };
     report(&text, ExitCode::Done)

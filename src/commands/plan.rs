@@ -1,29 +1,31 @@
-//! `argus plan`: what would change, and why. Writes nothing but the file of `-o`.
+//! `argus plan`: what would change, and why, and what is said of it. Writes nothing but the file of `-o`.
 
 use super::context::{Context, Done, Failure, Reading};
+use super::judges::Judges;
 use super::output::{self, report};
 use super::progress::Progress;
-use crate::cli::{Format, Plan as Args, Planning};
+use crate::brake::Mode;
+use crate::cli::{Format, Judging, Plan as Args, Planning};
 use crate::engine::judging::{self, Asking};
-use crate::engine::{self, Pass, Targets};
+use crate::engine::{self, Heard, Pass, Targets};
 use crate::exit_code::ExitCode;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::render::{json, markdown, text};
-use crate::settings::Mode;
 use crate::store::Store;
-use crate::verdict::{Terms, Told, Verdict};
+use crate::verdict::{Told, Verdict};
 
 /// Plans, prints the plan, and saves it if asked.
 pub async fn run(context: &Context, args: &Args) -> Done {
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
+    let judges = judges(context, &reading, &args.planning.judging).await?;
     let database = context.database().await?;
-    let plan = make(context, &database.store, &reading, &args.planning).await?;
-    let terms = reading.settings.terms();
-    let verdict = judge(context, &database.store, &plan, &terms, false).await?;
+    let Heard { plan, judgements } = make(context, &database.store, &reading, &judges, &args.planning).await?;
+    let told = judge(context, &database.store, &plan, &judges, &judgements, false).await?.told;
     if let Some(file) = &args.output {
-        output::write_file(file, &json::pretty(&json::plan_document(&plan, &terms, &verdict.told)), true)?;
+        let document = json::plan_document(&plan, &judges.terms, judges.folder.as_deref(), &told);
+        output::write_file(file, &json::pretty(&document), true)?;
     }
     let failed = has_errors(&reading, &plan);
     let code = match (failed, args.detailed_exitcode && !plan.is_empty()) {
@@ -31,7 +33,13 @@ pub async fn run(context: &Context, args: &Args) -> Done {
         (false, true) => ExitCode::Differences,
         (false, false) => ExitCode::Done,
     };
-    report(&show(context, &plan, &terms, &verdict.told, args.format), code)
+    report(&show(context, &plan, &judges, &told, args.format), code)
+}
+
+/// What judges the plans of this source.
+pub async fn judges(context: &Context, reading: &Reading, judging: &Judging) -> Result<Judges, Failure> {
+    let (named, terms) = (reading.settings.policies.as_deref(), reading.settings.terms());
+    Judges::new(context, judging.policies.as_deref(), named, &reading.root, terms).await
 }
 
 /// Whether part of the manifests or of the plan cannot be carried out.
@@ -40,13 +48,21 @@ pub fn has_errors(reading: &Reading, plan: &Plan) -> bool {
 }
 
 /// Plans with the settings of the source and the options of the command line.
-pub async fn make(context: &Context, store: &Store, reading: &Reading, how: &Planning) -> Result<Plan, Failure> {
+pub async fn make(
+    context: &Context,
+    store: &Store,
+    reading: &Reading,
+    judges: &Judges,
+    how: &Planning,
+) -> Result<Heard, Failure> {
     let targets = Targets::parse(&how.target)?;
+    let bench = judges.bench();
     let pass = Pass {
         source: &reading.settings.source,
-        correct_drift: reading.settings.mode == Mode::Enforce && !how.no_drift,
+        correct_drift: judges.terms.mode == Mode::Enforce && !how.no_drift,
         full: how.full,
         guards: &reading.settings.guards,
+        bench: &bench,
         targets: &targets,
         now: context.now(),
     };
@@ -59,20 +75,20 @@ pub async fn judge(
     context: &Context,
     store: &Store,
     plan: &Plan,
-    terms: &Terms,
+    judges: &Judges,
+    policies: &Judgements,
     force: bool,
 ) -> Result<Verdict, Failure> {
-    let policies = Judgements::none(terms);
-    let authors = context.authors();
-    let asking = Asking { terms, policies: &policies, authors: &authors, now: context.now(), force };
+    let Judges { terms, authors, approvers, .. } = judges;
+    let asking = Asking { terms, policies, approvers, authors, now: context.now(), force };
     Ok(judging::judge(store, plan, &asking).await?)
 }
 
 /// The plan in the format that was asked for.
-pub fn show(context: &Context, plan: &Plan, terms: &Terms, told: &Told, format: Format) -> String {
+pub fn show(context: &Context, plan: &Plan, judges: &Judges, told: &Told, format: Format) -> String {
     match format {
         Format::Text => text::plan(plan, told, text::Part::All, context.paint()),
         Format::Markdown => markdown::plan(plan, told),
-        Format::Json => json::pretty(&json::shown_plan_document(plan, terms, told)),
+        Format::Json => json::pretty(&json::shown_plan_document(plan, &judges.terms, judges.folder.as_deref(), told)),
     }
 }

@@ -49,7 +49,9 @@ pub fn after(before: &Rows, changes: &[Change]) -> Rows {
                 of_kind.remove(&*change.name);
             }
             Action::Create | Action::Update | Action::Adopt => {
-                let old = of_kind.remove(&*change.name).unwrap_or_default();
+                // What nobody names of a new row, the database presets.
+                let presets = || Spec::from_values(kind.stored_fields().map(|(at, field)| (at, field.preset.value())));
+                let old = of_kind.remove(&*change.name).unwrap_or_else(presets);
                 let values = old.entries().iter().map(|entry| (entry.field, entry.value.clone()));
                 let set = change.set.iter().filter_map(|(path, value)| Some((kind.field_at(path)?, value.clone())));
                 of_kind.insert(change.name.to_string(), Spec::from_values(values.chain(set)));

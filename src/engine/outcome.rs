@@ -6,9 +6,8 @@ use std::sync::Arc;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::{Plan, Summary};
-use crate::policy::judgement::Hold;
 use crate::store::error::ApplyError;
-use crate::verdict::{Approved, Told, Verdict};
+use crate::verdict::{Approved, Held, Told, Verdict};
 
 /// Why an organization was not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +24,8 @@ pub enum Refusal {
     Held,
     /// A brake is on.
     Stopped,
+    /// The source only observes.
+    Observed,
 }
 
 impl Refusal {
@@ -37,6 +38,7 @@ impl Refusal {
             Refusal::Denied => "denied",
             Refusal::Held => "held",
             Refusal::Stopped => "stopped",
+            Refusal::Observed => "observed",
         }
     }
 }
@@ -50,19 +52,29 @@ pub struct Outcome {
     pub applied: BTreeMap<Arc<str>, Approved>,
     /// The others, and why.
     pub refused: BTreeMap<Arc<str>, (Refusal, Vec<Finding>)>,
+    /// What lifts the holds of those that are held.
+    pub held: BTreeMap<Arc<str>, Vec<Held>>,
 }
 
 impl Outcome {
-    /// What is certain before anything is written.
-    pub fn new(run: &str, verdict: &Verdict) -> Self {
+    /// What is certain before anything is written. `unkept` tells which plans that are held cannot be approved.
+    pub fn new(run: &str, verdict: &Verdict, mut unkept: BTreeMap<Arc<str>, Finding>) -> Self {
         let Told { rules_digest: _, held, denied, stopped, blocked, warned: _ } = &verdict.told;
         let mut refused = BTreeMap::new();
-        for (refusal, why) in [(Refusal::Blocked, blocked), (Refusal::Denied, denied), (Refusal::Stopped, stopped)] {
+        for (refusal, why) in [(Refusal::Blocked, blocked), (Refusal::Denied, denied)] {
             refused.extend(why.iter().map(|(name, why)| (name.clone(), (refusal, why.clone()))));
         }
-        let reasons = |holds: &[Hold]| holds.iter().map(|hold| hold.finding.clone()).collect();
-        refused.extend(held.iter().map(|(name, holds)| (name.clone(), (Refusal::Held, reasons(holds)))));
-        Outcome { run: run.into(), applied: BTreeMap::new(), refused }
+        // A source that observes does what it should.
+        let stop = |why: &[Finding]| match why.iter().any(|finding| finding.code == Code::Observing) {
+            true => Refusal::Observed,
+            false => Refusal::Stopped,
+        };
+        refused.extend(stopped.iter().map(|(name, why)| (name.clone(), (stop(why), why.clone()))));
+        refused.extend(held.iter().map(|(name, holds)| {
+            let reasons = holds.iter().map(|hold| hold.finding.clone()).chain(unkept.remove(name));
+            (name.clone(), (Refusal::Held, reasons.collect()))
+        }));
+        Outcome { run: run.into(), applied: BTreeMap::new(), refused, held: held.clone() }
     }
 
     /// How one organization ended.
@@ -73,7 +85,13 @@ impl Outcome {
                 self.applied.insert(name, approved);
             }
             Err(error) => {
-                let refusal = if error.code() == Code::Stale { Refusal::Stale } else { Refusal::Failed };
+                let refusal = match error.code() {
+                    Code::Stale => Refusal::Stale,
+                    Code::Suspended => Refusal::Stopped,
+                    // People have to agree anew.
+                    Code::ApprovalGone => Refusal::Held,
+                    _ => Refusal::Failed,
+                };
                 // Whoever asked for the apply tells it as a finding.
                 tracing::info!(organization = %name, %error, "organization {name} was not applied");
                 self.refused.insert(name.clone(), (refusal, vec![error.finding().about(name)]));
@@ -88,10 +106,10 @@ impl Outcome {
 
     /// The outcome in one word, for the history.
     pub fn word(&self) -> &'static str {
-        match (self.refused.is_empty(), self.applied.is_empty()) {
-            (true, _) => "succeeded",
-            (false, true) => "failed",
-            (false, false) => "partial",
+        match (self.worst(), self.applied.is_empty()) {
+            (None, _) => "succeeded",
+            (Some(worst), true) => worst.word(),
+            (Some(_), false) => "partial",
         }
     }
 

@@ -1,5 +1,6 @@
 //! One thing that a person should know: severity, a stable code, what it is about, where, and what to do.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -93,6 +94,14 @@ impl Finding {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The message, with the rule that says it before it.
+    pub fn said(&self) -> Cow<'_, str> {
+        match &self.rule {
+            Some(rule) => Cow::Owned(format!("{rule}: {}", self.message)),
+            None => Cow::Borrowed(&self.message),
+        }
     }
 
     /// Whether it is an error.

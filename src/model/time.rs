@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
+
+/// A cron schedule. It knows nothing of time zones: it fires at times of the wall clock.
+pub type Schedule = cron::Schedule;
 
 /// The longest length of time: a hundred years.
 const DURATION_SECONDS_MAX: i64 = 100 * 366 * 86_400;
@@ -83,17 +86,37 @@ pub fn parse_schedule(text: &str) -> Result<cron::Schedule, String> {
 }
 
 fn weekday_names(field: &str) -> String {
+    field.split(',').map(named_weekdays).collect::<Vec<_>>().join(",")
+}
+
+/// One part of the last field with names for its numbers. The crate's week ends on Saturday, cron's may go on to a
+/// Sunday that counts as 7; so a range of numbers becomes the list of its days.
+fn named_weekdays(part: &str) -> String {
     const NAMES: [&str; 8] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
-    let part = |part: &str| {
-        let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
-        let name = |word: &str| {
-            word.parse::<usize>().ok().and_then(|at| NAMES.get(at)).map_or(word.to_owned(), |n| n.to_string())
-        };
-        let range: Vec<String> = range.split('-').map(name).collect();
-        let range = range.join("-");
-        step.map_or(range.clone(), |step| format!("{range}/{step}"))
-    };
-    field.split(',').map(part).collect::<Vec<_>>().join(",")
+    let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
+    let number = |word: &str| word.parse::<usize>().ok().filter(|at| *at < NAMES.len());
+    let name = |word: &str| number(word).map_or(word, |at| NAMES[at]).to_owned();
+    let every = step.map_or(Some(1), |step| step.parse::<usize>().ok().filter(|step| *step > 0));
+    if let (Some((first, last)), Some(every)) = (range.split_once('-'), every)
+        && let (Some(first), Some(last)) = (number(first), number(last))
+        && first <= last
+    {
+        return (first..=last).step_by(every).map(|at| NAMES[at]).collect::<Vec<_>>().join(",");
+    }
+    let named = range.split('-').map(name).collect::<Vec<_>>().join("-");
+    step.map_or(named.clone(), |step| format!("{named}/{step}"))
+}
+
+/// The times at which a schedule fires after a time, in order.
+pub fn firings_after(schedule: &Schedule, time: NaiveDateTime) -> impl Iterator<Item = NaiveDateTime> + '_ {
+    schedule.after(&time.and_utc()).map(|at| at.naive_utc())
+}
+
+/// The times at which a schedule has fired by a time, the last one first.
+pub fn firings_until(schedule: &Schedule, time: NaiveDateTime) -> impl Iterator<Item = NaiveDateTime> + '_ {
+    // The crate looks strictly before.
+    let after = time.and_utc() + TimeDelta::seconds(1);
+    schedule.after(&after).rev().map(|at| at.naive_utc()).filter(move |at| *at <= time)
 }
 
 /// A time that certainly lies between two firings of a well-formed schedule, found by looking at its text only.
@@ -168,7 +191,12 @@ mod tests {
         assert_eq!(next("0 3 * * 0").as_deref(), Some("2026-01-04T03:00:00+00:00"));
         assert_eq!(next("0 3 * * 7").as_deref(), Some("2026-01-04T03:00:00+00:00"));
         assert_eq!(next("0 3 * * 1").as_deref(), Some("2026-01-05T03:00:00+00:00"));
-        for bad in ["0 0 * * * *", "* * * *", "61 * * * *", "x", ""] {
+        // 2026-01-01 is a Thursday.
+        assert_eq!(next("0 3 * * 6-7").as_deref(), Some("2026-01-03T03:00:00+00:00"));
+        assert_eq!(next("0 3 * * 0-7").as_deref(), Some("2026-01-01T03:00:00+00:00"));
+        assert_eq!(next("0 3 * * 1-5/2").as_deref(), Some("2026-01-02T03:00:00+00:00"));
+        assert_eq!(next("0 3 * * MON-WED").as_deref(), Some("2026-01-05T03:00:00+00:00"));
+        for bad in ["0 0 * * * *", "* * * *", "61 * * * *", "x", "", "0 0 * * 8", "0 0 * * 5-1", "0 0 * * 1-5/0"] {
             assert!(parse_schedule(bad).is_err(), "{bad}");
         }
         assert!(!fires_after(&parse_schedule("0 0 31 2 *").expect("parses"), moment));

@@ -109,7 +109,7 @@ impl Paint {
 /// Writing to a string cannot fail, so that results of `write!` are dropped here.
 fn draw_one(out: &mut String, finding: &Finding, excerpts: &Excerpts, secret: Option<u32>, paint: &Paint) {
     let head = paint.severity(finding.severity, &format!("{}[{}]", finding.severity, finding.code));
-    let _ = writeln!(out, "{head}: {}", paint.with("1", &inert(&secret::mask(&finding.message))));
+    let _ = writeln!(out, "{head}: {}", paint.with("1", &inert(&secret::mask(&finding.said()))));
     let mut gutter = 1;
     if let Some(origin) = &finding.origin {
         gutter = origin.line.max(1).ilog10() as usize + 1;

@@ -139,7 +139,7 @@ fn add(engine: &mut Engine, file: &PolicyFile) -> Result<(), Box<Finding>> {
 }
 
 /// Makes the engine do what it otherwise does before it first evaluates.
-fn prepared(engine: &mut Engine, files: &[PolicyFile]) -> Result<(), Box<Finding>> {
+pub fn prepared(engine: &mut Engine, files: &[PolicyFile]) -> Result<(), Box<Finding>> {
     engine.eval_query("true".into(), false).map(drop).map_err(|error| Box::new(finding(&error.to_string(), files)))
 }
 

@@ -29,6 +29,8 @@ pub const POLICIES_DIRECTORY: &str = "policies";
 pub struct Options {
     /// The directories and files below the root that are read; none for all of it.
     pub paths: Vec<PathBuf>,
+    /// The directory below the root that holds policies and no manifests.
+    pub policies: String,
     /// The most files.
     pub files_max: usize,
     /// The most entries of any sort that are looked at.
@@ -45,6 +47,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             paths: Vec::new(),
+            policies: POLICIES_DIRECTORY.into(),
             files_max: 1_000_000,
             entries_max: 2_000_000,
             depth_levels_max: 64,
@@ -227,7 +230,7 @@ fn walk(directory: &Path, prefix: &str, depth: usize, options: &Options, found: 
         if raw.as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        if prefix.is_empty() && (raw == SETTINGS_FILE || raw == POLICIES_DIRECTORY) || raw == SCHEMA_FILE {
+        if prefix.is_empty() && raw == SETTINGS_FILE || raw == SCHEMA_FILE {
             continue;
         }
         let name: Arc<str> = format!("{prefix}{}", file_name(Path::new(&raw))).into();
@@ -244,6 +247,7 @@ fn walk(directory: &Path, prefix: &str, depth: usize, options: &Options, found: 
                     found.unreadable.push(FileReading::unreadable(&name, finding));
                 }
             }
+            Ok(kind) if kind.is_dir() && *name == *options.policies.trim_matches('/') => {}
             Ok(kind) if kind.is_dir() => walk(&entry.path(), &format!("{name}/"), depth + 1, options, found),
             Ok(_) if !is_manifest => {}
             Ok(kind) if !kind.is_file() => {

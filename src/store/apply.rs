@@ -4,21 +4,23 @@
 //! organization while it looks at versions and writes. Whatever gets in the way (a deadlock, a lock that is not given,
 //! a connection that is cut) undoes all of it, and all of it is tried again, a bounded number of times.
 
+mod approvals;
 mod check;
 mod refusal;
 mod remember;
 mod rows;
 mod write;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use super::error::{ApplyError, StoreError, describe, sqlstate};
 use super::run::RunId;
-use super::{Store, migrate};
+use super::{Store, migrate, suspension};
+use crate::brake::Suspension;
 use crate::failpoint::failpoint;
-use crate::model::kinds;
 use crate::plan::{OrganizationPlan, sha256_hex};
 use crate::verdict::Approved;
 
@@ -36,6 +38,18 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL ROLE argus_reconciler; SET LOCAL search_path = pg_catalog;
     SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '120s';
     SET LOCAL idle_in_transaction_session_timeout = '60s'";
+
+/// What names everything to the database and asks what has to be known, in one round trip.
+static NAMED: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT (SELECT max(version) FROM argus.schema_migration),
+                ARRAY(SELECT argus.hold_clock(name) FROM unnest($5::text[]) AS c(name)),
+                set_config('argus.org', $1, true), set_config('argus.actor', $2, true),
+                set_config('argus.via', $3, true), set_config('argus.run', $4, true), {}
+         FROM (VALUES (1)) AS one LEFT JOIN argus.suspension_of($6, $5) s ON true",
+        suspension::columns()
+    )
+});
 
 /// Who applies what for.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +85,10 @@ enum Tried {
     Unanswered(sqlx::Error),
     /// The rows are not those of the plan.
     Stale(Vec<String>),
+    /// Somebody has suspended it.
+    Suspended(Box<Suspension>),
+    /// Approvals that the plan needs are no longer there to be used.
+    Unapproved(Vec<String>),
     /// The plan makes no sense.
     Bad(String),
     /// The schema is another one.
@@ -123,9 +141,15 @@ impl Store {
         let organization = || plan.organization.to_string();
         let mut attempts = 1;
         loop {
-            let passing = match self.attempt(plan, context).await {
+            let passing = match self.attempt(approved, context).await {
                 Ok((version, settled)) => return Ok(Outcome { version, settled, attempts }),
                 Err(Tried::Stale(what)) => return Err(ApplyError::Stale { organization: organization(), what }),
+                Err(Tried::Suspended(suspension)) => {
+                    return Err(ApplyError::Suspended { organization: organization(), suspension });
+                }
+                Err(Tried::Unapproved(what)) => {
+                    return Err(ApplyError::ApprovalGone { organization: organization(), what });
+                }
                 Err(Tried::Bad(why)) => return Err(ApplyError::BadPlan { organization: organization(), why }),
                 Err(Tried::Schema(source)) => {
                     return Err(ApplyError::Store { organization: organization(), source });
@@ -160,9 +184,10 @@ impl Store {
     }
 
     /// One try. Gives the version afterwards and whether the source is settled.
-    async fn attempt(&self, plan: &OrganizationPlan, context: &ApplyContext<'_>) -> Result<(i64, bool), Tried> {
+    async fn attempt(&self, approved: &Approved, context: &ApplyContext<'_>) -> Result<(i64, bool), Tried> {
+        let plan = approved.plan();
         let mut transaction = self.pool.begin_with(BEGIN).await?;
-        let carried_out = match carry_out(&mut transaction, plan, context).await {
+        let carried_out = match carry_out(&mut transaction, approved, context).await {
             Ok(carried_out) => carried_out,
             Err(tried) => {
                 // Now, and not when the connection is next looked at: others wait for the clock.
@@ -234,13 +259,21 @@ impl Store {
 /// All but the commit.
 async fn carry_out(
     connection: &mut PgConnection,
-    plan: &OrganizationPlan,
+    approved: &Approved,
     context: &ApplyContext<'_>,
 ) -> Result<(i64, bool), Tried> {
+    let plan = approved.plan();
     let organization = &*plan.organization;
-    let renamed = renamed_from(plan);
+    let renamed = plan.renamed_from();
     let read_before = begin(connection, plan, context, renamed).await?;
     failpoint("apply.after_begin", organization);
+    // Before the rows are looked at: of two runs with the same approval the second is told that it was used, and not
+    // that the rows have moved, which the first has done.
+    let gone = approvals::consume(connection, approved, context).await?;
+    if !gone.is_empty() {
+        return Err(Tried::Unapproved(gone));
+    }
+    failpoint("apply.after_approvals", organization);
     let stale = check::stale(connection, plan, renamed.unwrap_or(organization)).await?;
     if !stale.is_empty() {
         return Err(Tried::Stale(stale));
@@ -262,7 +295,7 @@ async fn carry_out(
 }
 
 /// Names the organization, the actor and the run to the database, takes the clock, and checks that the schema is still
-/// the one of this binary. Gives the clock's version.
+/// the one of this binary and that nobody has suspended this since the verdict. Gives the clock's version.
 async fn begin(
     connection: &mut PgConnection,
     plan: &OrganizationPlan,
@@ -273,29 +306,22 @@ async fn begin(
     let mut clocks: Vec<String> =
         [Some(&*plan.organization), renamed].into_iter().flatten().map(str::to_owned).collect();
     clocks.sort();
-    let row = sqlx::query(
-        "SELECT (SELECT max(version) FROM argus.schema_migration),
-                ARRAY(SELECT argus.hold_clock(name) FROM unnest($5::text[]) AS c(name)),
-                set_config('argus.org', $1, true), set_config('argus.actor', $2, true),
-                set_config('argus.via', $3, true), set_config('argus.run', $4, true)",
-    )
-    .bind(&*plan.organization)
-    .bind(context.actor)
-    .bind("argus")
-    .bind(context.run.as_str())
-    .bind(&clocks)
-    .fetch_one(&mut *connection)
-    .await?;
+    let row = sqlx::query(AssertSqlSafe(NAMED.as_str()))
+        .bind(&*plan.organization)
+        .bind(context.actor)
+        .bind("argus")
+        .bind(context.run.as_str())
+        .bind(&clocks)
+        .bind(context.source)
+        .fetch_one(&mut *connection)
+        .await?;
     migrate::compare(row.try_get::<Option<i32>, _>(0)?.unwrap_or(0)).map_err(Tried::Schema)?;
+    if let Some(suspension) = suspension::read(&row, 6).map_err(Tried::Schema)? {
+        return Err(Tried::Suspended(Box::new(suspension)));
+    }
     let versions: Vec<i64> = row.try_get(1)?;
     let at = clocks.iter().position(|name| **name == *renamed.unwrap_or(&plan.organization));
     Ok(at.and_then(|at| versions.get(at)).copied().unwrap_or_default())
-}
-
-/// The name that the organization itself has before this plan, if the plan gives it another.
-fn renamed_from(plan: &OrganizationPlan) -> Option<&str> {
-    let root = plan.changes.iter().find(|change| change.kind.is(&kinds::organization::KIND))?;
-    root.previous_name.as_deref()
 }
 
 /// How long to wait before the next try. It differs between runs and organizations, so that those who collided do not
@@ -314,7 +340,7 @@ pub fn failpoints() -> Vec<String> {
         super::columns::tables().iter().map(move |table| format!("apply.after_{step}.{}", table.kind.name))
     };
     let fixed = |names: &'static [&'static str]| names.iter().map(|name| format!("apply.{name}"));
-    fixed(&["after_begin", "after_check"])
+    fixed(&["after_begin", "after_approvals", "after_check"])
         .chain(["rename", "create", "update", "delete"].into_iter().flat_map(per_kind))
         .chain(fixed(&["after_records", "before_commit", "after_commit"]))
         .collect()

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
+use crate::brake::{SUSPENSION_DAYS_MAX, Suspension};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 
@@ -95,6 +98,14 @@ pub enum StoreError {
         /// What PostgreSQL says.
         why: String,
     },
+    /// The login may not do this.
+    #[error("the database role `{login}` is no member of {roles}")]
+    NotAMember {
+        /// The role that logged in.
+        login: String,
+        /// What it would have to be a member of.
+        roles: String,
+    },
     /// Somebody else works on the same source.
     #[error("another run of the source `{source_name}` is under way{}", after(*waited))]
     Locked {
@@ -102,6 +113,16 @@ pub enum StoreError {
         source_name: String,
         /// How long was waited.
         waited: Duration,
+    },
+    /// A suspension would end where it cannot.
+    #[error(
+        "a suspension ends in the future and within {SUSPENSION_DAYS_MAX} days, and {ends} is not that: for the database it is {now}"
+    )]
+    SuspensionEnd {
+        /// When it would end.
+        ends: DateTime<Utc>,
+        /// The database's clock.
+        now: DateTime<Utc>,
     },
     /// A query fails.
     #[error("PostgreSQL: {}", describe(.0))]
@@ -112,7 +133,7 @@ impl StoreError {
     /// The code that tells more.
     pub fn code(&self) -> Code {
         match self {
-            StoreError::BadUrl { .. } => Code::BadSettings,
+            StoreError::BadUrl { .. } | StoreError::SuspensionEnd { .. } => Code::BadSettings,
             StoreError::NoDatabase { .. }
             | StoreError::TooOld { .. }
             | StoreError::PrivateServer { .. }
@@ -123,6 +144,7 @@ impl StoreError {
             StoreError::SchemaNewer { .. } | StoreError::ChangedMigration { .. } => Code::SchemaNewer,
             StoreError::SchemaOlder { .. } => Code::SchemaOlder,
             StoreError::Locked { .. } => Code::Locked,
+            StoreError::NotAMember { .. } => Code::UnverifiedIdentity,
         }
     }
 
@@ -156,8 +178,15 @@ impl StoreError {
             StoreError::NoRoles { .. } => {
                 "let an administrator run what `argus db migrate --print-roles` prints, then migrate again".into()
             }
+            StoreError::NotAMember { login, .. } => {
+                format!("let an administrator run: GRANT argus_approver TO \"{login}\"")
+            }
             StoreError::Locked { .. } => {
                 "try again when it has ended, or let `argus apply` wait for it with `--lock-timeout SECONDS`".into()
+            }
+            StoreError::SuspensionEnd { .. } => {
+                "give a moment that is still to come (`--until 2030-01-31T12:00:00Z`), or a time from now (`--for 2d`)"
+                    .into()
             }
             StoreError::Query(_) => "try again; if it stays, the log of the PostgreSQL server tells more".into(),
         }
@@ -184,6 +213,14 @@ pub enum ApplyError {
         /// Each row that has moved, and how.
         what: Vec<String>,
     },
+    /// An approval that the plan needs was used, taken back or has ended since the verdict.
+    #[error("the plan of `{organization}` is no longer approved: {}", what.join("; "))]
+    ApprovalGone {
+        /// The organization.
+        organization: String,
+        /// Each approval that is gone, and how.
+        what: Vec<String>,
+    },
     /// PostgreSQL refuses a change.
     #[error("PostgreSQL refuses the changes of `{organization}`: {message}")]
     Refused {
@@ -195,6 +232,14 @@ pub enum ApplyError {
         message: String,
         /// The constraint.
         constraint: Option<String>,
+    },
+    /// Somebody has suspended it since the verdict.
+    #[error("`{organization}` was suspended before it was written: {}", suspension.stop().finding.message)]
+    Suspended {
+        /// The organization.
+        organization: String,
+        /// What stands in its way.
+        suspension: Box<Suspension>,
     },
     /// Others write the organization all the time.
     #[error("`{organization}` was tried {attempts} times, and others wrote it each time: {why}")]
@@ -237,6 +282,8 @@ impl ApplyError {
     pub fn code(&self) -> Code {
         match self {
             ApplyError::Stale { .. } => Code::Stale,
+            ApplyError::Suspended { .. } => Code::Suspended,
+            ApplyError::ApprovalGone { .. } => Code::ApprovalGone,
             ApplyError::Contended { .. } => Code::Contended,
             ApplyError::BadPlan { .. } => Code::NotAPlan,
             ApplyError::Refused { .. } | ApplyError::Unknown { .. } => Code::ApplyFailed,
@@ -249,6 +296,8 @@ impl ApplyError {
     pub fn organization(&self) -> &str {
         match self {
             ApplyError::Stale { organization, .. }
+            | ApplyError::Suspended { organization, .. }
+            | ApplyError::ApprovalGone { organization, .. }
             | ApplyError::Refused { organization, .. }
             | ApplyError::Contended { organization, .. }
             | ApplyError::BadPlan { organization, .. }
@@ -261,6 +310,8 @@ impl ApplyError {
     pub fn hint(&self) -> String {
         match self {
             ApplyError::Stale { .. } => "nothing was written; plan again and look at what has moved".into(),
+            ApplyError::Suspended { suspension, .. } => suspension.stop().finding.hint.unwrap_or_default(),
+            ApplyError::ApprovalGone { .. } => "nothing was written; plan again, and ask for a new approval".into(),
             ApplyError::Refused { .. } => {
                 "nothing of this organization was written; mend what PostgreSQL complains about and apply again".into()
             }
@@ -273,7 +324,10 @@ impl ApplyError {
 
     /// As a finding.
     pub fn finding(&self) -> Finding {
-        let finding = Finding::error(self.code(), self.to_string()).hint(self.hint());
+        let finding = match self {
+            ApplyError::Suspended { suspension, .. } => suspension.stop().finding,
+            _ => Finding::error(self.code(), self.to_string()).hint(self.hint()),
+        };
         match self.organization() {
             "" => finding,
             organization => finding.about(format!("Organization/{organization}")),

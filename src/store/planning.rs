@@ -164,6 +164,16 @@ impl Planning {
         Ok(rows.into_iter().map(Arc::from).collect())
     }
 
+    /// Whether the last run of a source was judged by policies, or should have been.
+    pub async fn was_policed(&mut self, source: &str) -> Result<bool, StoreError> {
+        let policed: Option<bool> =
+            sqlx::query_scalar("SELECT policed FROM argus.run WHERE source = $1 ORDER BY started_at DESC LIMIT 1")
+                .bind(source)
+                .fetch_optional(&mut *self.transaction)
+                .await?;
+        Ok(policed.unwrap_or(false))
+    }
+
     /// The organizations of each tier that has any, both sorted.
     pub async fn tier_users(&mut self) -> Result<BTreeMap<Arc<str>, Vec<OrganizationName>>, StoreError> {
         let rows: Vec<(String, String)> = sqlx::query_as(

@@ -51,6 +51,10 @@ pub struct RunStart<'a> {
     pub actor: &'a str,
     /// The digest of the plan that it applies.
     pub plan_digest: &'a str,
+    /// The digest of the rules that judged it.
+    pub rules_digest: &'a str,
+    /// Whether there were policies, or should have been.
+    pub policed: bool,
     /// Whether the guards were overruled.
     pub forced: bool,
 }
@@ -92,24 +96,26 @@ impl SourceLock {
 impl Store {
     /// Notes that a run begins.
     pub async fn begin_run(&self, start: &RunStart<'_>) -> Result<(), StoreError> {
-        let RunStart { run, source, actor, plan_digest, forced } = start;
+        let RunStart { run, source, actor, plan_digest, rules_digest, policed, forced } = start;
         let mut transaction = self.reconciling().await?;
         sqlx::query(
-            "INSERT INTO argus.run (id, source, actor, plan_digest, forced) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO argus.run (id, source, actor, plan_digest, forced, rules_digest, policed)
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING",
         )
         .bind(run.as_str())
         .bind(*source)
         .bind(*actor)
         .bind(*plan_digest)
         .bind(*forced)
+        .bind(*rules_digest)
+        .bind(*policed)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
         Ok(())
     }
 
-    /// Notes how a run ended: `applied`, `partly`, `failed`, `held`, `nothing`, and a summary for people.
+    /// Notes how a run ended, in a word (`succeeded`, `partial`, or why nothing was applied), and a summary for people.
     pub async fn finish_run(&self, run: &RunId, outcome: &str, summary: &Value) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
         sqlx::query(

@@ -2,6 +2,8 @@
 //! outside.
 
 mod adopt;
+mod approvals;
+mod brakes;
 mod codes;
 mod commands;
 mod contracts;

@@ -2,7 +2,7 @@
 //! manifests, what happens between, and what the last command says. `ARGUS_UPDATE=1` writes the expectations anew.
 //!
 //! `steps` lists what happens, a line each: `argus ...`, `psql FILE`, `lock SOURCE` (another run is under way),
-//! `lonely argus ...` (no database is configured). Without it, `first` is applied, `between.sql` runs, and `second` (or
+//! `lonely argus ...` (no database is configured); `<held>` stands for the digest of the plan that waits. Without it, `first` is applied, `between.sql` runs, and `second` (or
 //! again `first`) is planned.
 
 use std::collections::BTreeSet;
@@ -59,6 +59,10 @@ fn shown(folder: &Path) -> String {
     let mut locks = Vec::new();
     let mut last = String::new();
     for step in steps(folder) {
+        let step = match step.contains("<held>") {
+            true => step.replace("<held>", &world.sql("SELECT left(plan_digest, 12) FROM argus.held_plan")),
+            false => step,
+        };
         let words: Vec<&str> = step.split_whitespace().collect();
         match words[..] {
             ["psql", file] => {

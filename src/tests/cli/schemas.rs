@@ -6,7 +6,19 @@ use serde_json::Value;
 
 use super::{ACME, World, bare, run};
 
-const OF: &[&str] = &["manifest", "plan", "findings", "outcome", "rows", "runs", "history"];
+const OF: &[&str] = &[
+    "manifest",
+    "plan",
+    "findings",
+    "outcome",
+    "rows",
+    "runs",
+    "suspensions",
+    "held",
+    "approvals",
+    "history",
+    "policy-input",
+];
 
 #[test]
 fn the_schemas_in_the_documentation_are_those_that_argus_prints() {
@@ -76,6 +88,7 @@ fn conforms(value: &Value, schema: &Value, root: &Value, at: &str) {
 #[test]
 fn what_is_printed_as_json_is_as_its_schema_says() {
     let world = World::applied(ACME);
+    world.argus(&["suspend", "globex", "--reason", "not yet", "--for", "2h"]).ends(0);
     world.mallory("psql", "UPDATE argus.organization SET display_name = 'Mine'");
     world.mallory("psql", "INSERT INTO argus.team (organization, name) VALUES ('acme', 'shadow')");
     world.write("acme.yaml", &ACME.replace("role: owner", "role: admin"));
@@ -86,6 +99,7 @@ fn what_is_printed_as_json_is_as_its_schema_says() {
         (&["get", "organizations", "-o", "json"], "rows", 0),
         (&["get", "members", "-o", "json"], "rows", 0),
         (&["get", "runs", "-o", "json"], "runs", 0),
+        (&["get", "suspensions", "-o", "json"], "suspensions", 0),
         (&["history", "--format", "json"], "history", 0),
     ];
     let check = |ran: super::Ran, of: &str| {

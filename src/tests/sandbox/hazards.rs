@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use argus::approval::Need;
 use argus::model::code::Code;
+use argus::model::finding::Finding;
 use argus::policy::judgement::{Answers, Failure, judge};
 use argus::sandbox::{Limits, Sandbox};
 use serde_json::{Value, json};
+
+use crate::support::plans::plan;
 
 use super::{ARGUS, children, file, given, inputs, kib_of};
 
@@ -71,7 +74,7 @@ fn fixture(name: &str) -> argus::policy::PolicyFile {
     file(&format!("policies/{name}.rego"), &text)
 }
 
-async fn hazard(name: &str) -> Result<Sandbox, Vec<argus::model::finding::Finding>> {
+async fn hazard(name: &str) -> Result<Sandbox, Vec<Finding>> {
     let limits = Limits { wall: WALL, ..Limits::default() };
     Sandbox::load_with(Path::new(ARGUS), vec![fixture("good"), fixture(name)], limits, 1).await
 }
@@ -132,7 +135,7 @@ async fn meets_every_hazard_alone() {
             (Fails(reasons), Answers::Failed(failure)) => {
                 let said = failure.to_string();
                 assert!(reasons.iter().any(|reason| said.contains(reason)), "{name}: {said}");
-                let denials = judge(sandbox.rules(), &answers[1], "acme", &Need::default()).denials;
+                let denials = judge(sandbox.rules(), &answers[1], &plan("acme", Vec::new()), &Need::default()).denials;
                 assert!(denials.len() == 1 && denials[0].code == Code::PolicyFailed, "{name}: {denials:?}");
                 in_time(name, &sandbox).await;
             }
@@ -168,15 +171,26 @@ async fn in_time(name: &str, sandbox: &Sandbox) {
 #[tokio::test(flavor = "multi_thread")]
 async fn verdicts_that_are_none_deny() {
     for (name, said) in [
-        ("undefined", &["hazard.deny` gives no clean answer: it is undefined"][..]),
-        ("no-boolean", &["hazard.deny` gives no clean answer", "hazard.hold` gives no", "hazard.warn` gives no"]),
-        ("conflict", &["hazard.deny` gives no clean answer: rule conflicts with rule at policies/conflict.rego:6:1"]),
-        ("breaks", &["hazard.deny` gives no clean answer: could not parse string as number"]),
+        ("undefined", &["hazard.deny: the rule gives no clean answer: it is undefined"][..]),
+        (
+            "no-boolean",
+            &[
+                "hazard.deny: the rule gives no clean answer",
+                "hazard.hold: the rule gives no",
+                "hazard.warn: the rule gives no",
+            ],
+        ),
+        (
+            "conflict",
+            &["hazard.deny: the rule gives no clean answer: rule conflicts with rule at policies/conflict.rego:6:1"],
+        ),
+        ("breaks", &["hazard.deny: the rule gives no clean answer: could not parse string as number"]),
     ] {
         let sandbox = hazard(name).await.expect("it loads");
         let answers = sandbox.judge(inputs([1])).await;
-        let judgement = judge(sandbox.rules(), &answers[0], "acme", &Need::default());
-        let denials: Vec<String> = judgement.denials.into_iter().map(|finding| finding.message).collect();
+        let judgement = judge(sandbox.rules(), &answers[0], &plan("acme", Vec::new()), &Need::default());
+        let said_by = |finding: Finding| format!("{}: {}", finding.rule.unwrap_or_default(), finding.message);
+        let denials: Vec<String> = judgement.denials.into_iter().map(said_by).collect();
         assert_eq!(denials.len(), said.len(), "{name}: {denials:?}");
         assert!(denials.iter().zip(said).all(|(denial, said)| denial.contains(said)), "{name}: {denials:?}");
         assert!(judgement.holds.is_empty() && judgement.warnings.is_empty());

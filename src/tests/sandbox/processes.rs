@@ -178,6 +178,13 @@ async fn what_no_worker_can_do_at_all_is_given_up_after_a_while() {
     let given_up = answers.iter().filter(|answers| matches!(answers, Answers::Failed(Failure::GivenUp(_)))).count();
     let late = answers.iter().filter(|answers| matches!(answers, Answers::Failed(Failure::Wall(_)))).count();
     assert!(given_up > 1_800 && late >= 32 && given_up + late == 2_000, "{given_up} given up, {late} late");
+    // Asked again, it is tried again, if only a little; and one answer makes good for all that failed.
+    let again = sandbox.judge(inputs(std::iter::repeat_n(1, 100))).await;
+    let late = again.iter().filter(|answers| matches!(answers, Answers::Failed(Failure::Wall(_)))).count();
+    assert!((1..32).contains(&late), "{late} late");
+    assert_eq!(given(&sandbox.judge(inputs([0])).await[0]), [json!({ "value": [] })]);
+    let third = sandbox.judge(inputs(std::iter::repeat_n(1, 100))).await;
+    assert!(third.iter().filter(|answers| matches!(answers, Answers::Failed(Failure::Wall(_)))).count() >= 32);
 }
 
 #[tokio::test(flavor = "multi_thread")]

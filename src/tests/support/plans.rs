@@ -117,7 +117,15 @@ pub fn approved(plan: OrganizationPlan) -> Approved {
 /// Begins a run.
 pub async fn begin(store: &Store, run: &str) -> RunId {
     let run = RunId::new(run);
-    let start = RunStart { run: &run, source: SOURCE, actor: "ada", plan_digest: "d", forced: false };
+    let start = RunStart {
+        run: &run,
+        source: SOURCE,
+        actor: "ada",
+        plan_digest: "d",
+        rules_digest: "r",
+        policed: false,
+        forced: false,
+    };
     store.begin_run(&start).await.expect("a run begins");
     run
 }

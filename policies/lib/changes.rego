@@ -1,0 +1,59 @@
+# METADATA
+# description: |
+#   The changes of a plan as rules look at them: sorted by kind, and only those that write something.
+#
+#   A rule judges what a plan does, not what was there before it: it looks at a field only where the plan writes it.
+#   Otherwise one old mistake would deny every plan, also the one that mends it.
+package argus.lib.changes
+
+# Changes of a kind after which there is a row that the plan has written.
+written(kind) := written_of({kind})
+
+# The same of several kinds.
+written_of(kinds) := [change |
+	some change in input.changes
+	change.kind in kinds
+	change.action in {"create", "update", "adopt"}
+]
+
+# Changes that take a row of a kind away.
+deleted(kind) := [change |
+	some change in input.changes
+	change.kind == kind
+	change.action == "delete"
+]
+
+# Whether the plan brings the organization into being.
+organization_is_new if {
+	some change in written("Organization")
+	change.before == null
+}
+
+# Whether the organization goes as a whole: what goes with it needs no judgement of its own.
+organization_goes if count(deleted("Organization")) > 0
+
+# Whether a change writes one of these fields: all of a new row, and what differs of another.
+writes(change, _) if change.before == null
+
+writes(change, paths) if {
+	some field in change.fields
+	field.path in paths
+}
+
+# Whether a list of the row held an item before.
+had(change, field, item) if item in change.before[field]
+
+# What a finding says of one field of a change: it points at the line that caused it.
+finding(change, path, message) := {"msg": message, "subject": subject(change), "origin": place(change, path)}
+
+# How findings name what a change is about.
+subject(change) := sprintf("%s/%s", [change.kind, change.name]) if {
+	change.kind in {"Organization", "Tier"}
+} else := sprintf("%s/%s/%s", [input.organization, change.kind, change.name])
+
+# Where a field is written, or else its resource.
+place(change, path) := field.origin if {
+	some field in change.fields
+	field.path == path
+	field.origin != null
+} else := change.origin

@@ -1,0 +1,20 @@
+# METADATA
+# description: Members, and what they are.
+package argus.lib.people
+
+# Whether a member holds one of these roles, now and after the plan's moment.
+holds(member, roles) if {
+	is_active(member)
+	some role in member.roles
+	role in roles
+}
+
+is_active(member) if {
+	member.status != "suspended"
+	not is_over(member)
+}
+
+is_over(member) if {
+	member.expiresAt != null
+	member.expiresAt <= input.time
+}

@@ -1,0 +1,55 @@
+# METADATA
+# title: Self-promotion
+# description: Nobody decides on their own what they may do.
+package argus.promotion
+
+import data.argus.lib.changes
+
+# METADATA
+# title: Nobody raises their own role
+# description: |
+#   Whoever wrote the commit, and whoever runs Argus, gains nothing by the plan, be it through a role, a team, a project or
+#   a membership that would have ended. Somebody else has to propose it. In a new organization there is nobody else yet.
+# custom:
+#   id: own-role
+#   severity: critical
+#   remediation: ask a colleague to make this change
+deny_own_role contains finding if {
+	not changes.organization_is_new
+	some grant in input.access.gained
+	lower(grant.person) in input.authors
+	message := sprintf("`%s` would make themselves `%s`%s", [grant.person, grant.role, whereabouts(grant)])
+	finding := {"msg": message, "subject": sprintf("%s/Member/%s", [input.organization, grant.person]), "origin": origin(grant)}
+}
+
+whereabouts(grant) := sprintf(" of the project `%s` through the team `%s`", [grant.project, grant.team]) if {
+	grant.team != null
+} else := sprintf(" of the project `%s`", [grant.project]) if {
+	grant.project != null
+} else := ""
+
+# Where the grant comes from: what the plan writes of the team, the project, the membership, the role or the organization.
+origin(grant) := origins[0] if {
+	sources := [
+		["Team", grant.team],
+		["Project", grant.project],
+		["Member", grant.person],
+		["Role", grant.role],
+		["Organization", input.organization],
+	]
+	origins := [changes.place(change, path) |
+		some [kind, name] in sources
+		some change in changes.written(kind)
+		change.name == name
+		some path in ["roles", "members", "teams", "permissions", ""]
+		written(change, path)
+	]
+	count(origins) > 0
+} else := null
+
+written(_, path) if path == ""
+
+written(change, path) if {
+	some field in change.fields
+	field.path == path
+}

@@ -1,0 +1,322 @@
+//! Hearings: the policies are asked about every organization with changes, and about those that a change of their
+//! tier concerns.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::approving::{self, Known};
+use crate::approval::{Approval, Bound, Need};
+use crate::diff::rows::{self, Rows};
+use crate::identity::Approvers;
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::id::{GLOBAL, OrganizationName};
+use crate::model::kind::KindId;
+use crate::model::kinds;
+use crate::model::resource::Spec;
+use crate::model::state::{Applied, Live};
+use crate::plan::{OrganizationPlan, Plan};
+use crate::policy::input::{Around, Input, Parts, View, Worlds};
+use crate::policy::judgement::{self, Judgement, Judgements};
+use crate::sandbox::Sandbox;
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::planning::Planning;
+
+/// How many organizations are read and heard at a time.
+const ORGANIZATIONS_PER_HEARING: usize = 500;
+
+/// So many organizations that a change of their tier breaks are told one by one.
+const BROKEN_TOLD_MAX: usize = 20;
+
+/// What judges the plans of a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Bench<'a> {
+    /// The policies.
+    pub policies: Policies<'a>,
+    /// The digest of policies and terms.
+    pub rules_digest: &'a str,
+    /// What lifts a hold of which nothing else is said.
+    pub need: &'a Need,
+    /// What happens to drift: `enforce`, `apply` or `observe`.
+    pub mode: &'a str,
+    /// Whose plan it is, by all names, lower case.
+    pub authors: &'a BTreeSet<String>,
+    /// Who may approve.
+    pub approvers: &'a Approvers,
+}
+
+/// The policies of a source.
+#[derive(Clone, Copy, Debug)]
+pub enum Policies<'a> {
+    /// There are none, and that is meant.
+    None,
+    /// Nobody has said that there should be none. If there were some before, they are gone.
+    Absent,
+    /// These.
+    Loaded(&'a Sandbox),
+}
+
+/// One organization to be heard.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// Its plan.
+    pub plan: &'a OrganizationPlan,
+    /// Its rows.
+    pub live: &'a Live,
+    /// Its ownership records.
+    pub applied: &'a Applied,
+}
+
+/// What the policies have said so far of a plan.
+pub struct Hearing<'a> {
+    bench: &'a Bench<'a>,
+    source: &'a str,
+    now: DateTime<Utc>,
+    /// The tier catalogue as it is.
+    tiers_before: Rows,
+    /// And as it will be.
+    tiers: Rows,
+    /// The approvals of those that are heard.
+    known: Option<Known>,
+    heard: BTreeMap<OrganizationName, Judgement>,
+}
+
+impl<'a> Hearing<'a> {
+    /// Begins, with the catalogue as it is.
+    pub async fn begin(
+        planning: &mut Planning,
+        bench: &'a Bench<'a>,
+        source: &'a str,
+        now: DateTime<Utc>,
+    ) -> Result<Hearing<'a>, StoreError> {
+        let shared = planning.live(&[GLOBAL.into()]).await?;
+        let tiers = shared.get(GLOBAL).map(|live| rows::before(live, &[])).unwrap_or_default();
+        let tiers_before = tiers.clone();
+        Ok(Hearing { bench, source, now, tiers_before, tiers, known: None, heard: BTreeMap::new() })
+    }
+
+    /// Hears those that have changes. What all organizations share has to come first: its tiers are those by which the
+    /// others are judged.
+    pub async fn hear(&mut self, planning: &mut Planning, cases: &[Case<'_>]) -> Result<(), StoreError> {
+        self.note_tiers(cases);
+        if matches!(self.bench.policies, Policies::Loaded(_)) {
+            self.note_approvals(planning, cases).await?;
+        }
+        let changing: Vec<Case<'_>> = cases.iter().filter(|case| !case.plan.is_empty()).copied().collect();
+        let judgements = self.judge(&changing).await;
+        let names = changing.iter().map(|case| case.plan.organization.clone());
+        self.heard.extend(names.zip(judgements));
+        Ok(())
+    }
+
+    async fn note_approvals(&mut self, planning: &mut Planning, cases: &[Case<'_>]) -> Result<(), StoreError> {
+        let plans = cases.iter().map(|case| case.plan);
+        self.known = approving::known(planning, plans, self.bench.approvers).await?;
+        Ok(())
+    }
+
+    fn note_tiers(&mut self, cases: &[Case<'_>]) {
+        if let Some(shared) = cases.iter().find(|case| &*case.plan.organization == GLOBAL) {
+            self.tiers_before = rows::before(shared.live, &shared.plan.changes);
+            self.tiers = rows::after(&self.tiers_before, &shared.plan.changes);
+        }
+    }
+
+    async fn judge(&self, cases: &[Case<'_>]) -> Vec<Judgement> {
+        let Policies::Loaded(sandbox) = self.bench.policies else { return Vec::new() };
+        let inputs = self.inputs(cases, sandbox.parts());
+        let answers = sandbox.judge(inputs).await;
+        let judge =
+            |(case, answers): (&Case<'_>, _)| judgement::judge(sandbox.rules(), answers, case.plan, self.bench.need);
+        cases.iter().zip(&answers).map(judge).collect()
+    }
+
+    /// The input documents, made on all cores.
+    pub fn inputs(&self, cases: &[Case<'_>], parts: Parts) -> Vec<Vec<u8>> {
+        let kind = KindId::of(&kinds::tier::KIND);
+        let view = |(name, spec)| (String::clone(name), tier(kind, name, spec));
+        let tiers: BTreeMap<String, View<'_>> = self.tiers.get(&kind).into_iter().flatten().map(view).collect();
+        let before = self.tiers_before.get(&kind).into_iter().flatten();
+        let moves = |(name, spec): &(&String, &Spec)| tiers.get(*name).is_none_or(|view| *view.spec != **spec);
+        let tiers_before: BTreeMap<String, View<'_>> = before.filter(moves).map(view).collect();
+        let around = Around {
+            source: self.source,
+            mode: self.bench.mode,
+            revision: None,
+            authors: self.bench.authors,
+            tiers: &tiers,
+            tiers_before: &tiers_before,
+            now: self.now,
+        };
+        let role = self.known.iter().map(|known| known.role.clone());
+        let authors: BTreeSet<String> = self.bench.authors.iter().cloned().chain(role).collect();
+        let input = |case: &Case<'_>| {
+            let worlds = Worlds::new(case.plan, case.live, case.applied);
+            let bound = |now| Bound {
+                plan_digest: &case.plan.digest,
+                rules_digest: self.bench.rules_digest,
+                authors: &authors,
+                now,
+            };
+            let known =
+                self.known.iter().flat_map(|known| known.approvals.iter().map(|approval| (approval, known.now)));
+            let counting = known.filter(|(approval, now)| bound(*now).counts(approval));
+            let approvals: Vec<&Approval> = counting.map(|(approval, _)| approval).collect();
+            Input::new(&worlds, &approvals, &around, parts).to_json()
+        };
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let share = cases.len().div_ceil(cores).max(1);
+        std::thread::scope(|threads| {
+            let shares: Vec<_> = cases
+                .chunks(share)
+                .map(|share| threads.spawn(|| share.iter().map(input).collect::<Vec<_>>()))
+                .collect();
+            let joined = shares.into_iter().map(|share| share.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
+            joined.flatten().collect()
+        })
+    }
+
+    /// Hears the organizations that nothing but a change of their tier concerns, and ends. What the policies deny
+    /// there denies the change of the tiers, for that is what would break them.
+    pub async fn end(
+        mut self,
+        planning: &mut Planning,
+        plans: &[Arc<OrganizationPlan>],
+    ) -> Result<Judgements, StoreError> {
+        let rules_digest = self.bench.rules_digest.to_owned();
+        match self.bench.policies {
+            Policies::None => return Ok(Judgements { rules_digest, by_organization: None }),
+            Policies::Absent if !planning.was_policed(self.source).await? => {
+                return Ok(Judgements { rules_digest, by_organization: None });
+            }
+            Policies::Absent => {
+                let denied = plans.iter().filter(|plan| !plan.is_empty()).map(|plan| {
+                    let finding = Finding::error(Code::PoliciesGone, "the policies that judged this source are gone");
+                    let hint = "bring the folder back, or say `policies: none` in argus.yaml";
+                    let denials = vec![finding.hint(hint).about(&plan.organization)];
+                    (plan.organization.clone(), Judgement { denials, ..Judgement::default() })
+                });
+                return Ok(Judgements { rules_digest, by_organization: Some(denied.collect()) });
+            }
+            Policies::Loaded(_) => {}
+        }
+        let concerned = self.concerned(planning, plans).await?;
+        let mut broken = Judgement::default();
+        for names in concerned.chunks(ORGANIZATIONS_PER_HEARING) {
+            let unchanged: Vec<OrganizationPlan> =
+                names.iter().map(|name| OrganizationPlan::unchanged(name, Vec::new())).collect();
+            let plans: Vec<&OrganizationPlan> = unchanged.iter().collect();
+            let rows = Read::of(planning, &plans).await?;
+            for judgement in self.judge(&rows.cases(&plans)).await {
+                broken.denials.extend(judgement.denials);
+                broken.holds.extend(judgement.holds);
+            }
+        }
+        if let Some(shared) = self.heard.get_mut(GLOBAL) {
+            shared.denials.extend(few(broken.denials));
+            shared.holds.extend(broken.holds.into_iter().take(BROKEN_TOLD_MAX));
+        }
+        Ok(Judgements { rules_digest, by_organization: Some(self.heard) })
+    }
+
+    /// The organizations without changes of their own whose tier changes.
+    async fn concerned(
+        &self,
+        planning: &mut Planning,
+        plans: &[Arc<OrganizationPlan>],
+    ) -> Result<Vec<OrganizationName>, StoreError> {
+        let Some(shared) = plans.iter().find(|plan| &*plan.organization == GLOBAL && !plan.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let users = planning.tier_users().await?;
+        let of_tier = |change: &crate::plan::Change| users.get(&change.name).into_iter().flatten().cloned();
+        let concerned: BTreeSet<OrganizationName> = shared.changes.iter().flat_map(of_tier).collect();
+        Ok(concerned.into_iter().filter(|name| !self.heard.contains_key(name)).collect())
+    }
+}
+
+/// The input documents of these plans, for people who want to see what policies are told.
+pub async fn documents(
+    store: &Store,
+    source: &str,
+    plans: &[&OrganizationPlan],
+    bench: &Bench<'_>,
+    now: DateTime<Utc>,
+) -> Result<Vec<(OrganizationName, Vec<u8>)>, StoreError> {
+    let mut planning = store.planning().await?;
+    let mut hearing = Hearing::begin(&mut planning, bench, source, now).await?;
+    let mut documents = Vec::new();
+    for plans in plans.chunks(ORGANIZATIONS_PER_HEARING) {
+        let rows = Read::of(&mut planning, plans).await?;
+        let cases = rows.cases(plans);
+        hearing.note_tiers(&cases);
+        hearing.note_approvals(&mut planning, &cases).await?;
+        let names = cases.iter().map(|case| case.plan.organization.clone());
+        documents.extend(names.zip(hearing.inputs(&cases, Parts::ALL)));
+    }
+    Ok(documents)
+}
+
+/// Hears a plan that was made before: its rows are read again.
+pub async fn hear_again(
+    store: &Store,
+    plan: &Plan,
+    bench: &Bench<'_>,
+    now: DateTime<Utc>,
+) -> Result<Judgements, StoreError> {
+    let mut planning = store.planning().await?;
+    let mut hearing = Hearing::begin(&mut planning, bench, &plan.source, now).await?;
+    let changing: Vec<&OrganizationPlan> =
+        plan.organizations.iter().map(|plan| &**plan).filter(|plan| !plan.is_empty()).collect();
+    for plans in changing.chunks(ORGANIZATIONS_PER_HEARING) {
+        let rows = Read::of(&mut planning, plans).await?;
+        hearing.hear(&mut planning, &rows.cases(plans)).await?;
+    }
+    hearing.end(&mut planning, &plan.organizations).await
+}
+
+/// The name under which the rows of an organization stand now: the old one, where it is renamed.
+fn row_name(plan: &OrganizationPlan) -> OrganizationName {
+    let root = plan.changes.iter().find(|change| change.kind.is(&kinds::organization::KIND));
+    root.and_then(|change| change.previous_name.clone()).unwrap_or_else(|| plan.organization.clone())
+}
+
+/// What was read of some organizations.
+struct Read {
+    live: BTreeMap<OrganizationName, Live>,
+    applied: BTreeMap<OrganizationName, Applied>,
+}
+
+impl Read {
+    async fn of(planning: &mut Planning, plans: &[&OrganizationPlan]) -> Result<Read, StoreError> {
+        let names: Vec<OrganizationName> = plans.iter().map(|plan| row_name(plan)).collect();
+        Ok(Read { live: planning.live(&names).await?, applied: planning.applied(&names).await? })
+    }
+
+    fn cases<'a>(&'a self, plans: &[&'a OrganizationPlan]) -> Vec<Case<'a>> {
+        let case = |plan: &&'a OrganizationPlan| {
+            let name = row_name(plan);
+            Some(Case { plan, live: self.live.get(&name)?, applied: self.applied.get(&name)? })
+        };
+        plans.iter().filter_map(case).collect()
+    }
+}
+
+fn tier<'a>(kind: KindId, name: &'a str, spec: &'a Spec) -> View<'a> {
+    View { kind, name: Cow::Borrowed(name), origin: None, spec: Cow::Borrowed(spec) }
+}
+
+/// The first of many findings, and how many there are beside them.
+fn few(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let more = findings.len().saturating_sub(BROKEN_TOLD_MAX);
+    findings.truncate(BROKEN_TOLD_MAX);
+    if more > 0 {
+        let message = format!("and {more} more that the changed tiers would break");
+        findings.push(Finding::error(Code::PolicyDenied, message));
+    }
+    findings
+}
