@@ -23,7 +23,7 @@ use crate::model::kind::{KINDS, Kind, KindId};
 use crate::model::kinds;
 use crate::model::resource::{Resource, ResourceId};
 use crate::model::state::{Applied, Desired, Live, LocalId};
-use crate::plan::{Action, Cause, Change, OrganizationPlan, Record};
+use crate::plan::{Action, Cause, Change, OrganizationPlan, Ownership, Record};
 
 /// What the run says about how to compare.
 #[derive(Clone)]
@@ -111,7 +111,8 @@ impl<'a> Diff<'a> {
     }
 
     fn drop_record(&mut self, local: &LocalId) {
-        self.records.push(Record { kind: local.0, name: local.1.clone(), spec: None, origin: None });
+        let before = self.applied.rows.get(local).map(|own| Ownership::of(local.0.get(), own));
+        self.records.push(Record { kind: local.0, name: local.1.clone(), spec: None, origin: None, before });
     }
 
     fn owns(&self, local: &LocalId) -> bool {
@@ -176,6 +177,7 @@ impl<'a> Diff<'a> {
             records: self.records,
             counts,
             settles: None,
+            said: None,
             read_at: None,
             left: self.left,
             findings: crate::model::finding::in_order(self.findings),
@@ -197,6 +199,7 @@ fn blank(local: &LocalId, action: Action, cause: Cause) -> Change {
         version: None,
         fields: Vec::new(),
         set: BTreeMap::new(),
+        undo: BTreeMap::new(),
         origin: None,
         moved_by: None,
         reason: None,

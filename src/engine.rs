@@ -181,6 +181,7 @@ fn compare_one(
     let known = pass.is_some_and(|pass| pass.digest == read.subject.digest && *pass.source == *rules.source);
     let clock = states.get(&plan.organization).map(|state| state.version);
     plan.read_at = clock.or(Some(0));
+    plan.said = Some(read.subject.said.clone());
     let settled_now = known && pass.map(|pass| pass.version) == clock;
     // What is left, held back, targeted out, wrong or worth a warning is not settled: the next pass must look again.
     // Nor is a declaration that does its work now: the next pass has to say that it is done.

@@ -42,6 +42,7 @@ pub fn change(action: Action, of: &str, name: &str, version: Option<i64>, set: &
         version,
         fields: Vec::new(),
         set,
+        undo: BTreeMap::new(),
         origin: None,
         moved_by: None,
         reason: None,
@@ -76,6 +77,7 @@ pub fn record(of: &str, name: &str, spec: Option<&str>) -> Record {
         name: name.into(),
         spec: spec.map(value),
         origin: spec.map(|_| Origin::new(&file, Position::new(3, 5))),
+        before: None,
     }
 }
 
