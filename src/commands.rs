@@ -15,6 +15,7 @@ pub mod output;
 pub mod plan;
 pub mod progress;
 pub mod resume;
+pub mod rollback;
 pub mod schema;
 pub mod show;
 pub mod suspend;
@@ -34,6 +35,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Validate(args) => validate::run(&context, &args),
         Command::Plan(args) => plan::run(&context, &args).await,
         Command::Apply(args) => apply::run(&context, &args).await,
+        Command::Rollback(args) => rollback::run(&context, &args).await,
         Command::Suspend(args) => suspend::run(&context, &args).await,
         Command::Resume(args) => resume::run(&context, &args).await,
         Command::Show(args) => show::run(&context, &args),

@@ -23,6 +23,8 @@ use crate::model::kind::{KINDS, Kind, KindId};
 use crate::model::kinds;
 use crate::model::resource::{Resource, ResourceId};
 use crate::model::state::{Applied, Desired, Live, LocalId};
+pub use census::counts;
+
 use crate::plan::{Action, Cause, Change, OrganizationPlan, Ownership, Record};
 
 /// What the run says about how to compare.
@@ -169,7 +171,7 @@ impl<'a> Diff<'a> {
             }
             same
         });
-        let counts = census::counts(self.live, &self.changes, self.rules.now);
+        let counts = counts(self.live, &self.changes, self.rules.now);
         OrganizationPlan {
             organization: self.desired.organization.clone(),
             digest: String::new(),
@@ -188,7 +190,7 @@ impl<'a> Diff<'a> {
 }
 
 /// A change without anything in it.
-fn blank(local: &LocalId, action: Action, cause: Cause) -> Change {
+pub fn blank(local: &LocalId, action: Action, cause: Cause) -> Change {
     Change {
         kind: local.0,
         name: local.1.clone(),
@@ -209,7 +211,7 @@ fn blank(local: &LocalId, action: Action, cause: Cause) -> Change {
 /// Renames first, because new rows may want to refer to the new name; then what comes and changes, in the order of
 /// [`KINDS`], so that a reference finds its target; last what goes, in the reverse order, so that nothing refers to
 /// it any more.
-fn sort(changes: &mut [Change]) {
+pub fn sort(changes: &mut [Change]) {
     changes.sort_by_key(|change| {
         let position =
             i32::try_from(KINDS.iter().position(|kind| change.kind.is(kind)).unwrap_or_default()).unwrap_or(0);

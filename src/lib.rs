@@ -24,6 +24,7 @@ pub mod diff;
 pub mod guard;
 pub mod plan;
 pub mod policy;
+pub mod rollback;
 pub mod validate;
 pub mod verdict;
 

@@ -43,7 +43,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
         output::print(&plan::show(context, &plan, &judges, &verdict.told, args.format))?;
     }
     let failed = failed || plan.findings.iter().any(Finding::is_error);
-    if verdict.approved.iter().any(|approved| !approved.plan().is_empty()) && !agreed(args)? {
+    if verdict.approved.iter().any(|approved| !approved.plan().is_empty()) && !agreed(args.auto_approve)? {
         return output::report("Apply cancelled: nothing was written.\n", ExitCode::Failed);
     }
     let policed = judges.folder.as_deref().is_some_and(|folder| folder != NONE) || judgements.by_organization.is_some();
@@ -54,7 +54,12 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
         invite(context, &database, file).await?;
     }
     tell(context, &plan, &outcome, args.format)?;
-    Ok(match outcome.worst() {
+    Ok(exit_code(&outcome, failed))
+}
+
+/// How a command ends that has applied something.
+pub fn exit_code(outcome: &Outcome, failed: bool) -> ExitCode {
+    match outcome.worst() {
         Some(Refusal::Blocked | Refusal::Failed) => ExitCode::Failed,
         _ if failed => ExitCode::Failed,
         Some(Refusal::Stale) => ExitCode::Stale,
@@ -62,7 +67,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
         Some(Refusal::Held | Refusal::Stopped) => ExitCode::Held,
         // Reporting is all that a source that observes should do.
         Some(Refusal::Observed) | None => ExitCode::Done,
-    })
+    }
 }
 
 /// The plan: the saved one, or a new one.
@@ -107,8 +112,9 @@ fn is_saved_plan(path: &Path) -> bool {
     read.is_ok_and(|read| String::from_utf8_lossy(&head[..read]).contains(json::PLAN_DOCUMENT))
 }
 
-fn agreed(args: &Apply) -> Result<bool, Failure> {
-    if args.auto_approve {
+/// Whether somebody agrees.
+pub fn agreed(auto_approve: bool) -> Result<bool, Failure> {
+    if auto_approve {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
@@ -134,6 +140,7 @@ async fn carry_out(
         forced: args.force,
         policed,
         at_once: (context.connections() as usize / 2).max(1),
+        rolls_back: None,
     };
     let progress = Progress::new("applying");
     let tell = |done, total| progress.tell(done, total);
@@ -148,7 +155,8 @@ async fn invite(context: &Context, database: &Database, file: &Path) -> Result<(
     output::write_file(file, &format!("organization,email,token\n{lines}"), true)
 }
 
-fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Result<(), Failure> {
+/// Tells what was done and what was not.
+pub fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Result<(), Failure> {
     let refused = once(outcome.refused.values().flat_map(|(_, why)| why));
     if format == Format::Json {
         let not_applied: BTreeMap<String, Vec<Finding>> =

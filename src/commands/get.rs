@@ -170,8 +170,8 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
         Rows::Json => json::pretty(&ListDocument::new("argus.runs", runs)),
         Rows::Name => runs.iter().map(|run| format!("{}\n", run.id)).collect(),
         Rows::Table | Rows::Wide | Rows::Yaml => {
-            let header =
-                ["RUN", "SOURCE", "ACTOR", "STARTED", "OUTCOME", "APPLIED", "FAILED", "FORCED"].map(String::from);
+            let header = ["RUN", "SOURCE", "ACTOR", "STARTED", "OUTCOME", "APPLIED", "FAILED", "FORCED", "ROLLS-BACK"];
+            let header = header.map(String::from);
             let line = |run: &crate::store::history::RunRow| {
                 vec![
                     inert::line(&run.id),
@@ -182,6 +182,7 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
                     run.organizations_applied.to_string(),
                     run.organizations_failed.to_string(),
                     run.forced.to_string(),
+                    run.rolls_back.as_deref().map_or_else(|| "-".to_owned(), inert::line),
                 ]
             };
             table::table(&header, &runs.iter().map(line).collect::<Vec<_>>())

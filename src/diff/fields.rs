@@ -126,12 +126,6 @@ pub fn held(kind: &'static Kind, live: &Spec) -> Vec<FieldChange> {
     telling.map(change).collect()
 }
 
-/// All that a row holds, by path, but what it would hold if nobody had said anything.
-pub fn whole(kind: &'static Kind, live: &Spec) -> BTreeMap<String, Value> {
-    let telling = live.entries().iter().filter(|entry| entry.value != kind.fields[entry.field as usize].preset.value());
-    telling.map(|entry| (kind.fields[entry.field as usize].path.to_owned(), entry.value.clone())).collect()
-}
-
 /// The map columns that these differences write, with all other keys as they are.
 pub fn merged_maps<'a>(kind: &'static Kind, live: &Spec, fields: &'a [Differing]) -> Vec<(&'a str, Value)> {
     let mut maps: BTreeMap<&str, BTreeMap<Box<str>, Value>> = BTreeMap::new();

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{blank, fields};
+use super::{blank, rows};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::shape::{Field, Shape};
@@ -66,7 +66,7 @@ impl<'a> Unlink<'a> {
         for (local, row) in &dependents {
             changes.push(Change {
                 version: Some(row.version),
-                undo: fields::whole(local.0.get(), &row.spec),
+                undo: rows::whole(local.0.get(), &row.spec),
                 reason: Some("it goes with what it belongs to".into()),
                 ..blank(local, Action::Delete, Cause::Change)
             });

@@ -49,7 +49,7 @@ impl Targets {
     }
 
     /// Whether something of an organization is meant.
-    fn touch(&self, organization: &str) -> bool {
+    pub fn touch(&self, organization: &str) -> bool {
         let touches = |target: &Target| match target {
             Target::Organization(name) => &**name == organization,
             Target::Resource(resource) => &*resource.organization == organization,
@@ -65,7 +65,8 @@ impl Targets {
         })
     }
 
-    fn unmatched<'a>(&'a self, known: &'a dyn Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
+    /// The organizations that are named and not known.
+    pub fn unmatched<'a>(&'a self, known: &'a dyn Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
         let name = |target: &'a Target| match target {
             Target::Organization(name) => &**name,
             Target::Resource(resource) => &*resource.organization,

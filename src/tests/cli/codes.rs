@@ -2,7 +2,7 @@
 //! manifests, what happens between, and what the last command says. `ARGUS_UPDATE=1` writes the expectations anew.
 //!
 //! `steps` lists what happens, a line each: `argus ...`, `psql FILE`, `lock SOURCE` (another run is under way),
-//! `lonely argus ...` (no database is configured). Without it, `first` is applied, `between.sql` runs, and `second` (or
+//! `lonely argus ...` (no database is configured); RUN stands for the run that was noted last. Without it, `first` is applied, `between.sql` runs, and `second` (or
 //! again `first`) is planned.
 
 use std::collections::BTreeSet;
@@ -60,6 +60,8 @@ fn shown(folder: &Path) -> String {
     let mut last = String::new();
     for step in steps(folder) {
         let words: Vec<&str> = step.split_whitespace().collect();
+        let run_id = if words.contains(&"RUN") { last_run(&world) } else { String::new() };
+        let words: Vec<&str> = words.iter().map(|word| if *word == "RUN" { run_id.as_str() } else { word }).collect();
         match words[..] {
             ["psql", file] => {
                 let sql = std::fs::read_to_string(world.path(file)).expect("SQL");
@@ -92,11 +94,33 @@ fn shown(folder: &Path) -> String {
     steady(&last.replace(&*world.root.to_string_lossy(), "<root>"))
 }
 
+/// The run that was noted last.
+fn last_run(world: &World) -> String {
+    world.sql("SELECT id FROM argus.run ORDER BY started_at DESC LIMIT 1")
+}
+
+/// Whether this begins with the id of a run: `20260101T000000Z-0123456789ab`.
+fn is_run_id(text: &str) -> bool {
+    text.len() >= 29
+        && text.bytes().take(29).enumerate().all(|(at, b)| match at {
+            8 => b == b'T',
+            15 => b == b'Z',
+            16 => b == b'-',
+            0..16 => b.is_ascii_digit(),
+            _ => b.is_ascii_hexdigit(),
+        })
+}
+
 /// The same text with what differs from run to run replaced.
 fn steady(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
+        if is_run_id(rest) {
+            out.push_str("<run>");
+            rest = &rest[29..];
+            continue;
+        }
         let stamp = rest.get(..10).is_some_and(|date| {
             date.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() })
         });

@@ -127,6 +127,7 @@ pub async fn begin(store: &Store, run: &str) -> RunId {
         rules_digest: "r",
         policed: false,
         forced: false,
+        rolls_back: None,
     };
     store.begin_run(&start).await.expect("a run begins");
     run
@@ -136,6 +137,6 @@ pub async fn begin(store: &Store, run: &str) -> RunId {
 pub async fn apply(store: &Store, run: &str, plan: OrganizationPlan) -> Result<Outcome, ApplyError> {
     let run = begin(store, run).await;
     let read_at = plan.read_at;
-    let context = ApplyContext { run: &run, actor: "ada", source: SOURCE, read_at };
+    let context = ApplyContext { run: &run, actor: "ada", source: SOURCE, read_at, rolls_back: None };
     store.apply(&approved(plan), &context).await
 }
