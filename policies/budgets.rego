@@ -20,7 +20,7 @@ ends_spending := {"block", "queue"}
 #   severity: medium
 #   remediation: name a NotificationChannel that is enabled in `notify`
 deny_channel contains finding if {
-	some change in changes.written.Budget
+	some change in changes.written("Budget")
 	changes.writes(change, {"notify"})
 	not reaches_somebody(change.after)
 	message := sprintf("nobody would be told of the budget `%s`: it names no channel that is enabled", [change.name])
@@ -37,7 +37,7 @@ deny_channel contains finding if {
 #   severity: medium
 #   remediation: "add a percentage below 100 to `warnAt`, such as 80"
 deny_warning contains finding if {
-	some change in changes.written.Budget
+	some change in changes.written("Budget")
 	changes.writes(change, {"warnAt", "onLimit"})
 	change.after.onLimit in ends_spending
 	early := [percent | some percent in change.after.warnAt; percent < 100]
@@ -57,7 +57,7 @@ deny_warning contains finding if {
 #     quorum: 1
 #     groups: [finance]
 hold_raise contains finding if {
-	some change in changes.written.Budget
+	some change in changes.written("Budget")
 	some path in ["limit", "override.cap"]
 	changes.writes(change, {path, "period"})
 	before := amount(change.before, path)
@@ -80,7 +80,7 @@ hold_raise contains finding if {
 #     quorum: 1
 #     groups: [finance]
 hold_loosened contains finding if {
-	some change in changes.deleted.Budget
+	some change in changes.deleted("Budget")
 	change.before.onLimit in ends_spending
 	not changes.organization_goes
 	not subject_goes(change.before)
@@ -89,7 +89,7 @@ hold_loosened contains finding if {
 }
 
 hold_loosened contains finding if {
-	some change in changes.written.Budget
+	some change in changes.written("Budget")
 	change.before.onLimit in ends_spending
 	not change.after.onLimit in ends_spending
 	message := sprintf("the budget `%s` no longer ends spending at its limit", [change.name])
@@ -109,14 +109,12 @@ within_free_share(change, before, after) if {
 amount(budget, "limit") := budget.limit
 
 # A cap that is not there lifts nothing beyond the limit.
-amount(budget, "override.cap") := budget.override.cap if {
-	budget.override.cap != null
-} else := budget.limit
+amount(budget, "override.cap") := object.get(budget, ["override", "cap"], budget.limit)
 
 shown(budget, amount) := sprintf("%s (%s)", [amount, budget.period])
 
 subject_goes(budget) if {
 	some sort, kind in {"team": "Team", "project": "Project", "serviceAccount": "ServiceAccount", "apiKey": "ApiKey"}
-	some gone in changes.deleted[kind]
+	some gone in changes.deleted(kind)
 	gone.name == budget.subject[sort]
 }

@@ -14,7 +14,7 @@ import data.argus.lib.changes
 #   remediation: use an address of an allowed domain, or add the domain to `allowedEmailDomains`
 deny_member contains finding if {
 	count(allowed) > 0
-	some change in changes.written.Member
+	some change in changes.written("Member")
 	is_new(change)
 	not is_allowed(change.name)
 	message := sprintf("`%s` is of none of the domains that are allowed here: %s", [change.name, shown])
@@ -30,7 +30,7 @@ deny_member contains finding if {
 #   remediation: let these members go, or keep their domain in the list
 deny_narrowed contains finding if {
 	count(allowed) > 0
-	some change in changes.written.Organization
+	some change in changes.written("Organization")
 	change.before != null
 	changes.writes(change, {"allowedEmailDomains"})
 	before := {lower(domain) | some domain in change.before.allowedEmailDomains}
@@ -50,10 +50,9 @@ deny_narrowed contains finding if {
 #   remediation: use an address of an allowed domain, or add the domain to `allowedEmailDomains`
 deny_billing contains finding if {
 	count(allowed) > 0
-	some change in changes.written.Organization
+	some change in changes.written("Organization")
 	changes.writes(change, {"billingEmail", "allowedEmailDomains"})
 	email := change.after.billingEmail
-	email != null
 	not is_allowed(email)
 	message := sprintf("invoices would go to `%s`, which is of none of the allowed domains: %s", [email, shown])
 	finding := changes.finding(change, "billingEmail", message)

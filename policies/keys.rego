@@ -21,7 +21,7 @@ scopes_broad := {"*", "admin"}
 #   severity: high
 #   remediation: set `ttl`, such as 90d, and a `rotation`, or an earlier `expiresAt`
 deny_life contains finding if {
-	some change in changes.written.ApiKey
+	some change in changes.written("ApiKey")
 	changes.writes(change, {"expiresAt", "ttl"})
 	not ends_in_time(change.after)
 	message := sprintf("the key `%s` %s, and a key lives %d days at most", [change.name, life(change.after), life_days_max])
@@ -36,7 +36,7 @@ deny_life contains finding if {
 #   severity: high
 #   remediation: add the scopes that the program needs, such as `read` or `projects:read`, and drop the broad ones
 deny_scope contains finding if {
-	some change in changes.written.ApiKey
+	some change in changes.written("ApiKey")
 	changes.writes(change, {"scopes"})
 	narrow := [scope | some scope in change.after.scopes; not is_broad(scope)]
 	count(narrow) == 0
@@ -52,7 +52,7 @@ deny_scope contains finding if {
 #   severity: critical
 #   remediation: name the permissions one by one
 deny_wildcard contains finding if {
-	some change in changes.written.ApiKey
+	some change in changes.written("ApiKey")
 	changes.writes(change, {"scopes", "owner.user", "owner.serviceAccount"})
 	some scope in change.after.scopes
 	is_wildcard(scope)
@@ -61,24 +61,20 @@ deny_wildcard contains finding if {
 	finding := changes.finding(change, "scopes", message)
 }
 
-ends_in_time(key) if {
-	key.expiresAt != null
-	key.expiresAt <= times.in_days(life_days_max)
-}
+latest_end := times.in_days(life_days_max)
 
-ends_in_time(key) if {
-	key.ttl != null
-	times.seconds(key.ttl) <= life_days_max * 86400
-}
+ends_in_time(key) if key.expiresAt <= latest_end
+
+ends_in_time(key) if times.seconds(key.ttl) <= life_days_max * 86400
 
 life(key) := sprintf("ends at %s", [key.expiresAt]) if {
-	key.expiresAt != null
+	key.expiresAt
 } else := sprintf("lives %s", [key.ttl]) if {
-	key.ttl != null
+	key.ttl
 } else := "never ends"
 
 life_field(key) := "ttl" if {
-	key.ttl != null
+	key.ttl
 } else := "expiresAt"
 
 is_broad(scope) if scope in scopes_broad

@@ -20,7 +20,7 @@ roles_of_administrators := {"owner", "admin"}
 #   remediation: "set `requireMfa: true`, or enforce single sign-on (`sso.enforced: true`)"
 deny_unprotected contains finding if {
 	not is_protected(input.after.organization)
-	some change in changes.written.Organization
+	some change in changes.written("Organization")
 	changes.writes(change, {"requireMfa", "sso.enforced"})
 	administrators := [email |
 		some email, member in input.after.members
@@ -34,7 +34,7 @@ deny_unprotected contains finding if {
 deny_unprotected contains finding if {
 	not is_protected(input.after.organization)
 	not changes.organization_is_new
-	some change in changes.written.Member
+	some change in changes.written("Member")
 	people.holds(change.after, roles_of_administrators)
 	not people.holds(change.before, roles_of_administrators)
 	message := sprintf("`%s` would administer an organization that asks for no second factor", [change.name])

@@ -25,8 +25,7 @@ looks_built_in := `^(owners?|admins?|administrators?|members?|viewers?|root|supe
 #   severity: low
 #   remediation: choose a name such as `search-frontend`
 deny_pattern contains finding if {
-	some kind in kinds
-	some change in changes.written[kind]
+	some change in changes.written_of(kinds)
 	is_new_name(change)
 	not is_good(change.name)
 	message := sprintf("`%s` is no name as names are here: lower case with hyphens, at most %d characters", [change.name, chars_max])
@@ -41,7 +40,7 @@ deny_pattern contains finding if {
 #   severity: medium
 #   remediation: name the role after what it is for, such as `auditor`
 deny_role contains finding if {
-	some change in changes.written.Role
+	some change in changes.written("Role")
 	is_new_name(change)
 	regex.match(looks_built_in, change.name)
 	message := sprintf("the role `%s` looks like one that every organization has", [change.name])
@@ -56,11 +55,10 @@ deny_role contains finding if {
 #   severity: low
 #   remediation: "add a `displayName` or a `description`"
 warn_described contains finding if {
-	some kind in {"Project", "ServiceAccount"}
-	some change in changes.written[kind]
+	some change in changes.written_of({"Project", "ServiceAccount"})
 	change.before == null
 	not says_what_it_is(change.after)
-	message := sprintf("nothing says what the %s `%s` is", [kind, change.name])
+	message := sprintf("nothing says what the %s `%s` is", [change.kind, change.name])
 	finding := changes.finding(change, "", message)
 }
 
@@ -73,8 +71,6 @@ is_good(name) if {
 	regex.match(pattern, name)
 }
 
-says_what_it_is(resource) if {
-	some text in [resource.displayName, resource.description]
-	text != null
-	text != ""
-}
+says_what_it_is(resource) if resource.displayName != ""
+
+says_what_it_is(resource) if resource.description != ""

@@ -22,7 +22,7 @@ owners_min_of_tier := {"free": 1, "explorer": 1}
 #   severity: high
 #   remediation: make somebody else an owner in the same change
 deny_few contains finding if {
-	some change in changes.written.Organization
+	some change in changes.written("Organization")
 	change.before == null
 	owners < needed
 	finding := changes.finding(change, "members", too_few)
@@ -57,22 +57,29 @@ noun := "owner" if {
 	owners == 1
 } else := "owners"
 
-needed := object.get(owners_min_of_tier, [input.after.organization.tier], owners_min)
+# Of an organization that goes nobody has to stay.
+default needed := 0
+
+needed := object.get(owners_min_of_tier, [tier], owners_min) if {
+	organization := input.after.organization
+	organization != null
+	tier := object.get(organization, "tier", "none")
+}
 
 # The changes that take an owner away, or what makes one.
 losses contains change if {
-	some change in changes.deleted.Member
+	some change in changes.deleted("Member")
 	people.holds(change.before, {"owner"})
 }
 
 losses contains change if {
-	some change in changes.written.Member
+	some change in changes.written("Member")
 	people.holds(change.before, {"owner"})
 	not people.holds(change.after, {"owner"})
 }
 
 # The changes of members.
-touched := array.concat(object.get(changes.written, "Member", []), object.get(changes.deleted, "Member", []))
+touched := array.concat(changes.written("Member"), changes.deleted("Member"))
 
 # The owners as they would be.
 owners := count([email |

@@ -39,7 +39,7 @@ origin(grant) := origins[0] if {
 	]
 	origins := [changes.place(change, path) |
 		some [kind, name] in sources
-		some change in changes.written[kind]
+		some change in changes.written(kind)
 		change.name == name
 		some path in ["roles", "members", "teams", "permissions", ""]
 		written(change, path)

@@ -16,7 +16,7 @@ areas_open := set()
 #   severity: critical
 #   remediation: name the permissions one by one, or make the person an owner
 deny_wildcard contains finding if {
-	some change in changes.written.Role
+	some change in changes.written("Role")
 	some permission in change.after.permissions
 	is_wildcard(permission)
 	not changes.had(change, "permissions", permission)
@@ -32,7 +32,7 @@ deny_wildcard contains finding if {
 #   severity: critical
 #   remediation: give the service account a role of its own that allows what the program does
 deny_program_owner contains finding if {
-	some change in changes.written.ServiceAccount
+	some change in changes.written("ServiceAccount")
 	"owner" in change.after.roles
 	not changes.had(change, "roles", "owner")
 	message := sprintf("the service account `%s` would be an owner", [change.name])

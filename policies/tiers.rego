@@ -30,9 +30,8 @@ spending := {
 #   severity: high
 #   remediation: declare the Tier, or choose one of the catalogue (`argus get tiers`)
 deny_unknown contains finding if {
-	some change in changes.written.Organization
+	some change in changes.written("Organization")
 	changes.writes(change, {"tier"})
-	change.after.tier != null
 	not input.tiers[change.after.tier]
 	finding := changes.finding(change, "tier", sprintf("there is no tier `%s`", [change.after.tier]))
 }
@@ -41,7 +40,7 @@ deny_unknown contains finding if {
 # title: No more than the tier allows
 # description: |
 #   Members, teams, projects and API keys are counted as they would be. A plan that brings an organization nearer to its
-#   limit passes, even where it does not reach it yet.
+#   limit passes, even where it does not reach it yet. A tier does not get limits that an organization of it is beyond.
 # custom:
 #   id: tier-count
 #   severity: high
@@ -49,12 +48,12 @@ deny_unknown contains finding if {
 deny_count contains finding if {
 	some what, about in counted
 	have := count(input.after[what])
-	excess := beyond(have, tier_after, what)
+	excess := beyond(have, limits_after, what)
 	excess > 0
-	had := (have - count(created(about.kind))) + count(object.get(changes.deleted, about.kind, {}))
-	excess > beyond(had, tier_before, what)
+	had := (have - count(created(about.kind))) + count(changes.deleted(about.kind))
+	excess > beyond(had, limits_before, what)
 	message := sprintf("%d %s, and the tier `%s` allows %d", [have, about.word, tier_after, have - excess])
-	finding := changes.finding(cause(about.kind), "tier", message)
+	finding := blaming(about.kind, message)
 }
 
 # METADATA
@@ -67,23 +66,22 @@ deny_count contains finding if {
 #   severity: high
 #   remediation: lower the budget, or choose a larger tier
 deny_spend contains finding if {
-	some change in changes.written.Budget
+	some change in changes.written("Budget")
 	some path, amount in amounts(change.after)
-	exceeds(amount, change.after.period, tier_after)
+	exceeds(amount, change.after.period, limits_after)
 	not was_as_high(change, path, amount)
-	finding := changes.finding(change, path, too_high(change.after, amount, tier_after))
+	finding := changes.finding(change, path, too_high(change.after, amount))
 }
 
 deny_spend contains finding if {
-	tier_after != tier_before
-	some organization in changes.written.Organization
-	written := {change.name | some change in changes.written.Budget}
+	limits_after != limits_before
+	written := {change.name | some change in changes.written("Budget")}
 	some name, budget in input.after.budgets
 	not name in written
 	some amount in amounts(budget)
-	exceeds(amount, budget.period, tier_after)
-	not exceeds(amount, budget.period, tier_before)
-	finding := changes.finding(organization, "tier", too_high(budget, amount, tier_after))
+	exceeds(amount, budget.period, limits_after)
+	not exceeds(amount, budget.period, limits_before)
+	finding := blaming("Organization", too_high(budget, amount))
 }
 
 # METADATA
@@ -96,28 +94,41 @@ deny_spend contains finding if {
 #   severity: medium
 #   remediation: lower some of these budgets, or choose a larger tier
 warn_promised contains finding if {
-	some change in changes.written.Budget
-	changes.writes(change, {"limit", "period"})
-	not asks_no_more(change)
+	some change in asking
+	some sort, _ in change.after.subject
 	period := change.after.period
-	some sort, subject in change.after.subject
-	subject != null
 	bounds := spending[period]
-	ceiling := input.tiers[tier_after].limits[bounds.limit]
-	ceiling != null
-	promised := [money.thousandths(budget.limit) |
-		some budget in input.after.budgets
-		budget.period == period
-		budget.subject[sort] != null
-		money.currency(budget.limit) == money.currency(ceiling)
-	]
-	together := sum(promised)
+	ceiling := limits_after[bounds.limit]
+	together := sum(promised[period][sort])
 	together > money.thousandths(ceiling) * bounds.times
 	message := sprintf(
 		"the %s budgets of all subjects of the sort `%s` together are %v %s, and the tier `%s` allows %s a %s",
 		[period, sort, together / 1000, money.currency(ceiling), tier_after, ceiling, times[bounds.limit]],
 	)
 	finding := changes.finding(change, "limit", message)
+}
+
+# The budgets that ask for more than before.
+asking := [change |
+	some change in changes.written("Budget")
+	changes.writes(change, {"limit", "period"})
+	not asks_no_more(change)
+]
+
+# What is promised, by period and by what the subjects are; only where somebody asks for more, and where there is a limit.
+promised := {period: sorts |
+	some period in {change.after.period | some change in asking}
+	ceiling := limits_after[spending[period].limit]
+	currency := money.currency(ceiling)
+	sorts := {sort: limits |
+		some sort in ["team", "project", "serviceAccount", "apiKey"]
+		limits := [money.thousandths(budget.limit) |
+			some budget in input.after.budgets
+			budget.period == period
+			budget.subject[sort]
+			money.currency(budget.limit) == currency
+		]
+	}
 }
 
 times := {"dailySpend": "day", "monthlySpend": "month"}
@@ -130,33 +141,39 @@ asks_no_more(change) if {
 
 tier_after := input.after.organization.tier
 
-default tier_before := null
-
-# The tier before: of a new organization there is none, and without a tier there are no limits.
+# The tier before, if there was one.
 tier_before := tier if {
-	some change in changes.written.Organization
-	tier := change.before.tier
-} else := tier_after if {
-	not changes.organization_is_new
+	some change in changes.written("Organization")
+	tier := object.get(change, ["before", "tier"], null)
+} else := tier_after
+
+limits_after := input.tiers[tier_after].limits
+
+default limits_before := {}
+
+# Without a tier there are no limits. A tier may change in the same plan.
+limits_before := limits if {
+	limits := input.tiersBefore[tier_before].limits
+} else := limits if {
+	limits := input.tiers[tier_before].limits
 }
 
-# By how many a number is beyond a limit of a tier.
-beyond(number, tier, what) := number - limit if {
-	limit := input.tiers[tier].limits[what]
-	limit != null
+# By how many a number is beyond a limit.
+beyond(number, limits, what) := number - limit if {
+	limit := limits[what]
 	number > limit
 } else := 0
 
 # The rows of a kind that the plan brings.
-created(kind) := [change | some change in changes.written[kind]; change.before == null]
+created(kind) := [change | some change in changes.written(kind); change.before == null]
 
-# What made it too many: the last one that came, or else another tier.
-cause(kind) := rows[count(rows) - 1] if {
+# What made it too much: the last one that came, or else another tier of the organization, or else the tier itself.
+blaming(kind, message) := changes.finding(rows[count(rows) - 1], "", message) if {
 	rows := created(kind)
 	count(rows) > 0
-} else := change if {
-	some change in changes.written.Organization
-}
+} else := changes.finding(change, "tier", message) if {
+	some change in changes.written("Organization")
+} else := {"msg": message, "subject": sprintf("Organization/%s", [input.organization])}
 
 # The amounts of a budget, by field.
 amounts(budget) := {path: amount |
@@ -164,11 +181,10 @@ amounts(budget) := {path: amount |
 	amount != null
 }
 
-# Whether an amount is more than a tier allows in a period, or in a currency in which it allows nothing.
-exceeds(amount, period, tier) if {
+# Whether an amount is more than what is allowed in a period, or in a currency in which nothing is allowed.
+exceeds(amount, period, limits) if {
 	bounds := spending[period]
-	ceiling := input.tiers[tier].limits[bounds.limit]
-	ceiling != null
+	ceiling := limits[bounds.limit]
 	not money.at_most(amount, 100 * bounds.times, ceiling)
 }
 
@@ -178,11 +194,10 @@ was_as_high(change, path, amount) if {
 	money.at_most(amount, 100, amounts(change.before)[path])
 }
 
-too_high(budget, amount, tier) := message if {
+too_high(budget, amount) := message if {
 	bounds := spending[budget.period]
-	ceiling := input.tiers[tier].limits[bounds.limit]
 	message := sprintf(
 		"the %s budget `%s` may spend %s, and the tier `%s` allows %s a %s",
-		[budget.period, budget.name, amount, tier, ceiling, times[bounds.limit]],
+		[budget.period, budget.name, amount, tier_after, limits_after[bounds.limit], times[bounds.limit]],
 	)
 }

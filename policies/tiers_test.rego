@@ -260,3 +260,50 @@ test_where_the_tier_limits_no_spending_nothing_is_promised_in_vain if {
 	found := tiers.warn_promised with input as fixtures.plan_of([change], {"tier": "enterprise"})
 	found == set()
 }
+
+# What changes with the tier itself: organizations of it are judged although nothing of them changes.
+
+by_tier(before, after) := object.union(fixtures.plan([]), {
+	"tiers": {"team": {"limits": after}},
+	"tiersBefore": {"team": {"limits": before}},
+})
+
+test_a_tier_whose_limits_shrink_below_what_is_there_is_denied if {
+	doc := by_tier({"members": 4}, {"members": 3})
+	found := tiers.deny_count with input as doc
+	found == {{"msg": "4 members, and the tier `team` allows 3", "subject": "Organization/acme"}}
+}
+
+test_a_tier_that_limits_what_it_did_not_limit_is_denied_where_that_is_too_little if {
+	doc := by_tier({}, {"members": 3})
+	found := tiers.deny_count with input as doc
+	count(found) == 1
+	enough := by_tier({}, {"members": 4})
+	none := tiers.deny_count with input as enough
+	none == set()
+}
+
+test_a_tier_whose_limits_grow_passes_even_where_they_are_still_too_small if {
+	doc := by_tier({"members": 2, "monthlySpend": "10 USD"}, {"members": 3, "monthlySpend": "20 USD"})
+	counted := tiers.deny_count with input as doc
+	counted == set()
+	spent := tiers.deny_spend with input as doc
+	spent == set()
+}
+
+test_a_tier_whose_spending_shrinks_below_a_budget_is_denied if {
+	doc := by_tier({"monthlySpend": "5000 USD"}, {"monthlySpend": "2499.99 USD"})
+	found := tiers.deny_spend with input as doc
+	found == {{
+		"msg": "the monthly budget `monthly` may spend 2500 USD, and the tier `team` allows 2499.99 USD a month",
+		"subject": "Organization/acme",
+	}}
+}
+
+test_a_tier_that_changes_otherwise_passes if {
+	doc := by_tier({"members": 3, "monthlySpend": "10 USD"}, {"members": 3, "monthlySpend": "10 USD"})
+	counted := tiers.deny_count with input as doc
+	counted == set()
+	spent := tiers.deny_spend with input as doc
+	spent == set()
+}

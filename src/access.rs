@@ -23,7 +23,7 @@ use crate::model::value::Value;
 /// How many teams may stand above each other; more is a circle.
 const TEAMS_ABOVE_MAX: usize = 64;
 
-/// One thing that one person may do.
+/// What a role lets one person do in one place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
@@ -34,15 +34,15 @@ pub struct Grant {
     /// The project that it is limited to; null for the organization.
     #[schemars(with = "Option<String>")]
     pub project: Option<Arc<str>>,
-    /// What they may do: `projects:read`, `keys:*`, `*`.
-    #[schemars(with = "String")]
-    pub permission: Arc<str>,
     /// The role that lets them.
     #[schemars(with = "String")]
     pub role: Arc<str>,
     /// The team through which they have the role; null where they have it themselves.
     #[schemars(with = "Option<String>")]
     pub team: Option<Arc<str>>,
+    /// What they may do by it: `projects:read`, `keys:*`, `*`. Where several roles allow the same, one of them tells it.
+    #[schemars(with = "Vec<String>")]
+    pub permissions: Vec<Arc<str>>,
 }
 
 /// What a plan gives to people and takes from them.
@@ -122,9 +122,13 @@ impl Holdings {
     fn beyond(&self, there: &Holdings) -> Vec<Grant> {
         let mut beyond = Vec::new();
         for (place, held) in &self.0 {
-            for (permission, (role, team)) in held.iter().filter(|(permission, _)| !there.allows(place, permission)) {
+            let mut here: BTreeMap<&Through, Vec<Arc<str>>> = BTreeMap::new();
+            for (permission, through) in held.iter().filter(|(permission, _)| !there.allows(place, permission)) {
+                here.entry(through).or_default().push(permission.clone());
+            }
+            for ((role, team), permissions) in here {
                 let ((person, project), (role, team)) = (place.clone(), (role.clone(), team.clone()));
-                beyond.push(Grant { person, project, permission: permission.clone(), role, team });
+                beyond.push(Grant { person, project, role, team, permissions });
             }
         }
         beyond

@@ -98,8 +98,10 @@ pub enum Command {
     Suspend(Suspend),
     /// Report what has drifted meanwhile, and go on
     Resume(Resume),
-    /// Print a saved plan
+    /// Print a saved plan, or one that is held
     Show(Show),
+    /// Approve a plan that is held
+    Approve(Approve),
     /// Show who has changed what behind the manifests' back
     Drift(Drift),
     /// Show the difference between rows and manifests as text
@@ -112,6 +114,8 @@ pub enum Command {
     Explain(Explain),
     /// Show who changed what and when
     History(History),
+    /// Test and check policies, and ask them
+    Policy(Policy),
     /// Manage the database
     Db(Db),
     /// Print a JSON Schema: of manifests for editors, of plans and findings for programs
@@ -303,11 +307,58 @@ pub struct Resume {
 /// `argus show`
 #[derive(Args, Debug)]
 pub struct Show {
-    /// The saved plan
+    /// The saved plan, or the digest of a plan that is held (8 digits or more)
+    #[arg(value_name = "FILE|DIGEST")]
     pub file: PathBuf,
     /// How to write it
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// `argus approve`
+#[derive(Args, Debug)]
+#[command(after_help = Approve::HELP)]
+pub struct Approve {
+    /// The digest of a plan that is held, or of the plan of a run with all that it held (8 digits or more)
+    #[arg(required_unless_present_any = ["signed", "revoke"])]
+    pub digest: Option<String>,
+    /// Only the plan of this organization
+    #[arg(short = 'O', long, value_name = "NAME", requires = "digest")]
+    pub organization: Option<String>,
+    /// How long the approval holds: from 1m to 30d
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub expires_in: String,
+    /// What to say with it
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub auto_approve: bool,
+    /// Print a statement to be signed, and record nothing
+    #[arg(long, requires = "digest", conflicts_with_all = ["comment", "auto_approve"])]
+    pub statement: bool,
+    /// Whose statement it is, if not that of whoever logs in to the database
+    #[arg(long = "as", value_name = "NAME", requires = "statement")]
+    pub approver: Option<String>,
+    /// Record a statement that was signed
+    #[arg(long, value_name = "FILE", requires = "signature", conflicts_with_all = ["digest", "expires_in"])]
+    pub signed: Option<PathBuf>,
+    /// The signature of the statement, as `ssh-keygen -Y sign` writes it
+    #[arg(long, value_name = "FILE", requires = "signed")]
+    pub signature: Option<PathBuf>,
+    /// Take back the approval of this number
+    #[arg(long, value_name = "ID", conflicts_with_all = ["digest", "expires_in", "comment", "auto_approve", "signed"])]
+    pub revoke: Option<i64>,
+}
+
+impl Approve {
+    /// How people approve.
+    const HELP: &'static str = "\
+Only those approve whom the settings of the machine (--config FILE) list under `approvers`, and never what is their own.
+They are known by the database role that they log in as, or by a statement that they sign:
+  argus approve DIGEST --statement --as grace > statement
+  ssh-keygen -Y sign -n argus-approval -f ~/.ssh/id_ed25519 statement
+  argus approve --signed statement --signature statement.sig";
 }
 
 /// `argus drift`
@@ -360,9 +411,9 @@ pub struct Export {
 /// `argus get`
 #[derive(Args, Debug)]
 pub struct Get {
-    /// The kind: organizations, members, keys, ... or `runs`, `suspensions`
+    /// The kind: organizations, members, keys, ...; or `runs`, `suspensions`, `held` (plans that wait), `approvals`
     pub kind: String,
-    /// The name of one
+    /// The name of one; of plans that wait the beginning of a digest
     pub name: Option<String>,
     /// The organization; without one, all of them
     #[arg(short = 'O', long, value_name = "NAME")]
@@ -399,6 +450,131 @@ pub struct History {
     /// How to write them
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// `argus policy`
+#[derive(Args, Debug)]
+pub struct Policy {
+    /// What to do with policies.
+    #[command(subcommand)]
+    pub command: PolicyCommand,
+}
+
+/// What to do with policies.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Run the tests of policies: the rules `test_*` in the files `*_test.rego`
+    Test(PolicyTest),
+    /// Ask policies about an input document
+    Eval(PolicyEval),
+    /// Check that policies load, that all of them is used, and that every rule is tested both ways
+    Check(PolicyCheck),
+    /// Print what policies are told of a plan
+    Input(PolicyInput),
+}
+
+/// How tests are reported; the formats of conftest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Report {
+    /// For people: what did not pass, and a summary.
+    #[default]
+    #[value(alias = "text")]
+    Stdout,
+    /// For programs.
+    Json,
+    /// The Test Anything Protocol.
+    Tap,
+    /// A table.
+    Table,
+    /// JUnit's XML, for CI systems.
+    Junit,
+    /// Notes beside the lines of a pull request.
+    Github,
+    /// SARIF, for code scanning.
+    Sarif,
+}
+
+/// `argus policy test`
+#[derive(Args, Debug)]
+pub struct PolicyTest {
+    /// The folder of the policies and their tests
+    #[arg(value_name = "DIR", default_value = "policies")]
+    pub folder: PathBuf,
+    /// Only tests whose `package.name` this regular expression matches
+    #[arg(short, long, value_name = "REGEX")]
+    pub run: Option<String>,
+    /// Flaws of the policies are failures as well: end with 1 on warnings, with 2 on failures
+    #[arg(long)]
+    pub fail_on_warn: bool,
+    /// End with 0 although tests fail
+    #[arg(long)]
+    pub no_fail: bool,
+    /// Print nothing where all is well
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// How to write the report
+    #[arg(short = 'o', long, visible_alias = "output", value_enum, default_value_t)]
+    pub format: Report,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Answer {
+    /// For people.
+    #[default]
+    #[value(alias = "pretty")]
+    Text,
+    /// For programs; of a query, what `opa eval` prints.
+    Json,
+    /// The values of a query alone, as `opa eval` prints them.
+    Values,
+}
+
+/// `argus policy eval`
+#[derive(Args, Debug)]
+pub struct PolicyEval {
+    /// A query, such as `data.argus.tiers.deny_count`; without one, the judgement of all rules
+    pub query: Option<String>,
+    /// The folder of the policies
+    #[arg(long, value_name = "DIR", env = "ARGUS_POLICIES", default_value = "policies")]
+    pub policies: PathBuf,
+    /// The input document, as `argus policy input` prints it; `-` is standard input. A query can do without
+    #[arg(short, long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// End with 3 where the plan is denied and with 4 where it is held; of a query, with 1 where it has no result
+    #[arg(long)]
+    pub fail: bool,
+    /// How to write the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    pub format: Answer,
+}
+
+/// `argus policy check`
+#[derive(Args, Debug)]
+pub struct PolicyCheck {
+    /// The folder of the policies and their tests
+    #[arg(value_name = "DIR", default_value = "policies")]
+    pub folder: PathBuf,
+    /// How to write what is found
+    #[arg(short = 'o', long, visible_alias = "output", value_enum, default_value_t)]
+    pub format: Report,
+}
+
+/// `argus policy input`
+#[derive(Args, Debug)]
+pub struct PolicyInput {
+    /// Where the manifests are.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// How to plan.
+    #[command(flatten)]
+    pub planning: Planning,
+    /// Only that of this organization; without one, of all that have changes
+    #[arg(short = 'O', long, value_name = "NAME")]
+    pub organization: Option<String>,
+    /// Write a file per organization into this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 /// `argus db`
@@ -454,6 +630,10 @@ pub enum SchemaOf {
     Runs,
     /// What `get suspensions` prints as JSON.
     Suspensions,
+    /// What `get held` prints as JSON.
+    Held,
+    /// What `get approvals` prints as JSON.
+    Approvals,
     /// What `history` prints as JSON.
     History,
     /// What policies are told, as `policy input` prints it.

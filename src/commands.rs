@@ -1,6 +1,7 @@
 //! One file per command; here what they share: where they print, which database they talk to, how they fail.
 
 pub mod apply;
+pub mod approve;
 pub mod context;
 pub mod db;
 pub mod diff;
@@ -8,11 +9,14 @@ pub mod drift;
 pub mod explain;
 pub mod export;
 pub mod get;
+pub mod held;
 pub mod history;
 pub mod judges;
 pub mod manual;
 pub mod output;
 pub mod plan;
+pub mod policies;
+pub mod policy;
 pub mod progress;
 pub mod resume;
 pub mod rollback;
@@ -38,13 +42,15 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Rollback(args) => rollback::run(&context, &args).await,
         Command::Suspend(args) => suspend::run(&context, &args).await,
         Command::Resume(args) => resume::run(&context, &args).await,
-        Command::Show(args) => show::run(&context, &args),
+        Command::Show(args) => show::run(&context, &args).await,
+        Command::Approve(args) => approve::run(&context, &args).await,
         Command::Drift(args) => drift::run(&context, &args).await,
         Command::Diff(args) => diff::run(&context, &args).await,
         Command::Export(args) => export::run(&context, &args).await,
         Command::Get(args) => get::run(&context, &args).await,
         Command::Explain(args) => explain::run(&context, &args),
         Command::History(args) => history::run(&context, &args).await,
+        Command::Policy(args) => policy::run(&context, &args).await,
         Command::Db(args) => db::run(&context, &args).await,
         Command::Schema(args) => schema::run(&context, &args),
         Command::Completions(args) => manual::completions(&context, &args),

@@ -1,6 +1,7 @@
 //! One pass, the whole path: the world that was read, compared with PostgreSQL, becomes a plan; what the guards let
 //! through is applied, one transaction per organization.
 
+pub mod approving;
 mod attribute;
 mod digest;
 pub mod hearing;
@@ -9,7 +10,7 @@ mod outcome;
 pub mod rollback;
 mod scope;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
@@ -34,7 +35,7 @@ use crate::store::apply::ApplyContext;
 use crate::store::error::{ApplyError, StoreError};
 use crate::store::planning::{OrganizationState, Planning};
 use crate::store::run::{RollsBack, RunId, RunStart};
-use crate::verdict::{Approved, Verdict};
+use crate::verdict::{Approved, Terms, Verdict};
 
 /// How many organizations are read and compared at a time: enough to keep the cores busy, few enough to hold.
 const ORGANIZATIONS_PER_READ: usize = 500;
@@ -98,7 +99,7 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
         let mut plans = compare(&read, &rules, &states);
         attribute::movers(&mut planning, &mut plans).await?;
         let cases: Vec<Case<'_>> = plans.iter().zip(&read).map(|(plan, read)| read.case(plan)).collect();
-        hearing.hear(&cases).await;
+        hearing.hear(&mut planning, &cases).await?;
         organizations.extend(plans);
     }
     if pass.guards.empty_source && scope.empties_itself > 0 {
@@ -215,6 +216,10 @@ pub struct Applying {
     pub run: RunId,
     /// Who does it.
     pub actor: String,
+    /// Whose plan it is, by all names, lower case.
+    pub authors: BTreeSet<String>,
+    /// The terms of the source, which what is held is kept with.
+    pub terms: Terms,
     /// Whether guards were overruled.
     pub forced: bool,
     /// Whether there are policies, or should be.
@@ -233,7 +238,7 @@ pub async fn apply(
     applying: &Applying,
     progress: Progress<'_>,
 ) -> Result<Outcome, StoreError> {
-    let Applying { run, actor, forced, policed, at_once, rolls_back } = applying;
+    let Applying { run, actor, authors: _, terms: _, forced, policed, at_once, rolls_back } = applying;
     let start = RunStart {
         run,
         source: &plan.source,
@@ -245,7 +250,8 @@ pub async fn apply(
         rolls_back: rolls_back.as_ref().map(|rolls_back| &rolls_back.run),
     };
     store.begin_run(&start).await?;
-    let mut outcome = Outcome::new(run.as_str(), &verdict);
+    let unkept = approving::keep(store, plan, &verdict.told, applying).await?;
+    let mut outcome = Outcome::new(run.as_str(), &verdict, unkept);
     let total = verdict.approved.len();
     let (shared, mut rest): (Vec<_>, Vec<_>) = verdict
         .approved
@@ -290,7 +296,7 @@ pub async fn apply(
 }
 
 async fn apply_one(store: &Store, source: &str, applying: &Applying, approved: &Approved) -> Result<(), ApplyError> {
-    let Applying { run, actor, forced: _, policed: _, at_once: _, rolls_back } = applying;
+    let Applying { run, actor, rolls_back, authors: _, terms: _, forced: _, policed: _, at_once: _ } = applying;
     let read_at = approved.plan().read_at;
     let context = ApplyContext { run, actor, source, read_at, rolls_back: rolls_back.as_ref() };
     store.apply(approved, &context).await.map(drop)

@@ -6,9 +6,11 @@
 pub enum ExitCode {
     /// Everything went well; with `--detailed-exitcode`, and nothing differs.
     Done = 0,
-    /// Something failed, or part of the input cannot be understood. Of `diff`: there are differences.
+    /// Something failed, or part of the input cannot be understood. Of `diff`: there are differences. Of `policy test
+    /// --fail-on-warn`: there are warnings.
     Failed = 1,
-    /// With `--detailed-exitcode`: there are changes, or there is drift. Of `diff`: something failed.
+    /// With `--detailed-exitcode`: there are changes, or there is drift. Of `diff`: something failed. Of `policy test
+    /// --fail-on-warn`: tests failed.
     Differences = 2,
     /// A policy denies the plan.
     Denied = 3,
@@ -27,6 +29,7 @@ Exit codes:
   0  done; with --detailed-exitcode: and nothing differs
   1  failed, wholly or in part (of diff: there are differences)
   2  with --detailed-exitcode: there are changes, or there is drift (of diff: failed)
+     of policy test --fail-on-warn: 1 warnings, 2 failures
   3  denied by a policy; nothing of that organization was written
   4  held until somebody approves (`argus approve`), or stopped by a window, a suspension or a rollback
   5  stale: a row that the plan touches has moved since; nothing of that organization was written

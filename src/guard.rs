@@ -105,7 +105,9 @@ fn tripped(count: &Count, guards: &Guards) -> Option<Finding> {
         let part = if count.part.is_empty() { String::new() } else { format!(" (`{}`)", count.part) };
         let percent = count.removed * 100 / count.before.max(1);
         let message = format!("{} of {} {what}{part}: {percent} %", count.removed, count.before);
-        let hint = format!("if this is meant, raise `guards.{setting}` in argus.yaml or apply with --force");
+        let hint = format!(
+            "if this is meant, let somebody approve it, raise `guards.{setting}` in argus.yaml or apply with --force"
+        );
         Finding::warning(code, message).hint(hint)
     })
 }
@@ -115,15 +117,17 @@ fn too_few_owners(count: &Count, guards: &Guards) -> Option<Finding> {
     (count.removed > 0 && count.after < guards.owners).then(|| {
         let message =
             format!("{} of {} owners would stay, and at least {} must", count.after, count.before, guards.owners);
-        Finding::warning(Code::TooFewOwners, message)
-            .hint("make somebody else an owner in the same change, or lower `guards.owners` in argus.yaml")
+        Finding::warning(Code::TooFewOwners, message).hint(
+            "make somebody else an owner in the same change, let somebody approve it, or lower `guards.owners` in \
+                 argus.yaml",
+        )
     })
 }
 
 fn last_human(count: &Count, guards: &Guards) -> Option<Finding> {
     (guards.last_human && count.before > 0 && count.after == 0).then(|| {
         Finding::warning(Code::LastHuman, "nobody would be left who may manage members, and so undo this")
-            .hint("leave at least one active owner or admin")
+            .hint("leave at least one active owner or admin, or let somebody approve it")
     })
 }
 
@@ -136,5 +140,8 @@ pub fn empty_source(source: &str, owned: usize) -> Finding {
             if owned == 1 { "organization" } else { "organizations" }
         ),
     )
-    .hint("check the path and the branch; if this is meant, set `guards.emptySource: false` in argus.yaml")
+    .hint(
+        "check the path and the branch; if this is meant, let somebody approve it, or set `guards.emptySource: false` in \
+         argus.yaml",
+    )
 }

@@ -22,6 +22,7 @@ pub mod approval;
 pub mod brake;
 pub mod diff;
 pub mod guard;
+pub mod identity;
 pub mod plan;
 pub mod policy;
 pub mod rollback;

@@ -244,15 +244,13 @@ struct Bound<'a> {
     previous_name: Option<&'a str>,
     version: Option<i64>,
     set: &'a BTreeMap<String, Value>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    undo: &'a BTreeMap<String, Value>,
 }
 
 impl Record {
-    /// Where the manifest stands and stood is left out, as it is of changes.
-    fn bound(&self) -> (KindId, &str, Option<&Value>, Option<&Value>) {
-        let Record { kind, name, spec, origin: _, before } = self;
-        (*kind, name, spec.as_ref(), before.as_ref().map(|before| &before.spec))
+    /// Where the manifest stands is left out, as it is of changes, and so is what undoes it.
+    fn bound(&self) -> (KindId, &str, Option<&Value>) {
+        let Record { kind, name, spec, origin: _, before: _ } = self;
+        (*kind, name, spec.as_ref())
     }
 }
 
@@ -266,8 +264,8 @@ impl Change {
             previous_name,
             version,
             set,
-            // It will be written one day, when nobody looks at this plan any more.
-            undo,
+            // What a row of this version holds is what it holds. A rollback is judged by itself.
+            undo: _,
             cause: _,
             extra: _,
             fields: _,
@@ -276,7 +274,7 @@ impl Change {
             reason: _,
         } = self;
         let previous_name = previous_name.as_deref();
-        Bound { kind: *kind, name, action: *action, previous_name, version: *version, set, undo }
+        Bound { kind: *kind, name, action: *action, previous_name, version: *version, set }
     }
 }
 

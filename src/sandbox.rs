@@ -160,6 +160,11 @@ impl Sandbox {
     /// Runs the tests whose `package.name` holds the filter: rules called `test_*` in files called `*_test.rego`.
     /// Those called `todo_test_*` are skipped. In the order of files and lines.
     pub async fn test(&self, filter: Option<String>) -> Vec<TestResult> {
-        test::run(&self.pool, &self.loaded, filter.as_deref()).await
+        self.test_where(&|name| filter.as_ref().is_none_or(|filter| name.contains(filter))).await
+    }
+
+    /// The same with those tests whose `package.name` is chosen.
+    pub async fn test_where(&self, is_chosen: &(dyn Fn(&str) -> bool + Sync)) -> Vec<TestResult> {
+        test::run(&self.pool, &self.loaded, is_chosen).await
     }
 }

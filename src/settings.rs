@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::approval::Need;
 use crate::brake::{Mode, Windows};
 use crate::guard::Guards;
+use crate::identity::Approvers;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::name_fault;
@@ -32,6 +33,7 @@ const MACHINE_ONLY: &[&str] = &[
     "dataDir",
     "postgresBin",
     "connections",
+    "approvers",
     "sinks",
     "kafka",
     "signers",
@@ -56,6 +58,8 @@ pub struct Machine {
     pub postgres_bin: Option<PathBuf>,
     /// How many connections to use.
     pub connections: Option<u32>,
+    /// Who may approve what is held.
+    pub approvers: Approvers,
     /// The folder of the policies; it outweighs the one that a source names.
     pub policies: Option<PathBuf>,
     /// What a policy may use.
@@ -133,6 +137,9 @@ impl Source {
         let settings: Source = read(&path, SOURCE_FILE)?;
         if let Some(fault) = name_fault(&settings.source) {
             return Err(bad(format!("`source` is not a name: {fault}")));
+        }
+        if let Some(fault) = settings.approvals.fault() {
+            return Err(bad(format!("`approvals` cannot be met or holds nothing: {fault}")));
         }
         let inside = |path: &&PathBuf| {
             use std::path::Component;

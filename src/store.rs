@@ -4,6 +4,7 @@
 //! [`Store::apply`] takes only a plan that the guards have approved, and carries it out in one transaction.
 
 pub mod apply;
+pub mod approvals;
 pub mod error;
 pub mod history;
 pub mod migrate;

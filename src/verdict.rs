@@ -57,7 +57,7 @@ pub struct Judging<'a> {
 #[derive(Clone, Debug)]
 pub struct Approved {
     plan: Arc<OrganizationPlan>,
-    approvals: BTreeSet<i64>,
+    approvals: BTreeMap<i64, String>,
     rules_digest: Arc<str>,
 }
 
@@ -67,9 +67,14 @@ impl Approved {
         &self.plan
     }
 
-    /// The approvals that let it through, which are used up by applying it.
-    pub fn approvals(&self) -> &BTreeSet<i64> {
+    /// The approvals that let it through, by number and with the names of those who gave them. Applying it uses them up.
+    pub fn approvals(&self) -> &BTreeMap<i64, String> {
         &self.approvals
+    }
+
+    /// Whoever agreed with it.
+    pub fn approved_by(&self) -> BTreeSet<&str> {
+        self.approvals.values().map(String::as_str).collect()
     }
 
     /// The digest of the rules that let it through.
@@ -87,6 +92,32 @@ pub struct Verdict {
     pub told: Told,
 }
 
+/// Why an organization is held, what lifts that, and how far it is lifted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Held {
+    /// Why.
+    pub finding: Finding,
+    /// What lifts it.
+    pub need: Need,
+    /// Those of them who agree by now.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub agreed: BTreeSet<String>,
+}
+
+impl Held {
+    /// A hold, as far as these approvals lift it.
+    pub fn new(hold: Hold, approvals: &[Approval], bound: &Bound<'_>) -> Held {
+        let Hold { finding, need } = hold;
+        let agreed = approval::agreeing(&need, approvals, bound).into_iter().map(str::to_owned).collect();
+        Held { finding, need, agreed }
+    }
+
+    /// How many people are missing.
+    pub fn missing(&self) -> usize {
+        self.need.people().saturating_sub(self.agreed.len())
+    }
+}
+
 /// What people are told of a verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -95,8 +126,8 @@ pub struct Told {
     pub rules_digest: String,
     /// What needs people to agree, by organization: why, and what lifts it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(with = "BTreeMap<String, Vec<Hold>>")]
-    pub held: BTreeMap<OrganizationName, Vec<Hold>>,
+    #[schemars(with = "BTreeMap<String, Vec<Held>>")]
+    pub held: BTreeMap<OrganizationName, Vec<Held>>,
     /// What policies deny, by organization.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Vec<Finding>>")]
@@ -162,8 +193,8 @@ enum Standing {
     Stopped(Vec<Finding>),
     /// It holds nothing but bookkeeping, which waits for the brakes as well, and is not worth a word.
     Waiting,
-    Held(Vec<Hold>),
-    Approved(BTreeSet<i64>),
+    Held(Vec<Held>),
+    Approved(BTreeMap<i64, String>),
 }
 
 fn stand(plan: &OrganizationPlan, judgement: &Judgement, settings: &Brakes, judging: &Judging<'_>) -> Standing {
@@ -174,7 +205,7 @@ fn stand(plan: &OrganizationPlan, judgement: &Judgement, settings: &Brakes, judg
         return Standing::Denied(judgement.denials.clone());
     }
     if plan.is_settled() {
-        return Standing::Approved(BTreeSet::new());
+        return Standing::Approved(BTreeMap::new());
     }
     // While it gets another name, what was said of the old one still counts.
     let names = [Some(&*plan.organization), plan.renamed_from()];
@@ -195,7 +226,10 @@ fn stand(plan: &OrganizationPlan, judgement: &Judgement, settings: &Brakes, judg
     };
     match approval::meet(holds.iter().map(|hold| &hold.need), judging.approvals, &bound) {
         Ok(approvals) => Standing::Approved(approvals),
-        Err(_) => Standing::Held(holds),
+        Err(_) => {
+            let held = holds.into_iter().map(|hold| Held::new(hold, judging.approvals, &bound));
+            Standing::Held(held.collect())
+        }
     }
 }
 

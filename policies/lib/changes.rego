@@ -6,26 +6,31 @@
 #   Otherwise one old mistake would deny every plan, also the one that mends it.
 package argus.lib.changes
 
-# Changes after which there is a row that the plan has written, by kind.
-written := {kind: rows |
-	some kind in {change.kind | some change in input.changes}
-	rows := [change | some change in input.changes; change.kind == kind; change.action in {"create", "update", "adopt"}]
-}
+# Changes of a kind after which there is a row that the plan has written.
+written(kind) := written_of({kind})
 
-# Changes that take a row away, by kind.
-deleted := {kind: rows |
-	some kind in {change.kind | some change in input.changes; change.action == "delete"}
-	rows := [change | some change in input.changes; change.kind == kind; change.action == "delete"]
-}
+# The same of several kinds.
+written_of(kinds) := [change |
+	some change in input.changes
+	change.kind in kinds
+	change.action in {"create", "update", "adopt"}
+]
+
+# Changes that take a row of a kind away.
+deleted(kind) := [change |
+	some change in input.changes
+	change.kind == kind
+	change.action == "delete"
+]
 
 # Whether the plan brings the organization into being.
 organization_is_new if {
-	some change in written.Organization
+	some change in written("Organization")
 	change.before == null
 }
 
 # Whether the organization goes as a whole: what goes with it needs no judgement of its own.
-organization_goes if deleted.Organization
+organization_goes if count(deleted("Organization")) > 0
 
 # Whether a change writes one of these fields: all of a new row, and what differs of another.
 writes(change, _) if change.before == null

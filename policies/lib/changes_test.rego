@@ -12,7 +12,7 @@ released := object.union(fixtures.adopt("Team", "d", {}), {"action": "release"})
 names(rows) := {change.name | some change in rows}
 
 test_what_comes_changes_or_is_adopted_is_written if {
-	found := changes.written with input as fixtures.plan([
+	doc := fixtures.plan([
 		created,
 		updated,
 		fixtures.adopt("Team", "c", {}),
@@ -20,19 +20,20 @@ test_what_comes_changes_or_is_adopted_is_written if {
 		fixtures.delete("Team", "e", {}),
 		fixtures.create("Role", "r", {}),
 	])
-	names(found.Team) == {"a", "b", "c"}
-	names(found.Role) == {"r"}
-	object.keys(found) == {"Team", "Role"}
+	teams := changes.written("Team") with input as doc
+	names(teams) == {"a", "b", "c"}
+	roles := changes.written("Role") with input as doc
+	names(roles) == {"r"}
+	projects := changes.written("Project") with input as doc
+	projects == []
 }
 
 test_what_goes_is_deleted if {
-	found := changes.deleted with input as fixtures.plan([created, released, fixtures.delete("Team", "e", {})])
-	names(found.Team) == {"e"}
-}
-
-test_a_plan_of_nothing_writes_and_deletes_nothing if {
-	changes.written == {} with input as fixtures.plan([])
-	changes.deleted == {} with input as fixtures.plan([])
+	doc := fixtures.plan([created, released, fixtures.delete("Team", "e", {}), fixtures.delete("Role", "r", {})])
+	teams := changes.deleted("Team") with input as doc
+	names(teams) == {"e"}
+	projects := changes.deleted("Project") with input as doc
+	projects == []
 }
 
 test_an_organization_is_new_only_where_it_is_created if {

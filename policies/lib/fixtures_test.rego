@@ -30,6 +30,7 @@ plan_by(changes, organization, authors, gained) := {
 	"after": after_all(changes, object.union(rows.organization, organization)),
 	"access": {"gained": gained, "lost": []},
 	"tiers": tiers,
+	"tiersBefore": {},
 	"approvals": [],
 }
 
@@ -66,11 +67,30 @@ messages(findings) := {finding.msg | some finding in findings}
 # Which of these fields of a resource findings point at.
 places(findings, name, paths) := {path | some path in paths; some finding in findings; finding.origin == origin(name, path)}
 
-# A resource: the fields of its kind, with these in place of the presets.
-resource(kind, name, fields) := object.union(
-	object.union(presets[kind], {"name": name, "origin": origin(name, "")}),
-	fields,
-)
+# A resource: its fields, and what a row holds where nobody says so. What is null is not set, and so is not there.
+resource(kind, name, fields) := object.union({"name": name, "origin": origin(name, "")}, set_only(fields_of(kind, fields)))
+
+fields_of(kind, fields) := object.union(presets[kind], fields)
+
+set_only(fields) := {key: without_nulls(value) | some key, value in fields; is_set(value)}
+
+is_set(value) if {
+	not is_object(value)
+	value != null
+}
+
+is_set({}) := true
+
+# Where none of some nested fields is set, there is nothing at all.
+is_set(value) if {
+	is_object(value)
+	some inner in value
+	inner != null
+}
+
+without_nulls(value) := {key: inner | some key, inner in value; inner != null} if {
+	is_object(value)
+} else := value
 
 change_of(kind, name, action, before, after) := {
 	"kind": kind,
@@ -199,85 +219,15 @@ named(kind, specs) := {name: resource(kind, name, spec) | some name, spec in spe
 
 # What a row holds where nobody says so.
 presets := {
-	"Tier": {
-		"displayName": null,
-		"description": null,
-		"limits": {
-			"members": null,
-			"teams": null,
-			"projects": null,
-			"apiKeys": null,
-			"requestsPerMinute": null,
-			"tokensPerMonth": null,
-			"dailySpend": null,
-			"monthlySpend": null,
-			"auditRetentionDays": null,
-		},
-		"features": {},
-	},
-	"Organization": {
-		"displayName": null,
-		"description": null,
-		"tier": null,
-		"status": "active",
-		"statusReason": null,
-		"billingEmail": null,
-		"logoUrl": null,
-		"allowedEmailDomains": [],
-		"requireMfa": null,
-		"dataRetentionDays": null,
-		"sso": {"protocol": null, "issuer": null, "clientId": null, "domain": null, "enforced": null},
-		"settings": {},
-		"features": {},
-		"labels": {},
-	},
-	"Role": {"scope": "organization", "description": null, "permissions": []},
-	"Member": {"roles": [], "status": "active", "expiresAt": null},
-	"Team": {"displayName": null, "description": null, "parent": null, "members": []},
-	"Project": {
-		"displayName": null,
-		"description": null,
-		"status": "active",
-		"quotas": {"requestsPerMinute": null, "tokensPerMonth": null, "apiKeys": null},
-		"members": [],
-		"teams": [],
-	},
-	"ServiceAccount": {"displayName": null, "description": null, "roles": [], "status": "active"},
-	"ApiKey": {
-		"description": null,
-		"owner": {"serviceAccount": null, "user": null},
-		"scopes": [],
-		"expiresAt": null,
-		"ttl": null,
-		"rotation": {"schedule": null, "overlap": null},
-		"deliverTo": {
-			"secret": {"namespace": null, "name": null, "key": null},
-			"age": null,
-			"vault": {"path": null, "key": null},
-		},
-	},
-	"Budget": {
-		"subject": {"team": null, "project": null, "serviceAccount": null, "apiKey": null},
-		"period": null,
-		"limit": null,
-		"warnAt": [],
-		"onLimit": "warn",
-		"gracePeriod": null,
-		"override": {"roles": [], "approvals": null, "cap": null},
-		"notify": [],
-	},
-	"NotificationChannel": {
-		"type": null,
-		"config": {"addresses": [], "url": null, "secretRef": {"name": null, "key": null}},
-		"rateLimitPerHour": null,
-		"enabled": true,
-	},
-	"NotificationRule": {
-		"channel": null,
-		"events": [],
-		"conditions": [],
-		"template": null,
-		"priority": "normal",
-		"cooldown": null,
-	},
+	"Tier": {"features": {}},
+	"Organization": {"status": "active", "allowedEmailDomains": [], "settings": {}, "features": {}, "labels": {}},
+	"Role": {"scope": "organization", "permissions": []},
+	"Member": {"roles": [], "status": "active"},
+	"Team": {"members": []},
+	"Project": {"status": "active", "members": [], "teams": []},
+	"ServiceAccount": {"roles": [], "status": "active"},
+	"ApiKey": {"scopes": []},
+	"Budget": {"warnAt": [], "onLimit": "warn", "override": {"roles": []}, "notify": []},
+	"NotificationChannel": {"config": {"addresses": []}, "enabled": true},
+	"NotificationRule": {"events": [], "conditions": [], "priority": "normal"},
 }

@@ -2,10 +2,12 @@
 //!
 //! At each size: the floor of a plan (read, parse, COPY the rows out), `argus plan` without changes, the first
 //! `argus apply`, a bare COPY of the same rows into the same tables, and `terraform plan` where there is a terraform.
+//! And for one number of organizations: plans with and without policies, and what OPA takes for the same documents.
 //!
 //! ```text
 //! measure [--sizes 1000,10000,100000] [--seed 7] [--runs 3] [--argus PATH] [--work DIR]
-//!         [--terraform PROGRAM] [--terraform-max 10000] [--write docs/performance.md]
+//!         [--terraform PROGRAM] [--terraform-max 10000] [--judging 1000] [--policies policies] [--opa PROGRAM]
+//!         [--write docs/performance.md]
 //! ```
 //!
 //! It starts itself again under `argus db run`, which keeps the private PostgreSQL up meanwhile, so that no figure holds
@@ -14,6 +16,8 @@
 
 #[path = "measure/floor.rs"]
 mod floor;
+#[path = "measure/judging.rs"]
+mod judging;
 #[path = "measure/postgres.rs"]
 mod postgres;
 #[path = "measure/report.rs"]
@@ -29,6 +33,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use judging::Judging;
 use report::{Figures, Size};
 use usage::{Usage, expect, median};
 
@@ -42,6 +47,9 @@ struct Options {
     work: Option<PathBuf>,
     terraform: String,
     terraform_max: usize,
+    judging: usize,
+    policies: PathBuf,
+    opa: String,
     write: Option<PathBuf>,
 }
 
@@ -56,6 +64,11 @@ fn main() -> Outcome<()> {
             floor::run(Path::new(repo), &tables).map(|_| ())
         }
         ["inner-load", folder] => measure_load(Path::new(folder)),
+        ["inner-judging", argus, repo, data, folder, policies, opa, runs] => {
+            let [argus, repo, data, folder, policies] = [argus, repo, data, folder, policies].map(Path::new);
+            let figures = Judging { argus, repo, data, folder, policies, opa, runs: runs.parse()? }.measure()?;
+            report::write(&folder.join("figures"), &figures)
+        }
         _ => measure_all(&options(words)?),
     }
 }
@@ -71,6 +84,9 @@ fn options(words: Vec<String>) -> Outcome<Options> {
         work: None,
         terraform: "terraform".into(),
         terraform_max: 10_000,
+        judging: 1_000,
+        policies: "policies".into(),
+        opa: "opa".into(),
         write: None,
     };
     let mut words = words.into_iter();
@@ -84,6 +100,9 @@ fn options(words: Vec<String>) -> Outcome<Options> {
             "--work" => options.work = Some(value.into()),
             "--terraform" => options.terraform = value,
             "--terraform-max" => options.terraform_max = value.parse()?,
+            "--judging" => options.judging = value.parse()?,
+            "--policies" => options.policies = value.into(),
+            "--opa" => options.opa = value,
             "--write" => options.write = Some(value.into()),
             _ => return Err(format!("unknown: {word}; the top of src/benches/measure.rs lists the options").into()),
         }
@@ -116,15 +135,37 @@ fn measure_all(options: &Options) -> Outcome<()> {
         // Databases of hundreds of megabytes; a failed run leaves them to look at.
         std::fs::remove_dir_all(&folder)?;
     }
+    let mut report = report::markdown(&figures, terraform.as_deref());
+    if options.judging > 0 {
+        report += &measure_judging(options, &work.join("judging"))?;
+    }
     if options.work.is_none() {
         std::fs::remove_dir_all(&work)?;
     }
-    let report = report::markdown(&figures, terraform.as_deref());
     println!("{report}");
     if let Some(path) = &options.write {
         report::write_between_marks(path, &report)?;
     }
     Ok(())
+}
+
+/// Measures what policies add to plans of this many organizations.
+fn measure_judging(options: &Options, folder: &Path) -> Outcome<String> {
+    eprintln!("judging {} organizations ...", options.judging);
+    let (repo, data) = (folder.join("repo"), folder.join("data"));
+    world::write(&repo, options.judging * world::RESOURCES_PER_ORGANIZATION, options.seed)?;
+    expect(0, Command::new(&options.argus).args(["db", "migrate", "--data-dir"]).arg(&data))?;
+    let mut run = Command::new(&options.argus);
+    run.args(["db", "run", "--data-dir"]).arg(&data).arg("--").arg(std::env::current_exe()?).arg("inner-judging");
+    run.arg(&options.argus).args([&repo, &data, folder]).arg(std::path::absolute(&options.policies)?);
+    run.arg(&options.opa).arg(options.runs.to_string());
+    let status = run.status().map_err(|error| format!("{run:?}: {error}"))?;
+    if !status.success() {
+        return Err(format!("{run:?}: {status}").into());
+    }
+    let figures = report::read(&folder.join("figures"))?;
+    std::fs::remove_dir_all(folder)?;
+    Ok(report::judging(options.judging, &figures, judging::opa_version(&options.opa).as_deref()))
 }
 
 /// Measures Argus on one server, and the bare COPY on another that is as fresh as the first was.

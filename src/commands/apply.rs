@@ -9,7 +9,7 @@ use super::context::{Context, Database, Done, Failure};
 use super::judges::{Judges, NONE};
 use super::progress::Progress;
 use super::show::Saved;
-use super::{output, plan, show};
+use super::{held, output, plan, show};
 use crate::cli::{Apply, Format, Planning};
 use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing};
 use crate::exit_code::ExitCode;
@@ -18,10 +18,10 @@ use crate::model::finding::Finding;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::render::excerpt::Excerpts;
-use crate::render::json::{self, OutcomeDocument};
+use crate::render::json::{self, HeldOutcome, OutcomeDocument};
 use crate::render::text;
 use crate::store::run::SourceLock;
-use crate::verdict::{Verdict, tells_of_all};
+use crate::verdict::{Held, Verdict, tells_of_all};
 
 /// Everything that is needed to apply.
 struct Prepared {
@@ -43,11 +43,11 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
         output::print(&plan::show(context, &plan, &judges, &verdict.told, args.format))?;
     }
     let failed = failed || plan.findings.iter().any(Finding::is_error);
-    if verdict.approved.iter().any(|approved| !approved.plan().is_empty()) && !agreed(args.auto_approve)? {
+    if verdict.approved.iter().any(|approved| !approved.plan().is_empty()) && !agreed(args)? {
         return output::report("Apply cancelled: nothing was written.\n", ExitCode::Failed);
     }
     let policed = judges.folder.as_deref().is_some_and(|folder| folder != NONE) || judgements.by_organization.is_some();
-    let outcome = carry_out(context, &database, &plan, verdict, args, policed).await;
+    let outcome = carry_out(context, &database, &plan, &judges, verdict, args, policed).await;
     lock.release().await;
     let outcome = outcome?;
     if let Some(file) = &args.invitations {
@@ -112,16 +112,19 @@ fn is_saved_plan(path: &Path) -> bool {
     read.is_ok_and(|read| String::from_utf8_lossy(&head[..read]).contains(json::PLAN_DOCUMENT))
 }
 
-/// Whether somebody agrees.
-pub fn agreed(auto_approve: bool) -> Result<bool, Failure> {
-    if auto_approve {
-        return Ok(true);
-    }
+fn agreed(args: &Apply) -> Result<bool, Failure> {
+    let question = "Apply these changes? Only `yes` is taken for a yes: ";
+    let instead = "add --auto-approve, or apply a saved plan that somebody has read";
+    Ok(args.auto_approve || asked(question, "nothing was written", instead)?)
+}
+
+/// Asks whoever watches. Where nobody does, that is an error, which says what was left undone and what to do instead.
+pub(super) fn asked(question: &str, left: &str, instead: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        let finding = Finding::error(Code::BadSettings, "nobody is here to be asked: nothing was written");
-        return Err(Failure::from(finding.hint("add --auto-approve, or apply a saved plan that somebody has read")));
+        let finding = Finding::error(Code::BadSettings, format!("nobody is here to be asked: {left}"));
+        return Err(Failure::from(finding.hint(instead)));
     }
-    output::print("Apply these changes? Only `yes` is taken for a yes: ")?;
+    output::print(question)?;
     let mut answer = String::new();
     Ok(std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes")
 }
@@ -130,6 +133,7 @@ async fn carry_out(
     context: &Context,
     database: &Database,
     plan: &Plan,
+    judges: &Judges,
     verdict: Verdict,
     args: &Apply,
     policed: bool,
@@ -137,6 +141,8 @@ async fn carry_out(
     let applying = Applying {
         run: context.new_run()?,
         actor: context.actor(),
+        authors: judges.authors.clone(),
+        terms: judges.terms.clone(),
         forced: args.force,
         policed,
         at_once: (context.connections() as usize / 2).max(1),
@@ -158,6 +164,8 @@ async fn invite(context: &Context, database: &Database, file: &Path) -> Result<(
 /// Tells what was done and what was not.
 pub fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Result<(), Failure> {
     let refused = once(outcome.refused.values().flat_map(|(_, why)| why));
+    let approved = outcome.applied.iter().map(|(name, approved)| (name, approved.approved_by()));
+    let approved = approved.filter(|(_, people)| !people.is_empty());
     if format == Format::Json {
         let not_applied: BTreeMap<String, Vec<Finding>> =
             outcome.refused.iter().map(|(name, (_, why))| (name.to_string(), why.clone())).collect();
@@ -168,11 +176,28 @@ pub fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -
             plan: plan.digest.clone(),
             summary: outcome.summary(),
             applied: outcome.applied.keys().map(ToString::to_string).collect(),
+            approved_by: approved
+                .map(|(name, people)| (name.to_string(), people.into_iter().map(str::to_owned).collect()))
+                .collect(),
             not_applied,
+            held: outcome
+                .held
+                .iter()
+                .filter_map(|(name, held)| Some((name.to_string(), waits(plan, name, held)?)))
+                .collect(),
         }));
     }
     context.complain(&refused, &Excerpts::default());
+    let lines = approved.map(|(name, people)| {
+        format!("{}: approved by {}.\n", held::shown_organization(name), text::names(people.iter()))
+    });
+    output::print(&lines.collect::<String>())?;
     output::print(&text::outcome(&outcome.summary(), outcome.applied.len(), outcome.refused.len()))
+}
+
+fn waits(plan: &Plan, name: &str, held: &[Held]) -> Option<HeldOutcome> {
+    let of = plan.organizations.iter().find(|each| &*each.organization == name)?;
+    Some(HeldOutcome { plan: of.digest.clone(), held: held.to_vec() })
 }
 
 /// What there is to tell, without what is the same for many organizations again and again.

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::cli::{Color, Global, Manifests};
 use crate::exit_code::ExitCode;
+use crate::identity::Approvers;
 use crate::model::code::Code;
 use crate::model::finding::{Finding, in_order};
 use crate::model::state::World;
@@ -36,12 +37,14 @@ pub struct Failure {
     pub findings: Vec<Finding>,
     /// How the process ends.
     pub code: ExitCode,
+    /// The lines that it points at.
+    pub excerpts: Excerpts,
 }
 
 impl From<Finding> for Failure {
     fn from(finding: Finding) -> Self {
         let code = if finding.code == Code::Locked { ExitCode::Locked } else { ExitCode::Failed };
-        Failure { findings: vec![finding], code }
+        Failure { findings: vec![finding], code, excerpts: Excerpts::default() }
     }
 }
 
@@ -60,7 +63,7 @@ impl From<StoreError> for Failure {
 impl Failure {
     /// Prints what went wrong to standard error.
     pub fn tell(self, context: &Context) -> ExitCode {
-        context.complain(&self.findings, &Excerpts::default());
+        context.complain(&self.findings, &self.excerpts);
         self.code
     }
 
@@ -73,7 +76,12 @@ impl Failure {
 
     /// What several findings say.
     pub fn from_findings(findings: Vec<Finding>) -> Self {
-        Failure { findings, code: ExitCode::Failed }
+        Failure { findings, code: ExitCode::Failed, excerpts: Excerpts::default() }
+    }
+
+    /// The same failure with the lines that it points at.
+    pub fn with_excerpts(self, excerpts: Excerpts) -> Self {
+        Failure { excerpts, ..self }
     }
 
     /// The same failure with another exit code.
@@ -193,6 +201,11 @@ impl Context {
     /// Whoever acts, by every name that is known here, in lower case: none of them approves what they did.
     pub fn authors(&self) -> BTreeSet<String> {
         BTreeSet::from([self.actor().to_lowercase()])
+    }
+
+    /// Who may approve, by the settings of this machine.
+    pub fn approvers(&self) -> &Approvers {
+        &self.machine.approvers
     }
 
     /// Draws findings to standard error.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::context::{Context, Done, Failure};
+use super::held;
 use super::output::report;
 use crate::brake::Suspension;
 use crate::cli::{Get, Rows};
@@ -16,7 +17,7 @@ use crate::model::resource::Spec;
 use crate::model::shape::{Field, Shape};
 use crate::model::value::Value;
 use crate::render::json::{ListDocument, RowItem};
-use crate::render::{inert, json, table, yaml};
+use crate::render::{inert, json, table, text, yaml};
 use crate::store::planning::Planning;
 
 /// How many fields a narrow table shows.
@@ -35,6 +36,11 @@ struct Row {
 
 /// Lists what was asked for.
 pub async fn run(context: &Context, args: &Get) -> Done {
+    match args.kind.as_str() {
+        "held" => return held::list(context, args).await,
+        "approvals" | "approval" => return held::approvals(context, args).await,
+        _ => {}
+    }
     let database = context.database().await?;
     let mut planning = database.store.planning().await?;
     if matches!(args.kind.as_str(), "runs" | "run") {
@@ -47,7 +53,8 @@ pub async fn run(context: &Context, args: &Get) -> Done {
     let kind = stored.ok_or_else(|| {
         let finding = Finding::error(Code::NoSuchTarget, format!("nothing is called `{}`", args.kind));
         let known = KINDS.iter().filter(|kind| kind.table.is_some()).map(|kind| kind.plural);
-        Failure::from(finding.hint(format!("there are: {}, runs, suspensions", known.collect::<Vec<_>>().join(", "))))
+        let known = known.collect::<Vec<_>>().join(", ");
+        Failure::from(finding.hint(format!("there are: {known}, runs, suspensions, held, approvals")))
     })?;
     let rows = read(&mut planning, kind, args).await?;
     if let (Some(name), true) = (&args.name, rows.is_empty()) {
@@ -170,8 +177,18 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
         Rows::Json => json::pretty(&ListDocument::new("argus.runs", runs)),
         Rows::Name => runs.iter().map(|run| format!("{}\n", run.id)).collect(),
         Rows::Table | Rows::Wide | Rows::Yaml => {
-            let header = ["RUN", "SOURCE", "ACTOR", "STARTED", "OUTCOME", "APPLIED", "FAILED", "FORCED", "ROLLS-BACK"];
-            let header = header.map(String::from);
+            let header = [
+                "RUN",
+                "SOURCE",
+                "ACTOR",
+                "STARTED",
+                "OUTCOME",
+                "APPLIED",
+                "FAILED",
+                "FORCED",
+                "APPROVED BY",
+                "ROLLS BACK",
+            ];
             let line = |run: &crate::store::history::RunRow| {
                 vec![
                     inert::line(&run.id),
@@ -182,10 +199,11 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
                     run.organizations_applied.to_string(),
                     run.organizations_failed.to_string(),
                     run.forced.to_string(),
+                    text::names(run.approved_by.iter()),
                     run.rolls_back.as_deref().map_or_else(|| "-".to_owned(), inert::line),
                 ]
             };
-            table::table(&header, &runs.iter().map(line).collect::<Vec<_>>())
+            table::table(&header.map(String::from), &runs.iter().map(line).collect::<Vec<_>>())
         }
     };
     report(&text, ExitCode::Done)

@@ -10,7 +10,7 @@ use crate::model::kind::{Kind, KindId};
 use crate::model::secret::veil;
 use crate::model::value::Value;
 use crate::render::json::ListDocument;
-use crate::render::{inert, json, table};
+use crate::render::{inert, json, table, text};
 use crate::store::history::{AuditRow, HistoryFilter};
 
 /// Prints audit rows, the newest first.
@@ -48,13 +48,17 @@ const HEADER: [&str; 7] = ["AT", "ORGANIZATION", "VERSION", "WHAT", "ACTION", "B
 
 fn cells(row: &AuditRow) -> Vec<String> {
     let by = row.attribution();
+    let approved = match text::names(row.approved_by.iter()) {
+        nobody if nobody.is_empty() => nobody,
+        names => format!(", approved by {names}"),
+    };
     vec![
         row.at.clone(),
         row.organization.to_string(),
         format!("{}.{}", row.version, row.ordinal),
         format!("{}/{}", row.kind, inert::line(&row.name)),
         row.action.to_string(),
-        format!("{} via {}", inert::line(&by.actor), inert::line(&by.via)),
+        format!("{} via {}{approved}", inert::line(&by.actor), inert::line(&by.via)),
         changed(row),
     ]
 }

@@ -7,12 +7,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, Failure};
+use super::policies;
 use crate::engine::hearing::{Bench, Policies};
-use crate::model::code::Code;
-use crate::model::finding::Finding;
-use crate::policy::{self, PolicyFile};
+use crate::identity::Approvers;
+use crate::policy;
 use crate::sandbox::Sandbox;
-use crate::source::policies;
 use crate::verdict::Terms;
 
 /// The folder that is taken where nobody names one.
@@ -27,6 +26,8 @@ pub struct Judges {
     pub terms: Terms,
     /// Whose plans they are, by all names, lower case.
     pub authors: BTreeSet<String>,
+    /// Who may approve them.
+    pub approvers: Approvers,
     /// The folder of the policies, `none`, or nothing where nobody has said anything.
     pub folder: Option<String>,
     sandbox: Option<Sandbox>,
@@ -45,20 +46,26 @@ impl Judges {
         let folder = folder(context.policies(flag), named, root);
         let files = match folder.as_deref() {
             None | Some(NONE) => Vec::new(),
-            Some(folder) => read(folder)?,
+            Some(folder) => policies::read(Path::new(folder))?,
         };
         let rules_digest = policy::rules_digest(&files, &terms);
         let sandbox = match folder.as_deref() {
             None | Some(NONE) => None,
-            Some(folder) => Some(load(context, folder, files).await?),
+            Some(folder) => {
+                let sandbox = policies::load(context, files).await?;
+                policies::must_judge(&sandbox, Path::new(folder))?;
+                Some(sandbox)
+            }
         };
-        Ok(Judges { terms, authors: context.authors(), folder, sandbox, rules_digest })
+        let (authors, approvers) = (context.authors(), context.approvers().clone());
+        Ok(Judges { terms, authors, approvers, folder, sandbox, rules_digest })
     }
 
     /// Terms without policies, for those who only look.
     pub fn terms_alone(context: &Context, terms: Terms) -> Judges {
         let rules_digest = policy::rules_digest(&[], &terms);
-        Judges { terms, authors: context.authors(), folder: Some(NONE.into()), sandbox: None, rules_digest }
+        let (authors, approvers) = (context.authors(), context.approvers().clone());
+        Judges { terms, authors, approvers, folder: Some(NONE.into()), sandbox: None, rules_digest }
     }
 
     /// What a pass and a verdict need of it.
@@ -74,31 +81,9 @@ impl Judges {
             need: &self.terms.approvals,
             mode: self.terms.mode.word(),
             authors: &self.authors,
+            approvers: &self.approvers,
         }
     }
-}
-
-/// The files of a folder. They are shown under its last name, so that the digest of the rules does not depend on where
-/// the folder stands.
-fn read(folder: &str) -> Result<Vec<PolicyFile>, Failure> {
-    let path = Path::new(folder);
-    let shown = path.file_name().map_or_else(|| DEFAULT_FOLDER.into(), |name| name.to_string_lossy());
-    let files = policies::read(path, &shown).map_err(Failure::from_findings)?;
-    files.ok_or_else(|| {
-        let finding = Finding::error(Code::BadPolicy, format!("there is no folder {folder}"));
-        Failure::from(finding.hint("the policies are meant to stand there; bring it back, or name another one"))
-    })
-}
-
-async fn load(context: &Context, folder: &str, files: Vec<PolicyFile>) -> Result<Sandbox, Failure> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let sandbox = Sandbox::load(files, context.policy_limits(), workers).await.map_err(Failure::from_findings)?;
-    if sandbox.rules().is_empty() {
-        let finding = Finding::error(Code::BadPolicy, format!("{folder} holds no rule that judges anything"));
-        let hint = "write a `deny`, `hold` or `warn` rule; if the source is meant to go without, say `policies: none`";
-        return Err(Failure::from(finding.hint(hint)));
-    }
-    Ok(sandbox)
 }
 
 /// Which folder it is.

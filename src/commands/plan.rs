@@ -79,7 +79,8 @@ pub async fn judge(
     policies: &Judgements,
     force: bool,
 ) -> Result<Verdict, Failure> {
-    let asking = Asking { terms: &judges.terms, policies, authors: &judges.authors, now: context.now(), force };
+    let Judges { terms, authors, approvers, .. } = judges;
+    let asking = Asking { terms, policies, approvers, authors, now: context.now(), force };
     Ok(judging::judge(store, plan, &asking).await?)
 }
 

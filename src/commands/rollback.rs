@@ -61,12 +61,14 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
     if args.plan {
         return Ok(if failed { ExitCode::Failed } else { ExitCode::Done });
     }
-    if verdict.approved.iter().any(|approved| !approved.plan().is_settled()) && !apply::agreed(args.auto_approve)? {
+    if verdict.approved.iter().any(|approved| !approved.plan().is_settled()) && !agreed(args)? {
         return output::report("Rollback cancelled: nothing was written.\n", ExitCode::Failed);
     }
     let applying = Applying {
         run: context.new_run()?,
         actor: context.actor(),
+        authors: judges.authors.clone(),
+        terms: judges.terms.clone(),
         forced: args.force,
         policed: judges.folder.as_deref().is_some_and(|folder| folder != NONE) || judgements.by_organization.is_some(),
         at_once: (context.connections() as usize / 2).max(1),
@@ -85,6 +87,11 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
         Some(Refusal::Observed) => ExitCode::Held,
         _ => apply::exit_code(&outcome, failed),
     })
+}
+
+fn agreed(args: &Rollback) -> Result<bool, Failure> {
+    let question = "Take this back? Only `yes` is taken for a yes: ";
+    Ok(args.auto_approve || apply::asked(question, "nothing was written", "add --auto-approve")?)
 }
 
 fn heading(row: &RunRow) -> String {

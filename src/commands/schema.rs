@@ -6,7 +6,9 @@ use crate::brake::Suspension;
 use crate::cli::{Schema, SchemaOf};
 use crate::exit_code::ExitCode;
 use crate::policy::input::Input;
-use crate::render::json::{self, FindingsDocument, ListDocument, OutcomeDocument, PlanDocument, RowItem};
+use crate::render::json::{
+    self, ApprovalItem, FindingsDocument, HeldItem, ListDocument, OutcomeDocument, PlanDocument, RowItem,
+};
 use crate::render::schema;
 use crate::store::history::{AuditRow, RunRow};
 
@@ -20,6 +22,8 @@ pub fn run(_: &Context, args: &Schema) -> Done {
         SchemaOf::Rows => json::schema::<ListDocument<RowItem>>(),
         SchemaOf::Runs => json::schema::<ListDocument<RunRow>>(),
         SchemaOf::Suspensions => json::schema::<ListDocument<Suspension>>(),
+        SchemaOf::Held => json::schema::<ListDocument<HeldItem>>(),
+        SchemaOf::Approvals => json::schema::<ListDocument<ApprovalItem>>(),
         SchemaOf::History => json::schema::<ListDocument<AuditRow>>(),
         SchemaOf::PolicyInput => json::schema::<Input<'_>>(),
     };

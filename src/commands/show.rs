@@ -1,10 +1,12 @@
-//! `argus show`: a saved plan, printed again.
+//! `argus show`: a saved plan, printed again, or one that is held.
 
 use std::path::Path;
 
 use super::context::{Context, Done, Failure};
+use super::held;
 use super::output::report;
 use crate::cli::{Format, Show};
+use crate::engine::approving::is_digest;
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
@@ -16,18 +18,15 @@ use crate::verdict::{Terms, Told};
 /// The largest saved plan.
 const PLAN_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
-/// Prints a saved plan.
-pub fn run(context: &Context, args: &Show) -> Done {
-    let Saved { plan, terms, policies, told } = read(&args.file)?;
-    let shown = match args.format {
-        Format::Text => text::plan(&plan, &told, text::Part::All, context.paint()),
-        Format::Markdown => markdown::plan(&plan, &told),
-        Format::Json => json::pretty(&json::shown_plan_document(&plan, &terms, policies.as_deref(), &told)),
-    };
-    report(&shown, ExitCode::Done)
+/// Prints a saved plan, or one that is held.
+pub async fn run(context: &Context, args: &Show) -> Done {
+    if let Some(begins) = args.file.to_str().filter(|text| is_digest(text) && !args.file.exists()) {
+        return held::show(context, begins, args.format).await;
+    }
+    report(&read(&args.file)?.shown(context, args.format), ExitCode::Done)
 }
 
-/// A saved plan.
+/// A saved plan, or one that is held.
 pub struct Saved {
     /// The plan.
     pub plan: Plan,
@@ -37,6 +36,18 @@ pub struct Saved {
     pub policies: Option<String>,
     /// What was said of it.
     pub told: Told,
+}
+
+impl Saved {
+    /// The plan in the format that was asked for.
+    pub fn shown(&self, context: &Context, format: Format) -> String {
+        let Saved { plan, terms, policies, told } = self;
+        match format {
+            Format::Text => text::plan(plan, told, text::Part::All, context.paint()),
+            Format::Markdown => markdown::plan(plan, told),
+            Format::Json => json::pretty(&json::shown_plan_document(plan, terms, policies.as_deref(), told)),
+        }
+    }
 }
 
 /// Reads a saved plan; a damaged or changed one is refused.

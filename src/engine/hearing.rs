@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::approving::{self, Known};
 use crate::approval::{Approval, Bound, Need};
 use crate::diff::rows::{self, Rows};
+use crate::identity::Approvers;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::{GLOBAL, OrganizationName};
 use crate::model::kind::KindId;
 use crate::model::kinds;
+use crate::model::resource::Spec;
 use crate::model::state::{Applied, Live};
 use crate::plan::{OrganizationPlan, Plan};
 use crate::policy::input::{Around, Input, Parts, View, Worlds};
@@ -42,6 +45,8 @@ pub struct Bench<'a> {
     pub mode: &'a str,
     /// Whose plan it is, by all names, lower case.
     pub authors: &'a BTreeSet<String>,
+    /// Who may approve.
+    pub approvers: &'a Approvers,
 }
 
 /// The policies of a source.
@@ -71,9 +76,12 @@ pub struct Hearing<'a> {
     bench: &'a Bench<'a>,
     source: &'a str,
     now: DateTime<Utc>,
-    /// The tier catalogue as it will be.
+    /// The tier catalogue as it is.
+    tiers_before: Rows,
+    /// And as it will be.
     tiers: Rows,
-    approvals: Vec<Approval>,
+    /// The approvals of those that are heard.
+    known: Option<Known>,
     heard: BTreeMap<OrganizationName, Judgement>,
 }
 
@@ -87,22 +95,34 @@ impl<'a> Hearing<'a> {
     ) -> Result<Hearing<'a>, StoreError> {
         let shared = planning.live(&[GLOBAL.into()]).await?;
         let tiers = shared.get(GLOBAL).map(|live| rows::before(live, &[])).unwrap_or_default();
-        Ok(Hearing { bench, source, now, tiers, approvals: Vec::new(), heard: BTreeMap::new() })
+        let tiers_before = tiers.clone();
+        Ok(Hearing { bench, source, now, tiers_before, tiers, known: None, heard: BTreeMap::new() })
     }
 
     /// Hears those that have changes. What all organizations share has to come first: its tiers are those by which the
     /// others are judged.
-    pub async fn hear(&mut self, cases: &[Case<'_>]) {
+    pub async fn hear(&mut self, planning: &mut Planning, cases: &[Case<'_>]) -> Result<(), StoreError> {
         self.note_tiers(cases);
+        if matches!(self.bench.policies, Policies::Loaded(_)) {
+            self.note_approvals(planning, cases).await?;
+        }
         let changing: Vec<Case<'_>> = cases.iter().filter(|case| !case.plan.is_empty()).copied().collect();
         let judgements = self.judge(&changing).await;
         let names = changing.iter().map(|case| case.plan.organization.clone());
         self.heard.extend(names.zip(judgements));
+        Ok(())
+    }
+
+    async fn note_approvals(&mut self, planning: &mut Planning, cases: &[Case<'_>]) -> Result<(), StoreError> {
+        let plans = cases.iter().map(|case| case.plan);
+        self.known = approving::known(planning, plans, self.bench.approvers).await?;
+        Ok(())
     }
 
     fn note_tiers(&mut self, cases: &[Case<'_>]) {
         if let Some(shared) = cases.iter().find(|case| &*case.plan.organization == GLOBAL) {
-            self.tiers = rows::after(&rows::before(shared.live, &shared.plan.changes), &shared.plan.changes);
+            self.tiers_before = rows::before(shared.live, &shared.plan.changes);
+            self.tiers = rows::after(&self.tiers_before, &shared.plan.changes);
         }
     }
 
@@ -110,9 +130,8 @@ impl<'a> Hearing<'a> {
         let Policies::Loaded(sandbox) = self.bench.policies else { return Vec::new() };
         let inputs = self.inputs(cases, sandbox.parts());
         let answers = sandbox.judge(inputs).await;
-        let judge = |(case, answers): (&Case<'_>, _)| {
-            judgement::judge(sandbox.rules(), answers, &case.plan.organization, self.bench.need)
-        };
+        let judge =
+            |(case, answers): (&Case<'_>, _)| judgement::judge(sandbox.rules(), answers, case.plan, self.bench.need);
         cases.iter().zip(&answers).map(judge).collect()
     }
 
@@ -121,23 +140,32 @@ impl<'a> Hearing<'a> {
         let kind = KindId::of(&kinds::tier::KIND);
         let view = |(name, spec)| (String::clone(name), tier(kind, name, spec));
         let tiers: BTreeMap<String, View<'_>> = self.tiers.get(&kind).into_iter().flatten().map(view).collect();
+        let before = self.tiers_before.get(&kind).into_iter().flatten();
+        let moves = |(name, spec): &(&String, &Spec)| tiers.get(*name).is_none_or(|view| *view.spec != **spec);
+        let tiers_before: BTreeMap<String, View<'_>> = before.filter(moves).map(view).collect();
         let around = Around {
             source: self.source,
             mode: self.bench.mode,
             revision: None,
             authors: self.bench.authors,
             tiers: &tiers,
+            tiers_before: &tiers_before,
             now: self.now,
         };
+        let role = self.known.iter().map(|known| known.role.clone());
+        let authors: BTreeSet<String> = self.bench.authors.iter().cloned().chain(role).collect();
         let input = |case: &Case<'_>| {
             let worlds = Worlds::new(case.plan, case.live, case.applied);
-            let bound = Bound {
+            let bound = |now| Bound {
                 plan_digest: &case.plan.digest,
                 rules_digest: self.bench.rules_digest,
-                authors: self.bench.authors,
-                now: self.now,
+                authors: &authors,
+                now,
             };
-            let approvals: Vec<&Approval> = self.approvals.iter().filter(|approval| bound.counts(approval)).collect();
+            let known =
+                self.known.iter().flat_map(|known| known.approvals.iter().map(|approval| (approval, known.now)));
+            let counting = known.filter(|(approval, now)| bound(*now).counts(approval));
+            let approvals: Vec<&Approval> = counting.map(|(approval, _)| approval).collect();
             Input::new(&worlds, &approvals, &around, parts).to_json()
         };
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -226,6 +254,7 @@ pub async fn documents(
         let rows = Read::of(&mut planning, plans).await?;
         let cases = rows.cases(plans);
         hearing.note_tiers(&cases);
+        hearing.note_approvals(&mut planning, &cases).await?;
         let names = cases.iter().map(|case| case.plan.organization.clone());
         documents.extend(names.zip(hearing.inputs(&cases, Parts::ALL)));
     }
@@ -245,7 +274,7 @@ pub async fn hear_again(
         plan.organizations.iter().map(|plan| &**plan).filter(|plan| !plan.is_empty()).collect();
     for plans in changing.chunks(ORGANIZATIONS_PER_HEARING) {
         let rows = Read::of(&mut planning, plans).await?;
-        hearing.hear(&rows.cases(plans)).await;
+        hearing.hear(&mut planning, &rows.cases(plans)).await?;
     }
     hearing.end(&mut planning, &plan.organizations).await
 }
@@ -277,7 +306,7 @@ impl Read {
     }
 }
 
-fn tier<'a>(kind: KindId, name: &'a str, spec: &'a crate::model::resource::Spec) -> View<'a> {
+fn tier<'a>(kind: KindId, name: &'a str, spec: &'a Spec) -> View<'a> {
     View { kind, name: Cow::Borrowed(name), origin: None, spec: Cow::Borrowed(spec) }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
+use super::approving::{self, Known};
 use crate::brake::{Brakes, Stop};
+use crate::identity::Approvers;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::store::Store;
@@ -19,9 +21,11 @@ pub struct Asking<'a> {
     pub terms: &'a Terms,
     /// What the policies say.
     pub policies: &'a Judgements,
+    /// Who may approve.
+    pub approvers: &'a Approvers,
     /// Whose plan it is, by all names, lower case.
     pub authors: &'a BTreeSet<String>,
-    /// The present moment.
+    /// The present moment; where anything is held back or let through, the database's own counts.
     pub now: DateTime<Utc>,
     /// Whether somebody said `--force`.
     pub force: bool,
@@ -29,9 +33,14 @@ pub struct Asking<'a> {
 
 /// The verdict on a plan, under the brakes and with the approvals of this moment.
 pub async fn judge(store: &Store, plan: &Plan, asking: &Asking<'_>) -> Result<Verdict, StoreError> {
-    let Asking { terms, policies, authors, now, force } = *asking;
+    let Asking { terms, policies, approvers, authors, now, force } = *asking;
     let brakes = brakes(store, plan).await?;
-    Ok(verdict::judge(plan, &Judging { terms, policies, brakes: &brakes, approvals: &[], authors, now, force }))
+    let plans = plan.organizations.iter().map(|plan| &**plan);
+    let known = approving::known(&mut store.planning().await?, plans, approvers).await?;
+    let Known { approvals, role, now } = known.unwrap_or(Known { approvals: Vec::new(), role: String::new(), now });
+    let authors: BTreeSet<String> = authors.iter().cloned().chain([role]).collect();
+    let judging = Judging { terms, policies, brakes: &brakes, approvals: &approvals, authors: &authors, now, force };
+    Ok(verdict::judge(plan, &judging))
 }
 
 /// What stops the plan beside its terms, as the database knows it.

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::{Plan, Summary};
-use crate::policy::judgement::Hold;
 use crate::store::error::ApplyError;
-use crate::verdict::{Approved, Told, Verdict};
+use crate::verdict::{Approved, Held, Told, Verdict};
 
 /// Why an organization was not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,11 +52,13 @@ pub struct Outcome {
     pub applied: BTreeMap<Arc<str>, Approved>,
     /// The others, and why.
     pub refused: BTreeMap<Arc<str>, (Refusal, Vec<Finding>)>,
+    /// What lifts the holds of those that are held.
+    pub held: BTreeMap<Arc<str>, Vec<Held>>,
 }
 
 impl Outcome {
-    /// What is certain before anything is written.
-    pub fn new(run: &str, verdict: &Verdict) -> Self {
+    /// What is certain before anything is written. `unkept` tells which plans that are held cannot be approved.
+    pub fn new(run: &str, verdict: &Verdict, mut unkept: BTreeMap<Arc<str>, Finding>) -> Self {
         let Told { rules_digest: _, held, denied, stopped, blocked, warned: _ } = &verdict.told;
         let mut refused = BTreeMap::new();
         for (refusal, why) in [(Refusal::Blocked, blocked), (Refusal::Denied, denied)] {
@@ -69,9 +70,11 @@ impl Outcome {
             false => Refusal::Stopped,
         };
         refused.extend(stopped.iter().map(|(name, why)| (name.clone(), (stop(why), why.clone()))));
-        let reasons = |holds: &[Hold]| holds.iter().map(|hold| hold.finding.clone()).collect();
-        refused.extend(held.iter().map(|(name, holds)| (name.clone(), (Refusal::Held, reasons(holds)))));
-        Outcome { run: run.into(), applied: BTreeMap::new(), refused }
+        refused.extend(held.iter().map(|(name, holds)| {
+            let reasons = holds.iter().map(|hold| hold.finding.clone()).chain(unkept.remove(name));
+            (name.clone(), (Refusal::Held, reasons.collect()))
+        }));
+        Outcome { run: run.into(), applied: BTreeMap::new(), refused, held: held.clone() }
     }
 
     /// How one organization ended.
@@ -85,6 +88,8 @@ impl Outcome {
                 let refusal = match error.code() {
                     Code::Stale => Refusal::Stale,
                     Code::Suspended => Refusal::Stopped,
+                    // People have to agree anew.
+                    Code::ApprovalGone => Refusal::Held,
                     _ => Refusal::Failed,
                 };
                 // Whoever asked for the apply tells it as a finding.

@@ -52,8 +52,10 @@ pub struct Around<'a> {
     pub revision: Option<&'a Revision>,
     /// Whoever runs this, by all names that are known.
     pub authors: &'a BTreeSet<String>,
-    /// The tiers, by name.
+    /// The tiers as they will be, by name.
     pub tiers: &'a BTreeMap<String, View<'a>>,
+    /// Those that change or go, as they are.
+    pub tiers_before: &'a BTreeMap<String, View<'a>>,
     /// The present moment.
     pub now: DateTime<Utc>,
 }
@@ -104,8 +106,11 @@ pub struct Input<'a> {
     pub after: Option<Resources<'a>>,
     /// What people gain and lose by it.
     pub access: Option<Access>,
-    /// The tier catalogue as it is, by name.
+    /// The tier catalogue as it would be, by name.
     pub tiers: &'a BTreeMap<String, View<'a>>,
+    /// The tiers that change or go, as they are, by name. Where a tier changes, the organizations of it are judged too,
+    /// although nothing of them changes: what is denied there denies the change of the tier.
+    pub tiers_before: &'a BTreeMap<String, View<'a>>,
     /// The approvals that this plan has by now.
     pub approvals: Vec<ApprovalPart<'a>>,
 }
@@ -153,7 +158,7 @@ pub struct ChangePart<'a> {
     pub before: Option<View<'a>>,
     /// The resource as it would be; null where it goes.
     pub after: Option<View<'a>>,
-    /// The fields that differ.
+    /// The fields that differ; none where the row comes or goes, for then all of them do.
     pub fields: Vec<FieldPart<'a>>,
     /// Where it is written; null where nobody declares it.
     pub origin: Option<&'a Origin>,
@@ -213,6 +218,7 @@ impl<'a> Input<'a> {
             after: parts.after.then(|| worlds.after()),
             access: parts.access.then(|| access::difference(&worlds.before, &worlds.after, around.now)),
             tiers: around.tiers,
+            tiers_before: around.tiers_before,
             approvals: approvals.iter().map(|approval| ApprovalPart::new(approval)).collect(),
         }
     }

@@ -14,6 +14,7 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::OrganizationName;
 use crate::model::origin::Origin;
+use crate::plan::OrganizationPlan;
 
 /// The most answers of one rule that are told one by one.
 const ANSWERS_TOLD_MAX: usize = 100;
@@ -116,8 +117,9 @@ impl Judgements {
     }
 }
 
-/// What the answers mean. `default_need` lifts the holds of rules that say nothing of approvals.
-pub fn judge(rules: &[Rule], answers: &Answers, organization: &str, default_need: &Need) -> Judgement {
+/// What the answers mean for a plan. `default_need` lifts the holds of rules that say nothing of approvals.
+pub fn judge(rules: &[Rule], answers: &Answers, plan: &OrganizationPlan, default_need: &Need) -> Judgement {
+    let organization = &*plan.organization;
     let mut judgement = Judgement::default();
     let answers = match answers {
         Answers::Given(answers) if answers.len() == rules.len() => answers,
@@ -135,7 +137,7 @@ pub fn judge(rules: &[Rule], answers: &Answers, organization: &str, default_need
     for (rule, answer) in rules.iter().zip(answers) {
         match statements(rule, answer) {
             Err(why) => judgement.denials.push(broken(rule, &why).about(organization)),
-            Ok(statements) => judgement.take(rule, statements, organization, &excused, default_need),
+            Ok(statements) => judgement.take(rule, statements, plan, &excused, default_need),
         }
     }
     judgement
@@ -146,11 +148,11 @@ impl Judgement {
         &mut self,
         rule: &Rule,
         statements: Vec<Statement>,
-        organization: &str,
+        plan: &OrganizationPlan,
         excused: &BTreeSet<(&str, String)>,
         default_need: &Need,
     ) {
-        let told = statements.into_iter().map(|statement| statement.finding(rule, organization));
+        let told = statements.into_iter().map(|statement| statement.finding(rule, plan));
         match rule.sort {
             Sort::Deny if excused.contains(&(rule.package.as_str(), rule.suffix().to_owned())) => {
                 self.warnings.extend(told.map(|finding| Finding {
@@ -189,6 +191,7 @@ struct Statement {
     hint: Option<String>,
     subject: Option<String>,
     origin: Option<Origin>,
+    path: Option<String>,
 }
 
 /// What a rule's answer says; an error where it is none that the contract knows.
@@ -228,7 +231,7 @@ fn statements(rule: &Rule, answer: &Answer) -> Result<Vec<Statement>, String> {
 
 impl Statement {
     fn plain(message: String) -> Self {
-        Statement { message, hint: None, subject: None, origin: None }
+        Statement { message, hint: None, subject: None, origin: None, path: None }
     }
 
     fn of(item: &serde_json::Value) -> Result<Statement, String> {
@@ -242,11 +245,23 @@ impl Statement {
         let text = |key: &str| item.get(key).and_then(serde_json::Value::as_str).map(cut);
         // A place that is none is left out: what matters is that the plan is refused.
         let origin = item.get("origin").and_then(|origin| Origin::deserialize(origin).ok());
-        Ok(Statement { message: cut(message), hint: text("hint"), subject: text("subject"), origin })
+        let (hint, subject, path) = (text("hint"), text("subject"), text("path"));
+        Ok(Statement { message: cut(message), hint, subject, origin, path })
     }
 
-    fn finding(self, rule: &Rule, organization: &str) -> Finding {
-        let Statement { message, hint, subject, origin } = self;
+    /// Where it points: at the field that it names of the resource that is written there, or else as it says.
+    fn place(&self, plan: &OrganizationPlan) -> Option<Origin> {
+        let (origin, path) = (self.origin.as_ref()?, self.path.as_deref().unwrap_or_default());
+        let written_there = plan.changes.iter().filter(|change| change.origin.as_ref() == Some(origin));
+        let mut fields = written_there.flat_map(|change| &change.fields).filter(|field| {
+            field.path == path || field.path.strip_prefix(path).is_some_and(|below| below.starts_with('.'))
+        });
+        fields.find_map(|field| field.origin.clone()).or_else(|| Some(origin.clone()))
+    }
+
+    fn finding(self, rule: &Rule, plan: &OrganizationPlan) -> Finding {
+        let place = self.place(plan);
+        let Statement { message, hint, subject, origin: _, path: _ } = self;
         let finding = match rule.sort {
             Sort::Deny => Finding::error(Code::PolicyDenied, message),
             Sort::Hold => Finding::warning(Code::PolicyHeld, message),
@@ -254,9 +269,9 @@ impl Statement {
         };
         Finding {
             hint: hint.or_else(|| rule.metadata.remediation.clone()),
-            origin,
+            origin: place,
             rule: Some(rule.label()),
-            ..finding.about(subject.unwrap_or_else(|| organization.to_owned()))
+            ..finding.about(subject.unwrap_or_else(|| plan.organization.to_string()))
         }
     }
 }

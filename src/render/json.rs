@@ -1,7 +1,8 @@
 //! Reports for programs: versioned JSON with a schema.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ use crate::model::kind::KindId;
 use crate::model::value::Value;
 use crate::plan::{Plan, Summary};
 use crate::render::inert;
-use crate::verdict::{Terms, Told};
+use crate::verdict::{Held, Terms, Told};
 
 /// The version of the JSON of findings.
 pub const FINDINGS_FORMAT: u32 = 1;
@@ -70,15 +71,31 @@ pub struct OutcomeDocument {
     pub summary: Summary,
     /// The organizations that were applied.
     pub applied: Vec<String>,
+    /// Whoever agreed with those of them that were held, by organization.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub approved_by: BTreeMap<String, BTreeSet<String>>,
     /// The organizations that were not, and why.
     pub not_applied: BTreeMap<String, Vec<Finding>>,
+    /// Those of them that wait for people, by organization.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<String, HeldOutcome>,
 }
 
-/// Several of one sort: the rows of `get -o json` (`argus.rows`), its runs (`argus.runs`) and suspensions
-/// (`argus.suspensions`), and what `history --format json` tells (`argus.history`).
+/// An organization that waits for people.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct HeldOutcome {
+    /// The digest of its plan, which `argus approve` takes.
+    pub plan: String,
+    /// Why it is held, what lifts that, and who agrees.
+    pub held: Vec<Held>,
+}
+
+/// Several of one sort: the rows of `get -o json` (`argus.rows`), its runs (`argus.runs`), suspensions
+/// (`argus.suspensions`), plans that wait (`argus.held`) and approvals (`argus.approvals`), and what `history --format
+/// json` tells (`argus.history`).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ListDocument<T> {
-    /// What is listed: `argus.rows`, `argus.runs`, `argus.suspensions` or `argus.history`.
+    /// What is listed, as named above.
     pub document: String,
     /// The version of this form.
     pub format: u32,
@@ -106,6 +123,73 @@ pub struct RowItem {
     pub version: i64,
     /// Every stored field, by path.
     pub spec: Value,
+}
+
+/// A plan that waits for people.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldItem {
+    /// The organization; empty for what all share.
+    pub organization: String,
+    /// The digest of its plan.
+    pub plan: String,
+    /// The digest of the rules that hold it.
+    pub rules: String,
+    /// The digests of the plans of the runs that held it, the newest first.
+    pub run_plans: Vec<String>,
+    /// The source.
+    pub source: String,
+    /// The run that held it last.
+    pub run: String,
+    /// Who started that run.
+    pub actor: String,
+    /// Whose doing it is, by all names, lower case: none of them approves it.
+    pub authors: BTreeSet<String>,
+    /// When that run held it.
+    #[schemars(with = "String")]
+    pub held_at: DateTime<Utc>,
+    /// Why it is held, what lifts that, and who agrees.
+    pub held: Vec<Held>,
+}
+
+/// An approval.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalItem {
+    /// Its number.
+    pub id: i64,
+    /// The organization; empty for what all share.
+    pub organization: String,
+    /// The digest of its plan.
+    pub plan: String,
+    /// The digest of the rules that held it.
+    pub rules: String,
+    /// Whoever gave it, as far as the settings of this machine can tell.
+    pub approver: Option<String>,
+    /// Why that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unverified: Option<String>,
+    /// How it was given: `role` or `signature`.
+    pub way: String,
+    /// The database role that recorded it.
+    pub role: String,
+    /// When it was recorded.
+    #[schemars(with = "String")]
+    pub at: DateTime<Utc>,
+    /// When it ends.
+    #[schemars(with = "String")]
+    pub expires_at: DateTime<Utc>,
+    /// `open`; or why it counts no more or not at all: `used`, `revoked`, `ended`, `unverified`, `own`.
+    pub state: String,
+    /// The run that used it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_by: Option<String>,
+    /// The database role that took it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_by: Option<String>,
+    /// What was said with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 /// The document name of a plan.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::inert::markdown as inert;
 use super::text;
@@ -24,7 +25,7 @@ pub fn plan(plan: &Plan, verdict: &Told) -> String {
     page.add(&format!("### {}\n\n", text::summary(&plan.summary())));
     table(&mut page, plan, verdict);
     findings(&mut page, "Denied", verdict.denied.values().flatten());
-    findings(&mut page, "Held until somebody approves", verdict.held.values().flatten().map(|hold| &hold.finding));
+    held(&mut page, plan, verdict);
     findings(&mut page, "Stopped", verdict.stopped.values().flatten());
     findings(&mut page, "Worth a look", verdict.warned.values().flatten());
     let errors: Vec<&Finding> = plan.all_findings().filter(|finding| finding.is_error()).collect();
@@ -102,18 +103,40 @@ fn name(organization: &OrganizationPlan) -> String {
 }
 
 fn findings<'a>(page: &mut Page, title: &str, findings: impl Iterator<Item = &'a Finding>) {
-    let line = |finding: &Finding| {
-        let place =
-            finding.origin.as_ref().map(|origin| format!(" ({})", inert(&origin.to_string()))).unwrap_or_default();
-        let hint = finding.hint.as_ref().map(|hint| format!(" — {}", inert(hint))).unwrap_or_default();
-        format!("- {} **{}**: {}{place}{hint}\n", finding.severity, finding.code, inert(&finding.said()))
-    };
-    let mut lines: Vec<String> = Vec::new();
     let mut told = BTreeSet::new();
-    for finding in findings {
-        let line = line(finding);
+    let lines = findings.map(|finding| (line(finding), tells_of_all(finding)));
+    section(page, title, lines.filter(|(line, of_all)| !of_all || told.insert(line.clone())).map(|(line, _)| line));
+}
+
+/// What is held, what lifts it, and how to approve.
+fn held(page: &mut Page, plan: &Plan, verdict: &Told) {
+    let mut told = BTreeSet::new();
+    let lines = verdict.held.values().flatten().map(|held| {
+        let line = format!("{} — {}\n", line(&held.finding).trim_end(), inert(&text::needs(held)));
+        (line, tells_of_all(&held.finding))
+    });
+    let lines = lines.filter(|(line, of_all)| !of_all || told.insert(line.clone())).map(|(line, _)| line);
+    section(page, "Held until somebody approves", lines);
+    let holding = plan.organizations.iter().filter(|each| verdict.held.contains_key(&each.organization));
+    let command = |each: &Arc<OrganizationPlan>| format!("- {}: `{}`\n", name(each), text::approve(&each.digest));
+    let mut commands: Vec<String> = holding.map(command).collect();
+    if commands.len() > 1 {
+        commands.insert(0, format!("- all of them: `{}`\n", text::approve(&plan.digest)));
+    }
+    section(page, "To approve", commands.into_iter());
+}
+
+fn line(finding: &Finding) -> String {
+    let place = finding.origin.as_ref().map(|origin| format!(" ({})", inert(&origin.to_string()))).unwrap_or_default();
+    let hint = finding.hint.as_ref().map(|hint| format!(" — {}", inert(hint))).unwrap_or_default();
+    format!("- {} **{}**: {}{place}{hint}\n", finding.severity, finding.code, inert(&finding.said()))
+}
+
+fn section(page: &mut Page, title: &str, all: impl Iterator<Item = String>) {
+    let mut lines: Vec<String> = Vec::new();
+    for line in all {
         // What holds several organizations alike is told once.
-        if lines.last() != Some(&line) && (!tells_of_all(finding) || told.insert(line.clone())) {
+        if lines.last() != Some(&line) {
             lines.push(line);
         }
     }

@@ -6,10 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::inert;
+use crate::approval::Need;
 use crate::model::finding::{Finding, Severity};
 use crate::model::id::OrganizationName;
 use crate::plan::{Action, Attribution, Cause, Change, FieldChange, OrganizationPlan, Plan, Summary};
-use crate::verdict::{Told, tells_of_all};
+use crate::verdict::{Held, Told, tells_of_all};
+
+/// How many digits of a digest are shown: enough to tell plans apart.
+const DIGEST_DIGITS: usize = 12;
 
 /// How text is painted.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +23,8 @@ pub struct Paint {
 }
 
 impl Paint {
-    fn wrap(self, code: &str, text: &str) -> String {
+    /// Text in the colour of this code.
+    pub fn wrap(self, code: &str, text: &str) -> String {
         if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
@@ -65,10 +70,16 @@ pub fn plan(plan: &Plan, verdict: &Told, part: Part, paint: Paint) -> String {
     for each in &plan.organizations {
         let mut body = organization(each, part, paint);
         if part == Part::All {
-            for (word, finding) in said(verdict, &each.organization) {
+            for (word, finding, held) in said(verdict, &each.organization) {
                 if !tells_of_all(finding) || told.insert(&finding.message) {
                     note(&mut body, word, finding, paint);
+                    if let Some(held) = held {
+                        let _ = writeln!(body, "      {}", needs(held));
+                    }
                 }
+            }
+            if verdict.held.contains_key(&each.organization) {
+                let _ = writeln!(body, "      approve: {}", approve(&each.digest));
             }
         }
         if !body.is_empty() {
@@ -90,6 +101,9 @@ pub fn plan(plan: &Plan, verdict: &Told, part: Part, paint: Paint) -> String {
             for (word, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
                 let _ = writeln!(out, "{word}: {}, see above.", counted(count, "organization"));
             }
+            if verdict.held.len() > 1 {
+                let _ = writeln!(out, "All that is held is approved at once by: {}", approve(&plan.digest));
+            }
         }
         Part::Drift => {
             let drifted: usize = plan.organizations.iter().map(|organization| organization.drift().count()).sum();
@@ -104,14 +118,15 @@ pub fn plan(plan: &Plan, verdict: &Told, part: Part, paint: Paint) -> String {
     out
 }
 
-/// Everything that a verdict says of one organization, each with the word for it.
-fn said<'a>(told: &'a Told, organization: &str) -> impl Iterator<Item = (&'static str, &'a Finding)> {
+/// Everything that a verdict says of one organization, each with the word for it, and of holds what lifts them.
+fn said<'a>(told: &'a Told, organization: &str) -> impl Iterator<Item = (&'static str, &'a Finding, Option<&'a Held>)> {
     let of = |map: &'a BTreeMap<OrganizationName, Vec<Finding>>, word: &'static str| {
-        map.get(organization).into_iter().flatten().map(move |finding| (word, finding))
+        map.get(organization).into_iter().flatten().map(move |finding| (word, finding, None))
     };
-    let holds = told.held.get(organization).into_iter().flatten().map(|hold| ("held", &hold.finding));
+    let holds = told.held.get(organization).into_iter().flatten();
+    let holds = holds.map(|held| ("held", &held.finding, Some(held)));
     let warned = told.warned.get(organization).into_iter().flatten();
-    let warned = warned.map(|f| (if f.severity == Severity::Note { "note" } else { "warning" }, f));
+    let warned = warned.map(|f| (if f.severity == Severity::Note { "note" } else { "warning" }, f, None));
     of(&told.denied, "denied").chain(of(&told.stopped, "stopped")).chain(holds).chain(warned)
 }
 
@@ -125,6 +140,50 @@ pub fn summary(summary: &Summary) -> String {
         count => format!(", {count} to release"),
     };
     format!("Plan: {} to add, {} to change, {} to destroy{release}.", summary.add, summary.change, summary.destroy)
+}
+
+/// What lifts a hold: `2 people of security or finance`.
+pub fn need(need: &Need) -> String {
+    let people = match need.people() {
+        1 => "1 person".to_owned(),
+        many => format!("{many} people"),
+    };
+    let groups: Vec<String> = need.groups.iter().map(|group| inert::line(group)).collect();
+    match groups.split_last() {
+        None => people,
+        Some((last, [])) => format!("{people} of {last}"),
+        Some((last, others)) => format!("{people} of {} or {last}", others.join(", ")),
+    }
+}
+
+/// What lifts a hold and who agrees by now.
+pub fn needs(held: &Held) -> String {
+    let agreed = match held.agreed.len() {
+        0 => "nobody has agreed yet".to_owned(),
+        1 => format!("{} agrees", names(held.agreed.iter())),
+        _ => format!("{} agree", names(held.agreed.iter())),
+    };
+    format!("needs {}; {agreed}", need(&held.need))
+}
+
+/// `grace, heidi and ivan`
+pub fn names<T: AsRef<str>>(names: impl Iterator<Item = T>) -> String {
+    let names: Vec<String> = names.map(|name| inert::line(name.as_ref())).collect();
+    match names.split_last() {
+        None => String::new(),
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
+}
+
+/// The beginning of a digest, as people copy it.
+pub fn short(digest: &str) -> &str {
+    digest.get(..DIGEST_DIGITS).unwrap_or(digest)
+}
+
+/// The command that approves the plan of this digest.
+pub fn approve(digest: &str) -> String {
+    format!("argus approve {}", short(digest))
 }
 
 /// What an apply did, in a line.

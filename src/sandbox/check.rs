@@ -1,123 +1,239 @@
-//! What is wrong with policies before they judge anything.
+//! What is wrong with policies before they judge anything: found once, in the first worker, since even parsing a file
+//! may bring a process down.
 
+mod calls;
+mod flow;
+mod graph;
+mod heads;
+mod metadata;
+mod names;
+mod scan;
+mod shape;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use regorus::Engine;
-use regorus::unstable::{Expr, Module, Rule as Clause, RuleHead};
+use regorus::unstable::{Module, Ref};
 
+use self::flow::Flow;
+use self::graph::Graph;
+use self::names::{Head, RuleId, World};
+use self::shape::Shape;
 use super::messages::Loaded;
-use super::test::{TestName, is_test};
 use crate::model::code::Code;
-use crate::model::finding::Finding;
+use crate::model::finding::{self, Finding};
 use crate::model::origin::{Origin, Position};
+use crate::model::suggest;
 use crate::policy::PolicyFile;
-use crate::policy::input::Parts;
-use crate::policy::rule::{Metadata, Rule, Sort};
+use crate::policy::input::Input;
+use crate::policy::rule::{Rule, Sort};
 
-/// Loads all files and says what is wrong with them; `told` hears the number of each before it is read.
+/// The number that stands for no file.
+pub const NO_FILE: u32 = u32::MAX;
+
+/// The most findings that are told.
+const FINDINGS_TOLD_MAX: usize = 500;
+
+/// Checks all files, and loads those that judge. `told` hears the number of each file before it is looked at.
 pub fn check(
     files: &[PolicyFile],
     told: &mut dyn FnMut(u32) -> io::Result<()>,
 ) -> io::Result<Result<(Engine, Loaded), Vec<Finding>>> {
-    for (number, _) in files.iter().enumerate() {
-        told(u32::try_from(number).unwrap_or(u32::MAX))?;
-    }
-    let mut all = match engine(files.iter()) {
-        Ok(all) => all,
-        Err(findings) => return Ok(Err(findings)),
-    };
-    let mut loaded = Loaded { parts: Parts::ALL, ..Loaded::default() };
-    for module in all.get_modules() {
-        collect(module, &mut loaded);
-    }
-    loaded.rules.sort_by(|a, b| (&a.package, &a.name, a.line).cmp(&(&b.package, &b.name, b.line)));
-    loaded.rules.dedup_by(|a, b| a.package == b.package && a.name == b.name);
-    loaded.tests.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-    let engine = engine(files.iter().filter(|file| !file.is_test()));
-    Ok(engine.map(|engine| (engine, loaded)))
-}
-
-fn collect(module: &Module, loaded: &mut Loaded) {
-    let package = components(&module.package.refr);
-    let file = module.package.span.source.file().as_str();
-    let in_test = file.ends_with("_test.rego");
-    for rule in &module.policy {
-        let (head, partial) = match rule.as_ref() {
-            Clause::Spec { head: RuleHead::Set { refr, .. }, .. } => (refr, true),
-            Clause::Spec { head: RuleHead::Compr { refr, .. }, .. } => (refr, false),
-            Clause::Default { refr, args, .. } if args.is_empty() => (refr, false),
-            Clause::Spec { .. } | Clause::Default { .. } => continue,
-        };
-        let Expr::Var { span, .. } = head.as_ref() else { continue };
-        let (name, line) = (span.text().to_owned(), rule.span().line);
-        if in_test && is_test(&name) {
-            let path = path_of(package.iter().chain([&name]));
-            loaded.tests.push(TestName { package: package.join("."), name, path, file: file.into(), line });
-        } else if !in_test && let Some(sort) = Sort::of(&name) {
-            let package = package.join(".");
-            loaded.rules.push(Rule {
-                package,
-                name,
-                sort,
-                partial,
-                file: file.into(),
-                line,
-                metadata: Metadata::default(),
-            });
-        }
-    }
-}
-
-fn components(refr: &Expr) -> Vec<String> {
-    match refr {
-        Expr::Var { span, .. } => vec![span.text().to_owned()],
-        Expr::RefDot { refr, field, .. } => {
-            let mut path = components(refr);
-            path.push(field.0.text().to_owned());
-            path
-        }
-        Expr::RefBrack { refr, index, .. } => {
-            let mut path = components(refr);
-            if let Expr::String { value, .. } = index.as_ref() {
-                path.push(value.as_string().map(|text| text.to_string()).unwrap_or_default());
+    let mut errors = Vec::new();
+    let mut flaws = Vec::new();
+    let mut blocks = Vec::new();
+    let mut all = Engine::new();
+    for (number, file) in (0..).zip(files) {
+        told(number)?;
+        match scan::scan(file) {
+            Err(finding) => errors.push(*finding),
+            Ok(comments) => {
+                errors.extend(add(&mut all, file).err());
+                let (read, wrong, odd) = metadata::blocks(file, &comments);
+                blocks.push(read);
+                errors.extend(wrong);
+                flaws.extend(odd);
             }
-            path
         }
-        _ => Vec::new(),
     }
+    if !errors.is_empty() {
+        return Ok(Err(bounded(errors)));
+    }
+    let modules = all.get_modules().clone();
+    let world = World::of(&modules, files);
+    let heads = heads::read(&world, &blocks);
+    errors.extend(heads.errors);
+    flaws.extend(heads.flaws);
+    let flow = Flow::through(&world, input(), &mut |number| told(u32::try_from(number).unwrap_or(NO_FILE)))?;
+    errors.extend(flow.findings);
+    errors.extend(circles(&world, &flow.edges));
+    flaws.extend(idle(&world, &flow.edges));
+    told(NO_FILE)?;
+    // What the engine finds when it gets ready is told one at a time, and most of it is told better above.
+    let judging = match engine(files.iter().filter(|file| !file.is_test())) {
+        Ok(judging) if errors.is_empty() => {
+            errors.extend(prepared(&mut all, files).err());
+            judging
+        }
+        Ok(judging) => judging,
+        Err(more) => {
+            if errors.is_empty() {
+                errors = more;
+            }
+            return Ok(Err(bounded(errors)));
+        }
+    };
+    if !errors.is_empty() {
+        return Ok(Err(bounded(errors)));
+    }
+    let loaded = Loaded { rules: heads.rules, parts: flow.parts, flaws: bounded(flaws), tests: heads.tests };
+    Ok(Ok((judging, loaded)))
 }
 
 /// What the engine calls a rule.
 pub fn path(rule: &Rule) -> String {
-    path_of(rule.package.split('.').chain([rule.name.as_str()]))
+    format!("data.{}.{}", rule.package, rule.name)
 }
 
-fn path_of(parts: impl Iterator<Item = impl AsRef<str>>) -> String {
-    parts.fold("data".to_owned(), |path, part| format!("{path}.{}", part.as_ref()))
-}
-
-/// An engine with these files.
-pub fn engine<'a>(files: impl Iterator<Item = &'a PolicyFile>) -> Result<Engine, Vec<Finding>> {
+/// An engine with these files, ready to evaluate.
+pub fn engine<'a>(files: impl Iterator<Item = &'a PolicyFile> + Clone) -> Result<Engine, Vec<Finding>> {
     let mut engine = Engine::new();
-    let mut findings = Vec::new();
-    for file in files {
-        if let Err(error) = engine.add_policy(file.path.to_string(), file.text.clone()) {
-            findings.push(finding(&error.to_string(), file));
-        }
+    let findings: Vec<Finding> = files.clone().filter_map(|file| add(&mut engine, file).err()).collect();
+    if !findings.is_empty() {
+        return Err(findings);
     }
-    if findings.is_empty() { Ok(engine) } else { Err(findings) }
+    let files: Vec<PolicyFile> = files.cloned().collect();
+    prepared(&mut engine, &files).map_err(|finding| vec![finding])?;
+    Ok(engine)
 }
 
-fn finding(error: &str, file: &PolicyFile) -> Finding {
-    let place = error.split_once("-->").and_then(|(_, rest)| rest.trim_start().lines().next());
-    let mut numbers = place.into_iter().flat_map(|place| place.rsplit(':')).map_while(|number| number.parse().ok());
-    let column = numbers.next().unwrap_or_default();
-    let line = numbers.next().unwrap_or_default();
-    Finding::error(Code::BadPolicy, plain_error(error)).at(Origin::new(&file.path, Position::new(line, column)))
+/// The shape of the input document.
+fn input() -> Shape {
+    Shape::of_schema(schemars::schema_for!(Input<'_>).as_value())
 }
+
+fn bounded(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut findings = finding::in_order(findings);
+    findings.truncate(FINDINGS_TOLD_MAX);
+    findings
+}
+
+fn add(engine: &mut Engine, file: &PolicyFile) -> Result<(), Finding> {
+    let added = engine.add_policy(file.path.to_string(), file.text.clone());
+    added.map(drop).map_err(|error| finding(&error.to_string(), std::slice::from_ref(file)))
+}
+
+/// Makes the engine do what it otherwise does before it first evaluates.
+fn prepared(engine: &mut Engine, files: &[PolicyFile]) -> Result<(), Finding> {
+    engine.eval_query("true".into(), false).map(drop).map_err(|error| finding(&error.to_string(), files))
+}
+
+/// The finding of what the engine says about one of these files.
+fn finding(error: &str, files: &[PolicyFile]) -> Finding {
+    let message = plain_error(error);
+    let finding = Finding::error(Code::BadPolicy, message.clone());
+    let finding = match HINTS.iter().find(|(said, _)| message.contains(said)) {
+        Some((_, hint)) => finding.hint(*hint),
+        None => finding,
+    };
+    let place = error.split_once("-->").and_then(|(_, rest)| rest.trim_start().lines().next());
+    let mut parts = place.unwrap_or_default().rsplitn(3, ':');
+    let mut number = || parts.next().and_then(|number| number.trim().parse().ok()).unwrap_or_default();
+    let (column, line) = (number(), number());
+    let name = parts.next().unwrap_or_default();
+    match files.iter().find(|file| *file.path == *name).or(files.first().filter(|_| files.len() == 1)) {
+        Some(file) => finding.at(Origin::new(&file.path, Position::new(line, column))),
+        None => finding,
+    }
+}
+
+/// What to do about what the engine says.
+const HINTS: &[(&str, &str)] = &[
+    (
+        "`if` keyword is required",
+        "this is Rego v0; in v1, which is read here, it is `deny contains msg if { ... }` or `allow if { ... }`",
+    ),
+    (
+        "`contains` keyword is required",
+        "this is Rego v0; in v1, which is read here, it is `deny contains msg if { ... }`",
+    ),
+    (
+        "shadows previous import",
+        "`rego.v1` brings `if`, `in`, `contains` and `every` with it; import nothing else for them",
+    ),
+    ("Missing package", "a file begins with `package ...`"),
+    ("is unsafe", "a variable gets its value by `:=`, `=`, `some` or `every`, or is the name of a rule"),
+];
 
 /// What an error of the engine says, without the excerpt of the source that it begins with.
 pub fn plain_error(error: &str) -> String {
     let said = error.rsplit_once("\nerror: ").map_or(error, |(_, said)| said);
     said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Rules that refer to each other in a circle, which would never end.
+fn circles(world: &World<'_>, edges: &BTreeSet<(RuleId, RuleId)>) -> Vec<Finding> {
+    // A rule whose head goes on behind its name is many, and may refer to another one of them.
+    let plain = edges.iter().filter(|(from, to)| !world.rules[*from].is_deep && !world.rules[*to].is_deep);
+    let circles = Graph::of(plain.copied()).circles();
+    let told = circles.into_iter().filter_map(|circle| {
+        let (module, clause) = world.rules[*circle.first()?].clauses.first()?;
+        let package = &world.modules[*module].package;
+        let names: Vec<String> =
+            circle.iter().chain(circle.first()).map(|id| world.rules[*id].shown(package)).collect();
+        let message = format!("rules refer to each other in a circle: {}", shortened(&names).join(" -> "));
+        Some(world.at(*module, clause.span(), Finding::error(Code::BadPolicy, message).hint("Rego has no recursion")))
+    });
+    told.collect()
+}
+
+fn shortened(names: &[String]) -> Vec<&str> {
+    match names {
+        [first, second, third, .., last] if names.len() > 8 => vec![first, second, third, "...", last],
+        _ => names.iter().map(String::as_str).collect(),
+    }
+}
+
+/// Rules that no rule with a say leads to.
+fn idle(world: &World<'_>, edges: &BTreeSet<(RuleId, RuleId)>) -> Vec<Finding> {
+    let judging = |id: &RuleId| world.rules[*id].judges && Sort::of(&world.rules[*id].name).is_some();
+    let ids = 0..world.rules.len();
+    let reached = Graph::of(edges.iter().copied()).reached(ids.clone().filter(judging));
+    let in_tests: BTreeSet<RuleId> =
+        edges.iter().filter(|(from, _)| !world.rules[*from].judges).map(|(_, to)| *to).collect();
+    let words: BTreeMap<&str, &str> = Sort::ALL.iter().map(|(word, _)| (*word, *word)).collect();
+    let told = ids.filter(|id| world.rules[*id].judges && !reached.contains(id)).filter_map(|id| {
+        let rule = &world.rules[id];
+        let (module, clause) = rule.clauses.iter().find(|(module, _)| !world.modules[*module].is_test)?;
+        let by_whom = if in_tests.contains(&id) { "only tests use" } else { "nobody uses" };
+        let finding = Finding::warning(Code::PolicyFlaw, format!("{by_whom} `{}`", rule.name));
+        let word = rule.name.split('_').next().unwrap_or_default();
+        let hint = match suggest::nearest(word, words.keys().copied()) {
+            Some(near) => {
+                format!("rules that judge are called `deny`, `hold`, `warn` or `exception`; did you mean `{near}`?")
+            }
+            None => {
+                "rules that judge are called `deny`, `hold`, `warn` or `exception`, with `_` and a name behind".into()
+            }
+        };
+        Some(world.at(*module, Head::of(clause).span, finding.hint(hint)))
+    });
+    told.collect()
+}
+
+/// What is wrong with a query before it is evaluated.
+pub fn query(query: &str) -> Option<String> {
+    let file = PolicyFile { path: "query".into(), text: format!("package query\n\nanswer if {{\n{query}\n}}\n") };
+    let mut engine = Engine::new();
+    if let Err(finding) = scan::scan(&file) {
+        return Some(finding.message);
+    }
+    // What is no body of a rule is no query either, and the engine says why.
+    add(&mut engine, &file).ok()?;
+    let modules: Vec<Ref<Module>> = engine.get_modules().clone();
+    let world = World::of(&modules, &[file]);
+    let flow = Flow::through(&world, Shape::Any, &mut |_| Ok(())).ok()?;
+    let forbidden = flow.findings.into_iter().find(|finding| finding.code == Code::ForbiddenBuiltin)?;
+    Some([Some(forbidden.message), forbidden.hint].into_iter().flatten().collect::<Vec<_>>().join(": "))
 }

@@ -96,10 +96,9 @@ pub fn is_test(name: &str) -> bool {
     name.strip_prefix("todo_").unwrap_or(name).starts_with("test_")
 }
 
-/// Runs all tests that a filter lets through.
-pub async fn run(pool: &Arc<Pool>, loaded: &Loaded, filter: Option<&str>) -> Vec<TestResult> {
-    let fits =
-        |test: &&TestName| filter.is_none_or(|filter| format!("{}.{}", test.package, test.name).contains(filter));
+/// Runs all tests that are chosen.
+pub async fn run(pool: &Arc<Pool>, loaded: &Loaded, is_chosen: &(dyn Fn(&str) -> bool + Sync)) -> Vec<TestResult> {
+    let fits = |test: &&TestName| is_chosen(&format!("{}.{}", test.package, test.name));
     let tests: Vec<&TestName> = loaded.tests.iter().filter(fits).collect();
     let asked: Vec<Request> =
         tests.iter().filter(|test| !test.is_todo()).map(|test| Request::Test((*test).clone())).collect();

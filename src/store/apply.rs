@@ -4,6 +4,7 @@
 //! organization while it looks at versions and writes. Whatever gets in the way (a deadlock, a lock that is not given,
 //! a connection that is cut) undoes all of it, and all of it is tried again, a bounded number of times.
 
+mod approvals;
 mod check;
 mod refusal;
 mod remember;
@@ -88,6 +89,8 @@ enum Tried {
     Stale(Vec<String>),
     /// Somebody has suspended it.
     Suspended(Box<Suspension>),
+    /// Approvals that the plan needs are no longer there to be used.
+    Unapproved(Vec<String>),
     /// The plan makes no sense.
     Bad(String),
     /// The schema is another one.
@@ -140,11 +143,14 @@ impl Store {
         let organization = || plan.organization.to_string();
         let mut attempts = 1;
         loop {
-            let passing = match self.attempt(plan, context).await {
+            let passing = match self.attempt(approved, context).await {
                 Ok((version, settled)) => return Ok(Outcome { version, settled, attempts }),
                 Err(Tried::Stale(what)) => return Err(ApplyError::Stale { organization: organization(), what }),
                 Err(Tried::Suspended(suspension)) => {
                     return Err(ApplyError::Suspended { organization: organization(), suspension });
+                }
+                Err(Tried::Unapproved(what)) => {
+                    return Err(ApplyError::ApprovalGone { organization: organization(), what });
                 }
                 Err(Tried::Bad(why)) => return Err(ApplyError::BadPlan { organization: organization(), why }),
                 Err(Tried::Schema(source)) => {
@@ -180,9 +186,10 @@ impl Store {
     }
 
     /// One try. Gives the version afterwards and whether the source is settled.
-    async fn attempt(&self, plan: &OrganizationPlan, context: &ApplyContext<'_>) -> Result<(i64, bool), Tried> {
+    async fn attempt(&self, approved: &Approved, context: &ApplyContext<'_>) -> Result<(i64, bool), Tried> {
+        let plan = approved.plan();
         let mut transaction = self.pool.begin_with(BEGIN).await?;
-        let carried_out = match carry_out(&mut transaction, plan, context).await {
+        let carried_out = match carry_out(&mut transaction, approved, context).await {
             Ok(carried_out) => carried_out,
             Err(tried) => {
                 // Now, and not when the connection is next looked at: others wait for the clock.
@@ -254,13 +261,21 @@ impl Store {
 /// All but the commit.
 async fn carry_out(
     connection: &mut PgConnection,
-    plan: &OrganizationPlan,
+    approved: &Approved,
     context: &ApplyContext<'_>,
 ) -> Result<(i64, bool), Tried> {
+    let plan = approved.plan();
     let organization = &*plan.organization;
     let renamed = plan.renamed_from();
     let read_before = begin(connection, plan, context, renamed).await?;
     failpoint("apply.after_begin", organization);
+    // Before the rows are looked at: of two runs with the same approval the second is told that it was used, and not
+    // that the rows have moved, which the first has done.
+    let gone = approvals::consume(connection, approved, context).await?;
+    if !gone.is_empty() {
+        return Err(Tried::Unapproved(gone));
+    }
+    failpoint("apply.after_approvals", organization);
     let stale = check::stale(connection, plan, renamed.unwrap_or(organization)).await?;
     if !stale.is_empty() {
         return Err(Tried::Stale(stale));
@@ -330,7 +345,7 @@ pub fn failpoints() -> Vec<String> {
         super::columns::tables().iter().map(move |table| format!("apply.after_{step}.{}", table.kind.name))
     };
     let fixed = |names: &'static [&'static str]| names.iter().map(|name| format!("apply.{name}"));
-    fixed(&["after_begin", "after_check"])
+    fixed(&["after_begin", "after_approvals", "after_check"])
         .chain(["rename", "create", "update", "delete"].into_iter().flat_map(per_kind))
         .chain(fixed(&["after_records", "before_commit", "after_commit"]))
         .collect()

@@ -98,6 +98,14 @@ pub enum StoreError {
         /// What PostgreSQL says.
         why: String,
     },
+    /// The login may not do this.
+    #[error("the database role `{login}` is no member of {roles}")]
+    NotAMember {
+        /// The role that logged in.
+        login: String,
+        /// What it would have to be a member of.
+        roles: String,
+    },
     /// Somebody else works on the same source.
     #[error("another run of the source `{source_name}` is under way{}", after(*waited))]
     Locked {
@@ -143,6 +151,7 @@ impl StoreError {
             StoreError::SchemaOlder { .. } => Code::SchemaOlder,
             StoreError::UnknownUndo { .. } => Code::CannotRollBack,
             StoreError::Locked { .. } => Code::Locked,
+            StoreError::NotAMember { .. } => Code::UnverifiedIdentity,
         }
     }
 
@@ -176,6 +185,9 @@ impl StoreError {
             StoreError::NoRoles { .. } => {
                 "let an administrator run what `argus db migrate --print-roles` prints, then migrate again".into()
             }
+            StoreError::NotAMember { login, .. } => {
+                format!("let an administrator run: GRANT argus_approver TO \"{login}\"")
+            }
             StoreError::Locked { .. } => {
                 "try again when it has ended, or let `argus apply` wait for it with `--lock-timeout SECONDS`".into()
             }
@@ -207,6 +219,14 @@ pub enum ApplyError {
         /// The organization.
         organization: String,
         /// Each row that has moved, and how.
+        what: Vec<String>,
+    },
+    /// An approval that the plan needs was used, taken back or has ended since the verdict.
+    #[error("the plan of `{organization}` is no longer approved: {}", what.join("; "))]
+    ApprovalGone {
+        /// The organization.
+        organization: String,
+        /// Each approval that is gone, and how.
         what: Vec<String>,
     },
     /// PostgreSQL refuses a change.
@@ -271,6 +291,7 @@ impl ApplyError {
         match self {
             ApplyError::Stale { .. } => Code::Stale,
             ApplyError::Suspended { .. } => Code::Suspended,
+            ApplyError::ApprovalGone { .. } => Code::ApprovalGone,
             ApplyError::Contended { .. } => Code::Contended,
             ApplyError::BadPlan { .. } => Code::NotAPlan,
             ApplyError::Refused { .. } | ApplyError::Unknown { .. } => Code::ApplyFailed,
@@ -284,6 +305,7 @@ impl ApplyError {
         match self {
             ApplyError::Stale { organization, .. }
             | ApplyError::Suspended { organization, .. }
+            | ApplyError::ApprovalGone { organization, .. }
             | ApplyError::Refused { organization, .. }
             | ApplyError::Contended { organization, .. }
             | ApplyError::BadPlan { organization, .. }
@@ -297,6 +319,7 @@ impl ApplyError {
         match self {
             ApplyError::Stale { .. } => "nothing was written; plan again and look at what has moved".into(),
             ApplyError::Suspended { suspension, .. } => suspension.stop().finding.hint.unwrap_or_default(),
+            ApplyError::ApprovalGone { .. } => "nothing was written; plan again, and ask for a new approval".into(),
             ApplyError::Refused { .. } => {
                 "nothing of this organization was written; mend what PostgreSQL complains about and apply again".into()
             }

@@ -68,6 +68,8 @@ pub struct AuditRow {
     pub application: Option<String>,
     /// Where the session came from; none for a local socket.
     pub client_addr: Option<String>,
+    /// Whoever agreed with what the run did to this organization, where that was held.
+    pub approved_by: Vec<String>,
 }
 
 impl AuditRow {
@@ -89,6 +91,7 @@ impl AuditRow {
             role: content::some_text(row, 13)?,
             application: content::text(row, 14)?,
             client_addr: content::text(row, 15)?,
+            approved_by: Vec::new(),
         })
     }
 
@@ -184,6 +187,8 @@ pub struct RunRow {
     pub organizations_applied: i64,
     /// How many it could not apply.
     pub organizations_failed: i64,
+    /// Whoever agreed with those that were held.
+    pub approved_by: Vec<String>,
 }
 
 impl Planning {
@@ -221,7 +226,9 @@ impl Planning {
     pub async fn history(&mut self, filter: &HistoryFilter) -> Result<Vec<AuditRow>, StoreError> {
         let HistoryFilter { organization, kind, name, actor, run, limit } = filter;
         let query = format!(
-            "SELECT {} FROM argus.audit a
+            "SELECT {}, ARRAY(SELECT DISTINCT p.used_as FROM argus.approval p
+                              WHERE p.used_by_run = a.run AND p.organization = a.organization ORDER BY 1)
+             FROM argus.audit a
              WHERE ($1::text IS NULL OR a.organization = $1) AND ($2::text IS NULL OR a.kind = $2)
                AND ($3::text IS NULL OR a.name = $3) AND ($4::text IS NULL OR a.run = $4)
                AND ($6::text IS NULL OR COALESCE(a.actor, a.role) = $6)
@@ -237,7 +244,7 @@ impl Planning {
             .bind(actor)
             .fetch_all(&mut *self.transaction)
             .await?;
-        rows.iter().map(AuditRow::read).collect()
+        rows.iter().map(|row| Ok(AuditRow { approved_by: row.try_get(16)?, ..AuditRow::read(row)? })).collect()
     }
 
     /// Runs, newest first.
@@ -255,6 +262,7 @@ impl Planning {
             "SELECT r.id, r.source, r.actor, r.plan_digest, {}, {}, r.outcome, r.summary::text, r.forced,
                     (SELECT count(*) FROM argus.run_organization o WHERE o.run = r.id AND o.outcome = 'applied'),
                     (SELECT count(*) FROM argus.run_organization o WHERE o.run = r.id AND o.outcome <> 'applied'),
+                    ARRAY(SELECT DISTINCT p.used_as FROM argus.approval p WHERE p.used_by_run = r.id ORDER BY 1),
                     r.rolls_back
              FROM argus.run r WHERE $2::text IS NULL OR r.id = $2
              ORDER BY r.started_at DESC, r.id DESC LIMIT $1",
@@ -279,7 +287,8 @@ impl Planning {
                 forced: row.try_get(8)?,
                 organizations_applied: row.try_get(9)?,
                 organizations_failed: row.try_get(10)?,
-                rolls_back: content::text(row, 11)?,
+                approved_by: row.try_get(11)?,
+                rolls_back: content::text(row, 12)?,
             })
         };
         rows.iter().map(read).collect()

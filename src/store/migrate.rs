@@ -37,8 +37,9 @@ impl Migration {
 pub static MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "foundation", sql: include_str!("../../migrations/0001_foundation.sql") },
     Migration { version: 2, name: "kinds", sql: include_str!("../../migrations/0002_kinds.sql") },
-    Migration { version: 3, name: "policies", sql: include_str!("../../migrations/0005_policies.sql") },
+    Migration { version: 3, name: "approvals", sql: include_str!("../../migrations/0003_approvals.sql") },
     Migration { version: 4, name: "brakes", sql: include_str!("../../migrations/0004_brakes.sql") },
+    Migration { version: 5, name: "policies", sql: include_str!("../../migrations/0005_policies.sql") },
 ];
 
 /// The roles: none can log in. Whoever logs in is a member of those that it needs. The migrator has to become the owner
@@ -49,6 +50,7 @@ const ROLES: &[(&str, &str, &str)] = &[
     ("argus_planner", "INHERIT", "reads all organizations, writes nothing"),
     ("argus_reconciler", "INHERIT", "reads and writes all organizations"),
     ("argus_app", "INHERIT", "reads and writes the one organization that `argus.org` names"),
+    ("argus_approver", "INHERIT", "reads plans that are held and approves them, and nothing else"),
 ];
 
 /// Who is a member of what.
@@ -250,7 +252,7 @@ async fn set_up_roles(connection: &mut PgConnection) -> Result<(), StoreError> {
 
 /// Whether the login can already do all that migrating needs.
 async fn roles_are_set_up(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    let needed: Vec<&str> = LOGIN_ROLES.iter().copied().chain(["argus_owner", "argus_app"]).collect();
+    let needed: Vec<&str> = LOGIN_ROLES.iter().copied().chain(["argus_owner", "argus_app", "argus_approver"]).collect();
     let names: Vec<String> = needed.into_iter().map(str::to_owned).collect();
     let query = "SELECT (SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = ANY($1)) = cardinality($1)
                    AND coalesce((SELECT bool_and(pg_has_role(rolname, 'MEMBER'))

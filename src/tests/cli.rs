@@ -2,6 +2,7 @@
 //! outside.
 
 mod adopt;
+mod approvals;
 mod brakes;
 mod codes;
 mod commands;

@@ -61,7 +61,7 @@ fn what_ships_and_what_is_generated_is_valid() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let tiers = root.join("tiers");
     let expected = [
-        (root.join("acme"), 41),
+        (root.join("acme"), 42),
         (tiers.join("free-team-enterprise.yaml"), 3),
         (tiers.join("explorer-professional-business-enterprise.yaml"), 4),
         (generated.clone(), 303),

@@ -1,11 +1,13 @@
 //! The integration tests: one binary, one module per theme.
 
 mod access;
+mod approval;
 mod cli;
 mod comments;
 mod diff_properties;
 mod examples;
 mod house;
+mod identity;
 mod manifests;
 mod patch;
 mod policies;
@@ -19,5 +21,6 @@ mod store_private;
 mod store_schema;
 mod store_writes;
 mod support;
+mod verdict;
 mod windows;
 mod written;

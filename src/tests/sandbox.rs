@@ -1,5 +1,7 @@
 //! The sandbox with workers of the real binary.
 
+mod loading;
+
 use std::path::Path;
 use std::sync::Arc;
 

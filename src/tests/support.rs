@@ -1,4 +1,5 @@
 //! What the tests stand on.
 
+pub mod keys;
 pub mod plans;
 pub mod postgres;

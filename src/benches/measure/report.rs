@@ -151,6 +151,45 @@ fn beside_terraform(out: &mut String, sizes: &[Size], version: &str) {
     }
 }
 
+/// What policies add to plans of so many organizations, and what OPA takes for the same documents.
+pub fn judging(organizations: usize, figures: &Figures, opa: Option<&str>) -> String {
+    let mut out = format!("\n\n### Judging {organizations} organizations of 100 resources\n\n");
+    out.push_str(
+        "| plan | without policies: all CPU s | with: all CPU s | judging / planning | wall / wall | peak MiB |\n",
+    );
+    out.push_str("|---|---:|---:|---:|---:|---:|\n");
+    let all = |usage: &Usage| usage.cpu_seconds + usage.server_seconds;
+    for (name, about) in [("touched", "one change in each"), ("new", "each of them new, all 100 resources")] {
+        let (Some(plain), Some(judged)) = (figures.get(name), figures.get(&format!("{name}-judged"))) else { continue };
+        let _ = writeln!(
+            out,
+            "| {about} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} |",
+            all(plain),
+            all(judged),
+            all(judged) / all(plain) - 1.0,
+            judged.wall_seconds / plain.wall_seconds,
+            judged.rss_kib as f64 / 1024.0,
+        );
+    }
+    if let (Some(version), Some(opa), Some(plain), Some(judged)) =
+        (opa, figures.get("opa"), figures.get("touched"), figures.get("touched-judged"))
+    {
+        let asked = organizations.min(super::judging::OPA_ORGANIZATIONS_MAX);
+        let ours = (judged.cpu_seconds - plain.cpu_seconds) / organizations as f64;
+        let theirs = opa.cpu_seconds / asked as f64;
+        let _ = writeln!(
+            out,
+            "\nOPA {version} takes {:.2} ms of processor time for each organization of the first row ({asked} of them in \
+             one process, their documents read from a file); Argus adds {:.2} ms to its plan for each, in which making \
+             the documents and the worker processes are counted: {:.1} times less.",
+            theirs * 1e3,
+            ours * 1e3,
+            theirs / ours,
+        );
+    }
+    out
+}
+
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

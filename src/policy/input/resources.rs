@@ -1,4 +1,5 @@
 //! Resources in the input document: by the plural of their kind and by name, their fields nested as people write them.
+//! A field that is not set is not there.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +90,8 @@ impl Level<'_> {
         let head = |entry: &Entry| path(entry).split('.').next().unwrap_or_default();
         // The fields of a kind that begin alike stand side by side.
         for group in self.entries.chunk_by(|a, b| head(a) == head(b)) {
-            let [first, ..] = group else { continue };
+            // What is not set is left out: `not key.expiresAt` must hold, and null would be something.
+            let Some(first) = group.iter().find(|entry| entry.value != Value::Null) else { continue };
             let name = head(first);
             if name.len() == path(first).len() {
                 map.serialize_entry(name, &Shown(&first.value))?;
@@ -225,9 +227,6 @@ fn fields_schema(fields: impl Iterator<Item = &'static Field>) -> serde_json::Va
             at = below;
         }
         let mut value = value_schema(&field.shape);
-        let mut or_null = types(&value);
-        or_null.push("null".into());
-        value["type"] = json!(or_null);
         value["description"] = field.about.into();
         at["properties"][last] = value;
     }

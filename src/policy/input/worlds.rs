@@ -124,6 +124,7 @@ impl<'a> Worlds<'a> {
             after,
             fields: fields
                 .iter()
+                .filter(|_| matches!(action, Action::Update | Action::Adopt))
                 .map(|field| FieldPart {
                     path: &field.path,
                     before: veil::at(*kind, &field.path, &field.before),

@@ -12,6 +12,7 @@ use super::super::Limits;
 use super::super::check;
 use super::super::messages::{ANSWER_BYTES_MAX, Load, Loaded, Reply};
 use super::super::test::{Outcome, Ran, TestName};
+use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::policy::PolicyFile;
 use crate::policy::judgement::Failure;
@@ -52,7 +53,10 @@ impl Policies {
             Err(findings) => return Ok(Err(findings)),
         };
         judging.set_gather_prints(true);
-        let paths = loaded.rules.iter().map(check::path).collect();
+        let paths: Vec<String> = loaded.rules.iter().map(check::path).collect();
+        if let Err(error) = judging.add_policy(ALL_PACKAGE.into(), all_at_once(&paths)) {
+            return Ok(Err(vec![Finding::error(Code::BadPolicy, said(&error))]));
+        }
         Ok(Ok((Policies { judging, paths, limits, files, testing: None }, loaded)))
     }
 
@@ -69,19 +73,20 @@ impl Policies {
             Err(error) => return Reply::Failed(Failure::Garbled(format!("the input is no JSON: {error}"))),
         };
         self.judging.set_input(input);
-        let mut answers = Vec::with_capacity(self.paths.len());
-        for path in &self.paths {
-            clock.limit(&mut self.judging);
-            match self.judging.eval_rule(path.clone()) {
-                Err(error) if is_late(&error) => return clock.late(),
-                Err(error) => answers.push(Said::Error(said(&error))),
-                Ok(Value::Undefined) => answers.push(Said::Undefined),
-                Ok(value) => answers.push(Said::Value(value)),
-            }
-            if clock.is_over() {
-                return clock.late();
-            }
-        }
+        clock.limit(&mut self.judging);
+        let answers = match self.judging.eval_rule(format!("data.{ALL_PACKAGE}.answers")) {
+            _ if clock.is_over() => return clock.late(),
+            Err(error) if is_late(&error) => return clock.late(),
+            // An error does not say whose it is: each is asked by itself.
+            Err(_) => match self.one_by_one(&clock) {
+                Ok(answers) => answers,
+                Err(reply) => return reply,
+            },
+            Ok(value) => match each_alone(value, self.paths.len()) {
+                Some(answers) => answers,
+                None => return Reply::Failed(Failure::Garbled("it has not an answer for each rule".into())),
+            },
+        };
         self.forget();
         match bounded_json(&answers) {
             Some(json) => Reply::Answers(json),
@@ -89,9 +94,30 @@ impl Policies {
         }
     }
 
+    /// Asks rule after rule, which works out again for each what they share.
+    fn one_by_one(&mut self, clock: &Clock) -> Result<Vec<Said>, Reply> {
+        let mut answers = Vec::with_capacity(self.paths.len());
+        for path in &self.paths {
+            clock.limit(&mut self.judging);
+            match self.judging.eval_rule(path.clone()) {
+                Err(error) if is_late(&error) => return Err(clock.late()),
+                Err(error) => answers.push(Said::Error(said(&error))),
+                Ok(Value::Undefined) => answers.push(Said::Undefined),
+                Ok(value) => answers.push(Said::Value(value)),
+            }
+            if clock.is_over() {
+                return Err(clock.late());
+            }
+        }
+        Ok(answers)
+    }
+
     /// The result of a query.
     pub fn query(&mut self, query: String, input: Vec<u8>) -> Reply {
         let clock = Clock::start(self.limits);
+        if let Some(fault) = check::query(&query) {
+            return Reply::Result(Err(fault));
+        }
         let input = if input.is_empty() { Ok(Value::Undefined) } else { value(&input) };
         let input = match input {
             Ok(input) => input,
@@ -154,6 +180,26 @@ impl Policies {
         self.judging.set_input(Value::Undefined);
         let _ = self.judging.take_prints();
     }
+}
+
+/// The package that asks all rules at once.
+const ALL_PACKAGE: &str = "system.argus.judging";
+
+/// A module with one rule that gives the answers of all others, so that what they share is worked out once. What is
+/// undefined stands there as an empty list.
+fn all_at_once(paths: &[String]) -> String {
+    let answers: Vec<String> = paths.iter().map(|path| format!("\t[answer | answer := {path}],\n")).collect();
+    format!("package {ALL_PACKAGE}\n\nimport rego.v1\n\nanswers := [\n{}]\n", answers.concat())
+}
+
+fn each_alone(value: Value, rules: usize) -> Option<Vec<Said>> {
+    let answers = value.as_array().ok()?;
+    let said = |answer: &Value| match answer.as_array().ok()?.iter().next() {
+        Some(value) => Some(Said::Value(value.clone())),
+        None => Some(Said::Undefined),
+    };
+    let said: Vec<Said> = answers.iter().map(said).collect::<Option<_>>()?;
+    (said.len() == rules).then_some(said)
 }
 
 /// The time that one request has.

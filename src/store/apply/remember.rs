@@ -85,7 +85,9 @@ pub(super) async fn write_records(
     Ok(foreign.map(|record| format!("{} `{}` belongs to another source now", record.kind, record.name)).collect())
 }
 
-/// Remembers that the source is settled, if it is, what the run did and what undoes it. Gives the organization's version.
+/// Remembers that the source is settled, if it is, what the run did and what undoes it, and lets the plans go that were
+/// held for it: what the source says now was applied. One that somebody has approved stays as long as the approval.
+/// Gives the organization's version.
 pub(super) async fn write_outcome(
     connection: &mut PgConnection,
     plan: &OrganizationPlan,
@@ -105,6 +107,12 @@ pub(super) async fn write_outcome(
              ON CONFLICT (organization) DO UPDATE
                  SET source = excluded.source, digest = excluded.digest, version = excluded.version,
                      notes = excluded.notes
+         ), dropped AS (
+             DELETE FROM argus.held_plan h WHERE h.organization = $1 AND h.source = $2
+               AND NOT EXISTS (SELECT FROM argus.approval a
+                               WHERE a.plan_digest = h.plan_digest AND a.rules_digest = h.rules_digest
+                                 AND a.organization = h.organization AND a.used_at IS NULL AND a.revoked_at IS NULL
+                                 AND a.expires_at > clock_timestamp())
          ), undone AS (
              INSERT INTO argus.undo (run, organization, content)
              SELECT $5, $1, $6::text::json WHERE $6::text IS NOT NULL

@@ -2,7 +2,8 @@
 //! manifests, what happens between, and what the last command says. `ARGUS_UPDATE=1` writes the expectations anew.
 //!
 //! `steps` lists what happens, a line each: `argus ...`, `psql FILE`, `lock SOURCE` (another run is under way),
-//! `lonely argus ...` (no database is configured); RUN stands for the run that was noted last. Without it, `first` is applied, `between.sql` runs, and `second` (or
+//! `lonely argus ...` (no database is configured); `<held>` stands for the digest of the plan that waits, `<run>` for the
+//! run that was noted last. Without it, `first` is applied, `between.sql` runs, and `second` (or
 //! again `first`) is planned.
 
 use std::collections::BTreeSet;
@@ -59,9 +60,12 @@ fn shown(folder: &Path) -> String {
     let mut locks = Vec::new();
     let mut last = String::new();
     for step in steps(folder) {
+        let step = match step.contains("<held>") {
+            true => step.replace("<held>", &world.sql("SELECT left(plan_digest, 12) FROM argus.held_plan")),
+            false => step,
+        };
+        let step = if step.contains("<run>") { step.replace("<run>", &last_run(&world)) } else { step };
         let words: Vec<&str> = step.split_whitespace().collect();
-        let run_id = if words.contains(&"RUN") { last_run(&world) } else { String::new() };
-        let words: Vec<&str> = words.iter().map(|word| if *word == "RUN" { run_id.as_str() } else { word }).collect();
         match words[..] {
             ["psql", file] => {
                 let sql = std::fs::read_to_string(world.path(file)).expect("SQL");

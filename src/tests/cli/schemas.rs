@@ -6,7 +6,19 @@ use serde_json::Value;
 
 use super::{ACME, World, bare, run};
 
-const OF: &[&str] = &["manifest", "plan", "findings", "outcome", "rows", "runs", "suspensions", "history"];
+const OF: &[&str] = &[
+    "manifest",
+    "plan",
+    "findings",
+    "outcome",
+    "rows",
+    "runs",
+    "suspensions",
+    "held",
+    "approvals",
+    "history",
+    "policy-input",
+];
 
 #[test]
 fn the_schemas_in_the_documentation_are_those_that_argus_prints() {

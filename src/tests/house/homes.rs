@@ -17,6 +17,7 @@ const HOMES: &[(&str, Home)] = &[
     ("mimalloc", Home::In(&["main"])),
     ("libc", Home::Anywhere("constants and calls of the system that std lacks")),
     ("rdkafka", Home::In(&["sink/kafka"])),
+    ("regex", Home::In(&["commands/policy"])),
     ("regorus", Home::In(&["sandbox"])),
     ("rustix", Home::In(&["sandbox"])),
     ("saphyr_parser", Home::In(&["source/yaml"])),
@@ -24,7 +25,7 @@ const HOMES: &[(&str, Home)] = &[
     ("serde", Home::Anywhere("it is derived beside the types")),
     ("serde_json", Home::Anywhere("the form of plans, records and events")),
     // Manifests are not read with it, because it keeps no places; the settings are small and need none but for errors.
-    ("serde_yaml", Home::In(&["render/yaml", "settings"])),
+    ("serde_yaml", Home::In(&["render/yaml", "sandbox/check/metadata", "settings"])),
     ("sha2", Home::Anywhere("digests")),
     ("similar", Home::OneFileIn("render")),
     ("sqlx", Home::In(&["store"])),

@@ -1,0 +1,66 @@
+//! Policies for commands: read from a folder, loaded into the sandbox, their faults shown with the lines.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::context::{Context, Failure};
+use crate::model::code::Code;
+use crate::model::finding::{Finding, in_order};
+use crate::policy::PolicyFile;
+use crate::render::excerpt::Excerpts;
+use crate::sandbox::Sandbox;
+use crate::source::policies;
+
+/// What findings call a folder without a name.
+const NAMELESS: &str = "policies";
+
+/// The files of a folder. They are shown under its last name, so that the digest of the rules does not depend on where
+/// the folder stands.
+pub fn read(folder: &Path) -> Result<Vec<PolicyFile>, Failure> {
+    let whole = std::path::absolute(folder).unwrap_or_default();
+    let shown = whole.file_name().map_or_else(|| NAMELESS.into(), |name| name.to_string_lossy());
+    let files = policies::read(folder, &shown).map_err(Failure::from_findings)?;
+    files.ok_or_else(|| {
+        let finding = Finding::error(Code::BadPolicy, format!("there is no folder {}", folder.display()));
+        Failure::from(finding.hint("the policies are meant to stand there; bring it back, or name another one"))
+    })
+}
+
+/// Loads policies, into as many workers as there are cores.
+pub async fn load(context: &Context, files: Vec<PolicyFile>) -> Result<Sandbox, Failure> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let texts: Vec<PolicyFile> = files.clone();
+    Sandbox::load(files, context.policy_limits(), workers).await.map_err(|findings| {
+        let findings = in_order(findings);
+        let excerpts = excerpts(&texts, &findings);
+        Failure::from_findings(findings).with_excerpts(excerpts)
+    })
+}
+
+/// Refuses policies that judge nothing.
+pub fn must_judge(sandbox: &Sandbox, folder: &Path) -> Result<(), Failure> {
+    if sandbox.rules().is_empty() {
+        let finding =
+            Finding::error(Code::BadPolicy, format!("{} holds no rule that judges anything", folder.display()));
+        let hint = "write a `deny`, `hold` or `warn` rule; if the source is meant to go without, say `policies: none`";
+        return Err(Failure::from(finding.hint(hint)));
+    }
+    Ok(())
+}
+
+/// The lines that findings point at.
+pub fn excerpts(files: &[PolicyFile], findings: &[Finding]) -> Excerpts {
+    let mut excerpts = Excerpts::default();
+    for origin in findings.iter().filter_map(|finding| finding.origin.as_ref()) {
+        if let Some(text) = line(files, &origin.file, origin.line) {
+            excerpts.insert(&origin.file, origin.line, text);
+        }
+    }
+    excerpts
+}
+
+/// A line of a file.
+pub fn line<'a>(files: &'a [PolicyFile], file: &Arc<str>, line: u32) -> Option<&'a str> {
+    let text = files.iter().find(|known| known.path == *file).map(|known| known.text.as_str())?;
+    text.lines().nth((line as usize).checked_sub(1)?)
+}

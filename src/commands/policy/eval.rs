@@ -1,0 +1,175 @@
+//! `argus policy eval`: policies are asked about one input document, all of them or by a query.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::approval::Need;
+use crate::cli::{Answer as Format, PolicyEval};
+use crate::commands::context::{Context, Done, Failure};
+use crate::commands::output::report;
+use crate::commands::policies;
+use crate::exit_code::ExitCode;
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::plan::OrganizationPlan;
+use crate::policy::judgement::{self, Answer, Answers, Hold, Judgement};
+use crate::render::excerpt::{self, Excerpts};
+use crate::render::json;
+use crate::sandbox::{INPUT_BYTES_MAX, Sandbox};
+
+/// The version of the JSON of a judgement.
+pub const JUDGEMENT_FORMAT: u32 = 1;
+
+/// What policies say of one input, as `policy eval --format json` prints it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JudgementDocument {
+    /// Always `argus.judgement`.
+    pub document: &'static str,
+    /// The version of this form.
+    pub format: u32,
+    /// The organization; empty for what all share.
+    pub organization: String,
+    /// Why the plan is refused.
+    pub denials: Vec<Finding>,
+    /// Why it is held, and what lifts each hold.
+    pub holds: Vec<Hold>,
+    /// What somebody should look at, and which denials are excused.
+    pub warnings: Vec<Finding>,
+    /// What each rule said, by its name in a query.
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub answers: BTreeMap<String, Answer>,
+}
+
+/// Asks and prints the answer.
+pub async fn run(context: &Context, args: &PolicyEval) -> Done {
+    let files = policies::read(&args.policies)?;
+    let input = args.input.as_deref().map(read).transpose()?;
+    let sandbox = policies::load(context, files).await?;
+    match (&args.query, input) {
+        (Some(query), input) => ask(&sandbox, input.unwrap_or_default(), query, args).await,
+        (None, Some(input)) => {
+            policies::must_judge(&sandbox, &args.policies)?;
+            judge(context, &sandbox, input, args).await
+        }
+        (None, None) => {
+            let finding = Finding::error(Code::BadSettings, "there is no input to judge");
+            Err(finding.hint("give one with --input; `argus policy input` prints that of a plan").into())
+        }
+    }
+}
+
+/// The input, from a file or from standard input.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| {
+        Failure::from(Finding::error(Code::Unreadable, format!("cannot read the input {shown}: {error}")))
+    };
+    let limit = INPUT_BYTES_MAX as u64 + 1;
+    let mut input = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(limit).read_to_end(&mut input)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut input))
+    };
+    read.map_err(unreadable)?;
+    if input.len() > INPUT_BYTES_MAX {
+        let message = format!("the input {shown} has more than {} MiB", INPUT_BYTES_MAX / 1024 / 1024);
+        return Err(Finding::error(Code::FileTooLarge, message).into());
+    }
+    match serde_json::from_slice::<serde::de::IgnoredAny>(&input) {
+        Ok(_) => Ok(input),
+        Err(error) => {
+            let finding = Finding::error(Code::Syntax, format!("the input {shown} is no JSON: {error}"));
+            Err(finding.hint("`argus policy input -O NAME` prints one document").into())
+        }
+    }
+}
+
+/// The judgement of all rules.
+async fn judge(context: &Context, sandbox: &Sandbox, input: Vec<u8>, args: &PolicyEval) -> Done {
+    let document: Option<Value> = serde_json::from_slice(&input).ok();
+    let organization = document.as_ref().and_then(|document| document["organization"].as_str()).unwrap_or_default();
+    let answers = sandbox.judge(vec![input]).await.pop().unwrap_or(Answers::Given(Vec::new()));
+    // Without the plan itself, findings point where the rules say.
+    let plan = OrganizationPlan::unchanged(&organization.into(), Vec::new());
+    let judgement = judgement::judge(sandbox.rules(), &answers, &plan, &Need::default());
+    let code = match (args.fail, &judgement) {
+        (true, Judgement { denials, .. }) if !denials.is_empty() => ExitCode::Denied,
+        (true, Judgement { holds, .. }) if !holds.is_empty() => ExitCode::Held,
+        _ => ExitCode::Done,
+    };
+    match args.format {
+        Format::Text => report(&text(context, &judgement), code),
+        Format::Json => report(&json::pretty(&told(sandbox, judgement, organization, answers)), code),
+        Format::Values => {
+            let finding = Finding::error(Code::BadSettings, "the format `values` is for queries");
+            Err(finding.hint("name a query, or choose the format text or json").into())
+        }
+    }
+}
+
+fn text(context: &Context, judgement: &Judgement) -> String {
+    let Judgement { denials, holds, warnings } = judgement;
+    let word = match (denials.len(), holds.len()) {
+        (1.., _) => "Denied",
+        (0, 1..) => "Held",
+        (0, 0) => "Allowed",
+    };
+    let findings: Vec<Finding> =
+        denials.iter().chain(holds.iter().map(|hold| &hold.finding)).chain(warnings).cloned().collect();
+    let mut out = excerpt::draw(&findings, &Excerpts::default(), context.paint().color);
+    if !findings.is_empty() {
+        out.push('\n');
+    }
+    out.push_str(&format!(
+        "{word}: {}, {}, {}.\n",
+        crate::render::text::counted(denials.len(), "denial"),
+        crate::render::text::counted(holds.len(), "hold"),
+        crate::render::text::counted(warnings.len(), "warning")
+    ));
+    out
+}
+
+fn told(sandbox: &Sandbox, judgement: Judgement, organization: &str, answers: Answers) -> JudgementDocument {
+    let Judgement { denials, holds, warnings } = judgement;
+    let names = sandbox.rules().iter().map(|rule| format!("data.{}.{}", rule.package, rule.name));
+    let answers = match answers {
+        Answers::Given(answers) => names.zip(answers).collect(),
+        Answers::Failed(_) => BTreeMap::new(),
+    };
+    JudgementDocument {
+        document: "argus.judgement",
+        format: JUDGEMENT_FORMAT,
+        organization: organization.to_owned(),
+        denials,
+        holds,
+        warnings,
+        answers,
+    }
+}
+
+/// The result of a query.
+async fn ask(sandbox: &Sandbox, input: Vec<u8>, query: &str, args: &PolicyEval) -> Done {
+    let result = sandbox.query(input, query.to_owned()).await.map_err(|error| {
+        Failure::from(Finding::error(Code::PolicyFailed, format!("the query has no result: {error}")))
+    })?;
+    let results = result["result"].as_array().cloned().unwrap_or_default();
+    let values = |result: &Value| -> Vec<Value> {
+        let expressions = result["expressions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        expressions.iter().map(|expression| expression["value"].clone()).collect()
+    };
+    let code = if args.fail && results.is_empty() { ExitCode::Failed } else { ExitCode::Done };
+    let text = match args.format {
+        Format::Json => json::pretty(&result),
+        Format::Values => results.iter().map(|result| json::pretty(&values(result))).collect(),
+        Format::Text if results.is_empty() => "undefined\n".into(),
+        Format::Text => results.iter().flat_map(values).map(|value| json::pretty(&value)).collect(),
+    };
+    report(&text, code)
+}

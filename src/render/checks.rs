@@ -1,0 +1,221 @@
+//! Checks and what came of them, in the formats of conftest: for people, for other programs and for CI systems.
+
+pub mod github;
+pub mod json;
+pub mod junit;
+pub mod sarif;
+pub mod standard;
+pub mod table;
+pub mod tap;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::finding::{Finding, Severity};
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// As it should.
+    Passed,
+    /// Somebody should look.
+    Warned,
+    /// Not as it should.
+    Failed,
+    /// It would have failed, and an exception excuses it.
+    Excepted,
+    /// It was not tried.
+    Skipped,
+}
+
+impl Outcome {
+    /// The word of conftest's table and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Passed => "success",
+            Outcome::Warned => "warning",
+            Outcome::Failed => "failure",
+            Outcome::Excepted => "exception",
+            Outcome::Skipped => "skipped",
+        }
+    }
+}
+
+/// One check.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// The file that it stands in or is about; empty where it is about none.
+    pub file: Arc<str>,
+    /// The line; 0 where none is known.
+    pub line: u32,
+    /// What it belongs to: the package of a test, the organization of a finding.
+    pub namespace: String,
+    /// What was checked.
+    pub name: String,
+    /// What speaks: a code or a rule.
+    pub id: String,
+    /// What that is called.
+    pub title: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What is said of it; unused where it passed.
+    pub message: String,
+    /// What is known beside it, a line each.
+    pub detail: Vec<String>,
+    /// What it printed.
+    pub prints: Vec<String>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl Check {
+    /// A finding as a check that did not pass. Notes that excuse a denial are exceptions, other notes warn.
+    pub fn of(finding: &Finding) -> Check {
+        use crate::model::code::Code;
+        let outcome = match (finding.severity, finding.code) {
+            (Severity::Error, _) => Outcome::Failed,
+            (_, Code::PolicyExcused) => Outcome::Excepted,
+            _ => Outcome::Warned,
+        };
+        let origin = finding.origin.as_ref();
+        Check {
+            file: origin.map(|origin| origin.file.clone()).unwrap_or_default(),
+            line: origin.map_or(0, |origin| origin.line),
+            namespace: String::new(),
+            name: finding.subject.clone().unwrap_or_default(),
+            id: finding.rule.clone().unwrap_or_else(|| finding.code.to_string()),
+            title: finding.code.title().to_owned(),
+            outcome,
+            message: finding.message.clone(),
+            detail: finding.hint.iter().map(|hint| format!("hint: {hint}")).collect(),
+            prints: Vec::new(),
+            duration: Duration::ZERO,
+        }
+    }
+}
+
+/// How many checks ended in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// As they should.
+    pub passed: usize,
+    /// With a warning.
+    pub warnings: usize,
+    /// With a failure.
+    pub failures: usize,
+    /// With an exception.
+    pub exceptions: usize,
+    /// Not tried.
+    pub skipped: usize,
+}
+
+impl Tally {
+    /// Counts.
+    pub fn of<'a>(checks: impl IntoIterator<Item = &'a Check>) -> Tally {
+        let mut tally = Tally::default();
+        for check in checks {
+            match check.outcome {
+                Outcome::Passed => tally.passed += 1,
+                Outcome::Warned => tally.warnings += 1,
+                Outcome::Failed => tally.failures += 1,
+                Outcome::Excepted => tally.exceptions += 1,
+                Outcome::Skipped => tally.skipped += 1,
+            }
+        }
+        tally
+    }
+
+    /// All of them.
+    pub fn total(self) -> usize {
+        let Tally { passed, warnings, failures, exceptions, skipped } = self;
+        passed + warnings + failures + exceptions + skipped
+    }
+
+    /// `3 tests, 2 passed, 0 warnings, 1 failure, 0 exceptions, 0 skipped`, in the words of conftest.
+    pub fn line(self) -> String {
+        use super::text::counted;
+        format!(
+            "{}, {} passed, {}, {}, {}, {} skipped",
+            counted(self.total(), "test"),
+            self.passed,
+            counted(self.warnings, "warning"),
+            counted(self.failures, "failure"),
+            counted(self.exceptions, "exception"),
+            self.skipped
+        )
+    }
+}
+
+/// Checks of the same file and namespace that follow each other.
+fn groups(checks: &[Check]) -> impl Iterator<Item = &[Check]> {
+    checks.chunk_by(|a, b| a.file == b.file && a.namespace == b.namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two tests and a flaw, with all that a format has to make harmless.
+    pub(super) fn some() -> Vec<Check> {
+        let check = |name: &str, line, outcome, message: &str| Check {
+            file: "policies/a,b_test.rego".into(),
+            line,
+            namespace: "argus.a_test".into(),
+            name: format!("data.argus.a_test.{name}"),
+            id: "policy-test".into(),
+            title: "A test of the policies".into(),
+            outcome,
+            message: message.into(),
+            detail: Vec::new(),
+            prints: Vec::new(),
+            duration: Duration::from_millis(5),
+        };
+        vec![
+            check("test_good", 3, Outcome::Passed, ""),
+            Check {
+                detail: vec!["9 | x == \u{202E}1".into()],
+                prints: vec!["policies/a,b_test.rego:8: <x> 100%".into()],
+                ..check(
+                    "test_bad",
+                    7,
+                    Outcome::Failed,
+                    "data.argus.a_test.test_bad\n::error::<b> & \"100%\" argus_sk_canary1234canary1234",
+                )
+            },
+            check("todo_test_later", 12, Outcome::Skipped, "data.argus.a_test.todo_test_later"),
+            Check {
+                file: "policies/a.rego".into(),
+                namespace: "argus.a".into(),
+                ..check("x", 1, Outcome::Warned, "nothing uses it")
+            },
+        ]
+    }
+
+    #[test]
+    fn every_format_keeps_secrets_and_control_codes_to_itself() {
+        let checks = some();
+        let paint = crate::render::text::Paint { color: false };
+        let texts = [
+            standard::draw(&checks, paint),
+            json::draw(&checks),
+            tap::draw(&checks),
+            table::draw(&checks),
+            junit::draw(&checks),
+            github::draw(&checks),
+            sarif::draw(&checks, 1),
+        ];
+        for text in texts {
+            assert!(!text.contains("canary1234"), "{text}");
+            assert!(!text.contains('\u{202E}'), "{text}");
+            assert!(!text.contains("\n::error::"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_summary_is_that_of_conftest() {
+        assert_eq!(Tally::default().line(), "0 tests, 0 passed, 0 warnings, 0 failures, 0 exceptions, 0 skipped");
+        assert_eq!(Tally::of(&some()).line(), "4 tests, 1 passed, 1 warning, 1 failure, 0 exceptions, 1 skipped");
+        let one = Tally { exceptions: 1, ..Tally::default() };
+        assert_eq!(one.line(), "1 test, 0 passed, 0 warnings, 0 failures, 1 exception, 0 skipped");
+    }
+}

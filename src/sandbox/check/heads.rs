@@ -1,0 +1,222 @@
+//! What heads make of rules: those that have a say, tests, and heads that do not do what they look like.
+
+use std::collections::BTreeSet;
+
+use regorus::unstable::{Expr, Rule as Clause};
+
+use super::super::test::{TestName, is_test};
+use super::metadata::{Block, Scope};
+use super::names::{Defined, Head, World, data_path, written};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::origin::{Origin, Position};
+use crate::policy::rule::{Metadata, Rule, Sort};
+
+/// What the heads make.
+#[derive(Default)]
+pub struct Heads {
+    /// The rules that have a say, by package and name.
+    pub rules: Vec<Rule>,
+    /// The tests, by file and line.
+    pub tests: Vec<TestName>,
+    /// What is wrong.
+    pub errors: Vec<Finding>,
+    /// What is odd.
+    pub flaws: Vec<Finding>,
+}
+
+/// What a rule is, by the form of a clause.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Set,
+    Single,
+    Function,
+}
+
+impl Form {
+    fn word(self) -> &'static str {
+        match self {
+            Form::Set => "a set (`contains`)",
+            Form::Single => "a single value",
+            Form::Function => "a function",
+        }
+    }
+}
+
+/// Reads all heads. `blocks` holds what METADATA says, by file.
+pub fn read(world: &World<'_>, blocks: &[Vec<Block>]) -> Heads {
+    let mut heads = Heads::default();
+    let mut documents = Vec::new();
+    for (module, blocks) in blocks.iter().enumerate() {
+        documents.push(heads.place(world, module, blocks));
+    }
+    for rule in &world.rules {
+        heads.rule(world, rule, &documents);
+    }
+    heads.rules.sort_by(|a, b| (&a.package, &a.name).cmp(&(&b.package, &b.name)));
+    heads.tests.sort_by(|a, b| (&a.file, a.line, &a.path).cmp(&(&b.file, b.line, &b.path)));
+    heads.doubled_ids();
+    heads
+}
+
+/// Which clause each block is about, by its line; and whether it is about all clauses of the name.
+type Placed<'b> = Vec<(u32, bool, &'b Metadata)>;
+
+impl Heads {
+    fn place<'b>(&mut self, world: &World<'_>, module: usize, blocks: &'b [Block]) -> Placed<'b> {
+        let parsed = &world.modules[module];
+        let package = parsed.module.package.span.line;
+        let mut placed = Placed::new();
+        for block in blocks {
+            let above_package = block.end <= package;
+            let scope = block.scope.unwrap_or(if above_package { Scope::Package } else { Scope::Rule });
+            let lines = parsed.module.policy.iter().map(|clause| clause.span().line);
+            let below = lines.filter(|line| *line >= block.end).min();
+            match (scope, below) {
+                (Scope::Package | Scope::Subpackages, _) if above_package => {}
+                (Scope::Rule | Scope::Document, Some(line)) if !above_package => {
+                    placed.push((line, scope == Scope::Document, &block.metadata));
+                }
+                _ => {
+                    let place = Origin::new(&parsed.file, Position::new(block.end - 1, 1));
+                    let finding = Finding::error(Code::BadPolicy, "this METADATA is about nothing").at(place);
+                    self.errors.push(finding.hint("it stands right above the rule or the package that it is about"));
+                }
+            }
+        }
+        placed
+    }
+
+    fn rule(&mut self, world: &World<'_>, rule: &Defined<'_>, documents: &[Placed<'_>]) {
+        let sort = Sort::of(&rule.name);
+        let clauses: Vec<_> =
+            rule.clauses.iter().map(|(module, clause)| (*module, *clause, Head::of(clause))).collect();
+        let say = |module: usize, head: &Head<'_>, message: String, hint: &str| {
+            world.at(module, head.span, Finding::error(Code::BadPolicy, message).hint(hint))
+        };
+        let Some((_, _, first)) = clauses.first() else { return };
+        let form = form(first);
+        for (module, _, head) in &clauses[1..] {
+            if self::form(head) != form && !rule.is_deep {
+                let (this, other) = (self::form(head).word(), form.word());
+                let message = format!("`{}` is {this} here, and {other} elsewhere", rule.name);
+                self.errors.push(say(*module, head, message, "all clauses of a rule have one form"));
+                return;
+            }
+        }
+        if rule.name == "violation" || rule.name.starts_with("violation_") {
+            for (module, _, head) in clauses.iter().filter(|(module, ..)| !world.modules[*module].is_test) {
+                let message = "nobody asks for `violation`".to_owned();
+                self.errors.push(say(*module, head, message, "call it `deny`, `hold`, `warn` or `exception`"));
+            }
+            return;
+        }
+        for (module, clause, head) in &clauses {
+            let in_test = world.modules[*module].is_test;
+            if in_test && sort.is_some() && rule.judges {
+                let message = format!("a test adds to `{}`, which judges", rule.name);
+                self.errors.push(say(*module, head, message, "tests have a package of their own"));
+            }
+            if in_test || sort.is_none() {
+                continue;
+            }
+            if rule.arity.is_some() {
+                let message = format!("`{}` is a function, and nobody calls it to judge", rule.name);
+                self.errors.push(say(
+                    *module,
+                    head,
+                    message,
+                    "name it otherwise, or take its arguments from the input",
+                ));
+            } else if rule.is_deep || head.is_set && !says_contains(head) {
+                let message = format!("`{}` is no set of messages", rule.name);
+                let hint = format!("write `{} contains msg if {{ ... }}`", rule.name);
+                self.errors.push(say(*module, head, message, &hint));
+            } else if sort == Some(Sort::Exception) && form == Form::Single && !matches!(clause, Clause::Default { .. })
+            {
+                let message = format!("`{}` names no rules", rule.name);
+                let hint = format!("write `{} contains \"name\" if {{ ... }}` for what excuses `deny_name`", rule.name);
+                self.errors.push(say(*module, head, message, &hint));
+            }
+        }
+        match sort {
+            Some(sort) if rule.judges => self.judging(world, rule, sort, form, documents),
+            _ => self.test(world, rule),
+        }
+    }
+
+    fn judging(&mut self, world: &World<'_>, rule: &Defined<'_>, sort: Sort, form: Form, documents: &[Placed<'_>]) {
+        let clauses = || rule.clauses.iter().filter(|(module, _)| !world.modules[*module].is_test);
+        let Some((module, clause)) = clauses().next() else { return };
+        let said = |(module, clause): &(usize, &Clause)| {
+            let line = clause.span().line;
+            documents[*module].iter().find(|(about, ..)| *about == line).map(|(_, _, metadata)| (*metadata).clone())
+        };
+        let metadata = clauses().find_map(said).unwrap_or_default();
+        let is_sure = |clause: &Clause| match clause {
+            Clause::Default { .. } => true,
+            Clause::Spec { bodies, .. } => bodies.is_empty(),
+        };
+        if form == Form::Single && !clauses().any(|(_, clause)| is_sure(clause)) {
+            let message =
+                format!("`{}` is undefined where its body does not hold, and what is undefined denies", rule.name);
+            let hint = format!("write `default {} := false`, or `{0} contains msg if {{ ... }}`", rule.name);
+            let finding = Finding::warning(Code::PolicyFlaw, message).hint(hint);
+            self.flaws.push(world.at(*module, clause.span(), finding));
+        }
+        self.rules.push(Rule {
+            package: written(&rule.package),
+            name: rule.name.clone(),
+            sort,
+            partial: form == Form::Set,
+            file: world.modules[*module].file.clone(),
+            line: clause.span().line,
+            metadata,
+        });
+    }
+
+    fn test(&mut self, world: &World<'_>, rule: &Defined<'_>) {
+        let in_test = rule.clauses.iter().find(|(module, _)| world.modules[*module].is_test);
+        let Some((module, clause)) = in_test.filter(|_| is_test(&rule.name)) else { return };
+        let head = Head::of(clause);
+        if rule.arity.is_some() || rule.is_deep || head.is_set {
+            let message = format!("`{}` is no test, though it is called like one", rule.name);
+            let finding = Finding::error(Code::BadPolicy, message).hint("write `test_name if { ... }`");
+            self.errors.push(world.at(*module, head.span, finding));
+            return;
+        }
+        self.tests.push(TestName {
+            package: written(&rule.package),
+            name: rule.name.clone(),
+            path: data_path(&rule.package, &rule.name),
+            file: world.modules[*module].file.clone(),
+            line: clause.span().line,
+        });
+    }
+
+    fn doubled_ids(&mut self) {
+        let mut seen = BTreeSet::new();
+        for rule in &self.rules {
+            if let Some(id) = rule.metadata.id.as_ref().filter(|id| !seen.insert((*id).clone())) {
+                let finding = Finding::warning(Code::PolicyFlaw, format!("another rule has the id `{id}` as well"));
+                let place = Origin { file: rule.file.clone(), line: rule.line, column: 1 };
+                self.flaws.push(finding.at(place).hint("people cannot tell them apart"));
+            }
+        }
+    }
+}
+
+fn form(head: &Head<'_>) -> Form {
+    match head {
+        Head { arguments: Some(_), .. } => Form::Function,
+        Head { is_set: true, .. } => Form::Set,
+        _ => Form::Single,
+    }
+}
+
+/// `deny["x"]` parses as a set, and is none in Rego v1.
+fn says_contains(head: &Head<'_>) -> bool {
+    let Expr::Var { span, .. } = head.refr else { return false };
+    let whole = head.span.text();
+    whole.strip_prefix(span.text()).is_some_and(|rest| rest.trim_start().starts_with("contains"))
+}

@@ -1,0 +1,654 @@
+//! Approvals end to end: what is held waits for the right people, who are known by their database role or their key.
+
+mod forged;
+mod races;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{Ran, World, run};
+use crate::support::keys::Key;
+use crate::support::postgres::scratch;
+
+/// The role that applies, as a pipeline would.
+const CI: &str = "test_ci";
+
+/// Who may approve: each logs in as `test_NAME`.
+const APPROVERS: &str = "\
+approvers:
+  - {name: grace, emails: [grace@acme.example], groups: [security], databaseRoles: [test_grace]}
+  - {name: Heidi, emails: [heidi@acme.example], groups: [finance, security], databaseRoles: [test_heidi]}
+  - {name: ivan, emails: [ivan@acme.example], databaseRoles: [test_ivan]}
+";
+
+/// An organization with an owner and this many members beside her.
+fn staff(organization: &str, members: usize) -> String {
+    let mut text = format!(
+        "apiVersion: argus.io/v1alpha1\nkind: Organization\nmetadata: {{name: {organization}}}\nspec:\n  members:\n    \
+         - {{user: ada@acme.example, role: owner}}\n"
+    );
+    for number in 0..members {
+        text.push_str(&format!("    - {{user: m{number}@acme.example, role: member}}\n"));
+    }
+    text
+}
+
+/// A config repo whose plans are held, with the settings of a machine beside it.
+struct Court {
+    world: World,
+    machine: PathBuf,
+}
+
+impl Court {
+    /// Ten people are members, and the manifests say by now that eight of them go.
+    fn new() -> Court {
+        let court = Court::with("acme", 9);
+        court.write("acme.yaml", &staff("acme", 1));
+        court
+    }
+
+    /// An organization of an owner and so many members, applied.
+    fn with(organization: &str, members: usize) -> Court {
+        let world = World::with(&staff(organization, members));
+        let machine = scratch("machine.yaml");
+        std::fs::write(&machine, APPROVERS).expect("a file");
+        let mut roles = format!("SELECT argus_test.role('{CI}', 'argus_planner, argus_reconciler');");
+        for name in ["grace", "heidi", "ivan", "mallory"] {
+            roles.push_str(&format!("SELECT argus_test.role('test_{name}', 'argus_approver');"));
+        }
+        // Roles are shared by all databases of the server, and tests run side by side.
+        world.sql(&format!(
+            "CREATE SCHEMA argus_test;
+             CREATE FUNCTION argus_test.role(login text, roles text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+                 PERFORM pg_advisory_xact_lock(hashtext('argus test roles'));
+                 IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login) THEN
+                     EXECUTE format('CREATE ROLE %I LOGIN; GRANT %s TO %I', login, roles, login);
+                 END IF;
+             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+             {roles}"
+        ));
+        let court = Court { world, machine };
+        court.apply().ends(0);
+        court
+    }
+
+    fn write(&self, name: &str, text: &str) -> &Court {
+        self.world.write(name, text);
+        self
+    }
+
+    fn settings(&self, text: &str) -> &Court {
+        std::fs::write(&self.machine, text).expect("a file");
+        self
+    }
+
+    /// The binary, logged in as a role.
+    fn command(&self, role: &str, arguments: &[&str]) -> Command {
+        let mut command = self.world.command(arguments);
+        let url = self.world.database.url.to_string().replace("argus@", &format!("{role}@"));
+        command.env("ARGUS_DATABASE_URL", url).env("ARGUS_CONFIG", &self.machine);
+        command
+    }
+
+    fn as_role(&self, role: &str, arguments: &[&str]) -> Ran {
+        run(self.command(role, arguments))
+    }
+
+    fn ci(&self, arguments: &[&str]) -> Ran {
+        self.as_role(CI, arguments)
+    }
+
+    fn apply(&self) -> Ran {
+        self.ci(&["apply", "--auto-approve"])
+    }
+
+    /// Somebody approves a digest without being asked.
+    fn approve(&self, name: &str, digest: &str) -> Ran {
+        self.as_role(&format!("test_{name}"), &["approve", digest, "--auto-approve"])
+    }
+
+    /// The digest of the one plan that waits.
+    fn digest(&self) -> String {
+        self.held()["items"][0]["plan"].as_str().expect("a plan waits").to_owned()
+    }
+
+    fn held(&self) -> Value {
+        self.ci(&["get", "held", "-o", "json"]).ends(0).json()
+    }
+
+    fn members(&self) -> String {
+        self.world.sql("SELECT count(*) FROM argus.member")
+    }
+
+    /// Runs SQL that a trigger would refuse, as the superuser who switches triggers off.
+    fn against_the_rules(&self, sql: &str) -> String {
+        self.world.sql(&format!("SET session_replication_role = replica; {sql}"))
+    }
+}
+
+impl Drop for Court {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.machine);
+    }
+}
+
+#[test]
+fn what_is_held_goes_through_once_somebody_else_has_approved_it() {
+    let court = Court::new();
+    let short = |digest: &str| digest[..12].to_owned();
+    let planned = court.ci(&["plan"]).ends(0).says("held[ARG3001]").says("needs 1 person; nobody has agreed yet");
+    assert_eq!(court.world.sql("SELECT count(*) FROM argus.held_plan"), "0", "planning writes nothing");
+    let held = court.apply().ends(4).says("held[ARG3001]").says("hint: if this is meant, let somebody approve it");
+    let digest = court.digest();
+    for ran in [&planned, &held] {
+        assert!(ran.out.contains(&format!("approve: argus approve {}", short(&digest))), "{ran}");
+    }
+    assert_eq!(court.members(), "10");
+    court.ci(&["get", "held"]).ends(0).says(&short(&digest)).says("ARG3001").says("1 person; nobody has agreed yet");
+    court.ci(&["get", "held", "-o", "name"]).ends(0).says(&digest);
+    let shown = court.as_role("test_grace", &["show", &digest[..8]]).ends(0);
+    assert_eq!(shown.out, court.ci(&["show", &digest]).out);
+    assert!(shown.out.contains("- Member/m8@acme.example") && shown.out.contains("held[ARG3001]"), "{shown}");
+    court
+        .ci(&["show", &digest[..12], "--format", "markdown"])
+        .ends(0)
+        .says(&format!("`argus approve {}`", short(&digest)));
+
+    // Without a word nothing happens, and nobody is there to say it.
+    court.as_role("test_grace", &["approve", &digest]).ends(1).says("nobody is here to be asked");
+    assert_eq!(court.world.sql("SELECT count(*) FROM argus.approval"), "0");
+    let approved =
+        court.as_role("test_grace", &["approve", &short(&digest), "--auto-approve", "--comment", "they moved"]).ends(0);
+    approved
+        .says("- Member/m8@acme.example")
+        .says("held[ARG3001]")
+        .says(&format!("Approved as grace: {} of acme, until ", short(&digest)))
+        .says("Nothing is missing: `argus apply` carries it out.");
+    court.ci(&["get", "held"]).ends(0).says("1 person; grace agrees");
+    court.ci(&["get", "approvals"]).ends(0).says("grace").says("role (test_grace)").says("open").says("they moved");
+    assert_eq!(court.members(), "10", "an approval alone writes nothing");
+
+    court.apply().ends(0).does_not_say("ARG3001").says("acme: approved by grace.").says("8 destroyed");
+    assert_eq!(court.members(), "2");
+    court.apply().ends(0).says("No changes.");
+    court.ci(&["plan", "--detailed-exitcode", "--full"]).ends(0);
+    court.ci(&["get", "runs"]).ends(0).says("APPROVED BY").says("grace");
+    court.ci(&["history", "acme", "--kind", "Member"]).ends(0).says("tester via argus, approved by grace");
+    court.ci(&["get", "approvals"]).ends(0).says("used by ");
+    // What was applied waits no longer, and its approval is used.
+    assert_eq!(court.held()["items"].as_array().map(Vec::len), Some(0));
+    court.approve("heidi", &digest).ends(1).says("ARG3303");
+}
+
+#[test]
+fn a_used_approval_does_not_let_the_same_change_through_again() {
+    let court = Court::with("acme", 1);
+    // Adding an admin is held here, and comes to the same digest as often as the row is taken away.
+    let policy = "package argus.admins\n\n# METADATA\n# title: no admins unseen\n\
+                  hold contains \"an admin comes\" if {\n\tsome change in input.changes\n\tchange.action == \"create\"\n}\n";
+    court.write("policies/admins.rego", policy);
+    let team = format!("{}  teams: [{{name: root}}]\n", staff("acme", 1));
+    court.write("acme.yaml", &team);
+    court.apply().ends(4).says("ARG3102");
+    let digest = court.digest();
+    court.approve("grace", &digest).ends(0);
+    court.approve("grace", &digest).ends(0);
+    court.approve("heidi", &digest).ends(0);
+    court.apply().ends(0).says("approved by Heidi and grace");
+    court.world.mallory("psql", "DELETE FROM argus.team WHERE name = 'root'");
+    court.apply().ends(4).says("nobody has agreed yet");
+    assert_eq!(court.digest(), digest, "it is the very same plan");
+    assert_eq!(court.world.sql("SELECT count(*) FROM argus.team"), "0");
+    assert_eq!(court.world.sql("SELECT count(*) FROM argus.approval WHERE used_by_run IS NULL"), "0");
+}
+
+#[test]
+fn one_changed_byte_of_plan_or_rules_voids_an_approval() {
+    let court = Court::new();
+    court.apply().ends(4);
+    let first = court.digest();
+    court.approve("grace", &first).ends(0);
+    // The manifests move: another plan.
+    court.write("acme.yaml", &staff("acme", 0));
+    court.apply().ends(4).says("nobody has agreed yet");
+    assert_ne!(court.digest(), first);
+    // They move back: the very plan that was approved. But now the rules move.
+    court.write("acme.yaml", &staff("acme", 1));
+    court.write("argus.yaml", "guards: {members: {percent: 24}}\n");
+    court.apply().ends(4).says("nobody has agreed yet");
+    assert_eq!(court.digest(), first);
+    let voided = court.ci(&["get", "approvals", "-o", "json"]).ends(0).json();
+    assert_eq!(voided["items"][0]["plan"].as_str(), Some(&*first), "{voided}");
+    for rules in ["approvals: {quorum: 1, groups: [security, x]}\n", "guards: {owners: 2}\nmode: apply\n"] {
+        court.write("argus.yaml", rules);
+        court.apply().ends(4).says("nobody has agreed yet");
+    }
+    court.write("argus.yaml", "guards: {}\n").write("policies/x.rego", "package argus.x\n\ndeny := false\n");
+    court.apply().ends(4).says("nobody has agreed yet");
+    assert_eq!(court.members(), "10");
+    // As it was, it counts.
+    std::fs::remove_dir_all(court.world.path("policies")).expect("a folder");
+    court.write("argus.yaml", "policies: none\n");
+    court.apply().ends(0).says("approved by grace");
+    assert_eq!(court.members(), "2");
+}
+
+#[test]
+fn a_row_that_moves_voids_an_approval_and_one_that_does_not_matter_leaves_it() {
+    let court = Court::new();
+    court.apply().ends(4);
+    court.approve("grace", &court.digest()).ends(0);
+    // Drift that is none of the plan's business, left as it is.
+    court.world.mallory("psql", "UPDATE argus.organization SET description = 'x'");
+    court.ci(&["plan"]).ends(0).does_not_say("held[");
+    court.world.mallory("psql", "UPDATE argus.member SET expires_at = '2099-01-01' WHERE email = 'm8@acme.example'");
+    court.apply().ends(4).says("nobody has agreed yet");
+    assert_eq!(court.members(), "10");
+}
+
+#[test]
+fn an_approval_ends_at_its_time_and_can_be_taken_back_before() {
+    let court = Court::new();
+    court.apply().ends(4);
+    let digest = court.digest();
+    for bad in ["59s", "0s", "31d", "720h1", "tomorrow", "", "9999999999999w"] {
+        let ran = court.as_role("test_grace", &["approve", &digest, "--auto-approve", "--expires-in", bad]);
+        ran.ends(1).says("ARG3301");
+    }
+    for good in ["1m", "30d"] {
+        court.as_role("test_grace", &["approve", &digest, "--auto-approve", "--expires-in", good]).ends(0);
+    }
+    let lasts =
+        "SELECT extract(epoch FROM expires_at - at)::int BETWEEN 55 AND 60 FROM argus.approval ORDER BY id LIMIT 1";
+    assert_eq!(court.world.sql(lasts), "t", "it is counted by the clock of the database");
+    court.against_the_rules("UPDATE argus.approval SET at = at - interval '2 h', expires_at = at - interval '1 s'");
+    court.apply().ends(4).says("nobody has agreed yet");
+    court.ci(&["get", "approvals"]).ends(0).says("ended");
+
+    court.approve("heidi", &digest).ends(0).says("argus approve --revoke 3");
+    court.as_role("test_ivan", &["approve", "--revoke", "3"]).ends(0).says("Approval 3 is taken back.");
+    court.apply().ends(4).says("nobody has agreed yet");
+    court.ci(&["get", "approvals"]).ends(0).says("revoked by test_ivan");
+    court.as_role("test_ivan", &["approve", "--revoke", "3"]).ends(1).says("ARG3301").says("by test_ivan at");
+    court.as_role("test_ivan", &["approve", "--revoke", "77"]).ends(1).says("there is no approval 77");
+
+    court.approve("heidi", &digest).ends(0);
+    court.apply().ends(0).says("approved by Heidi");
+    court.as_role("test_heidi", &["approve", "--revoke", "4"]).ends(1).says("ARG3301").says("was used by the run");
+}
+
+#[test]
+fn nobody_approves_what_is_their_own_under_whatever_name() {
+    let court = Court::new();
+    // Grace's pipeline applies under her role, her name or her address: each makes it hers.
+    court.world.sql(
+        "SELECT argus_test.role('test_grace_too', 'argus_planner, argus_reconciler, argus_approver');
+         SELECT argus_test.role('test_Ivan', 'argus_planner, argus_reconciler, argus_approver')",
+    );
+    court.settings(&APPROVERS.replace("[test_grace]", "[test_grace, test_grace_too]"));
+    for (role, actor) in [(CI, "GRACE"), (CI, "Grace@acme.example"), ("test_grace_too", "somebody")] {
+        court.world.sql("DELETE FROM argus.held_plan");
+        let mut command = court.command(role, &["apply", "--auto-approve"]);
+        command.env("ARGUS_ACTOR", actor);
+        run(command).ends(4);
+        let ran = court.approve("grace", &court.digest()).ends(1).says("ARG3301").says("is your own, grace");
+        ran.says(&if role == CI { actor.to_lowercase() } else { role.to_owned() });
+    }
+    assert_eq!(court.world.sql("SELECT count(*) FROM argus.approval"), "0");
+    // Who was an author stays one, whoever holds the plan again.
+    court.apply().ends(4);
+    court.approve("grace", &court.digest()).ends(1).says("ARG3301");
+    let authors = court.held()["items"][0]["authors"].clone();
+    assert_eq!(authors, serde_json::json!(["somebody", "test_ci", "test_grace_too", "tester"]));
+
+    // An approval that was fine when it was given counts for nothing once its giver applies.
+    court.world.sql("DELETE FROM argus.held_plan");
+    court.apply().ends(4);
+    court.approve("grace", &court.digest()).ends(0);
+    court.as_role("test_grace_too", &["apply", "--auto-approve"]).ends(4).says("nobody has agreed yet");
+    court.ci(&["get", "approvals"]).ends(0).says("own");
+    // Nor does it when somebody else applies by now: it is hers.
+    court.apply().ends(4).says("nobody has agreed yet");
+    court.approve("heidi", &court.digest()).ends(0);
+    // Heidi's counts for both of them.
+    court.apply().ends(0).says("approved by Heidi.");
+    assert_eq!(court.members(), "2");
+}
+
+#[test]
+fn as_many_of_the_right_groups_have_to_agree_as_the_source_says() {
+    let court = Court::new();
+    court.write("argus.yaml", "approvals: {quorum: 2, groups: [security, legal]}\n");
+    court.apply().ends(4).says("needs 2 people of legal or security; nobody has agreed yet");
+    let digest = court.digest();
+    court
+        .approve("grace", &digest)
+        .ends(0)
+        .says("still needs 2 people of legal or security; grace agrees")
+        .says("Still held");
+    court.apply().ends(4).says("grace agrees");
+    // Twice the same person, and somebody of another group, are not enough.
+    court.approve("grace", &digest).ends(0).says("Still held: 1 organization.");
+    court.approve("ivan", &digest).ends(0).says("grace agrees").says("Still held");
+    court.apply().ends(4).says("grace agrees");
+    assert_eq!(court.members(), "10");
+    court.approve("heidi", &digest).ends(0).says("Nothing is missing");
+    // Whoever leaves the settings no longer counts, and who leaves the group neither.
+    let listed = APPROVERS.to_owned();
+    for (old, new) in [("name: grace", "name: gone"), ("groups: [security]", "groups: [sales]")] {
+        let settings =
+            listed.replace(old, new).replace("test_grace]", if old.contains("name") { "x]" } else { "test_grace]" });
+        court.settings(&settings).apply().ends(4).says("Heidi agrees");
+    }
+    court.settings(&listed).apply().ends(0).says("approved by Heidi and grace");
+    assert_eq!(court.members(), "2");
+}
+
+#[test]
+fn a_quorum_of_nobody_is_no_setting() {
+    let court = Court::new();
+    for bad in ["{quorum: 0}", "{quorum: 101}", "{quorum: -1}", "{people: 2}"] {
+        court.write("argus.yaml", &format!("approvals: {bad}\n"));
+        court.apply().ends(1).says("ARG5005").says("argus.yaml");
+    }
+    court.write("argus.yaml", "approvers: []\n");
+    court.apply().ends(1).says("ARG5006");
+}
+
+#[test]
+fn force_passes_by_guards_and_not_by_what_a_rule_holds() {
+    let court = Court::new();
+    let rule = "package argus.staff\n\nhold contains \"people go\" if {\n\tsome change in input.changes\n\
+                \tchange.action == \"delete\"\n}\n";
+    court.write("policies/staff.rego", rule).write("argus.yaml", "approvals: {quorum: 2, groups: [finance, sales]}\n");
+    court.apply().ends(4).says("ARG3102").says("ARG3001").says("needs 2 people of finance or sales");
+    court.ci(&["apply", "--auto-approve", "--force"]).ends(4).says("ARG3102").does_not_say("ARG3001");
+    let digest = court.digest();
+    court.approve("grace", &digest).ends(0).says("ARG3102 still needs 2 people of finance or sales; nobody");
+    court.approve("heidi", &digest).ends(0).says("Heidi agrees");
+    court.ci(&["apply", "--auto-approve", "--force"]).ends(4).says("Heidi agrees");
+    let more = "  - {name: judy, groups: [sales], databaseRoles: [test_judy]}\n";
+    court.world.sql("SELECT argus_test.role('test_judy', 'argus_approver')");
+    court.settings(&format!("{APPROVERS}{more}"));
+    court.approve("judy", &digest).ends(0).says("Nothing is missing");
+    court.ci(&["apply", "--auto-approve", "--force"]).ends(0).says("approved by Heidi and judy");
+}
+
+#[test]
+fn policies_are_told_who_has_agreed() {
+    let court = Court::new();
+    court.write(
+        "policies/agreed.rego",
+        "package argus.agreed\n\nwarn contains msg if {\n\tsome approval in input.approvals\n\
+         \tmsg := sprintf(\"%s agrees, of %v\", [approval.approver, sort(approval.groups)])\n}\n",
+    );
+    court.apply().ends(4).does_not_say("agrees, of");
+    court.approve("heidi", &court.digest()).ends(0);
+    court.ci(&["plan"]).ends(0).says("Heidi agrees, of [\"finance\", \"security\"]");
+    court.apply().ends(0);
+}
+
+#[test]
+fn all_that_a_run_held_is_approved_at_once_or_one_by_one() {
+    let court = Court::with("acme", 9);
+    court.write("globex.yaml", &staff("globex", 9)).apply().ends(0);
+    court.write("acme.yaml", &staff("acme", 1)).write("globex.yaml", &staff("globex", 1));
+    let held = court
+        .apply()
+        .ends(4)
+        .says("Held: 2 organizations")
+        .says("All that is held is approved at once by: argus approve ");
+    let outcome = court.ci(&["apply", "--auto-approve", "--format", "json"]).ends(4).json();
+    let run = outcome["plan"].as_str().expect("a digest");
+    assert!(held.out.contains(&format!("at once by: argus approve {}", &run[..12])), "{held}");
+    assert_eq!(
+        outcome["held"]["acme"]["plan"],
+        court.ci(&["get", "held", "-O", "acme", "-o", "json"]).json()["items"][0]["plan"]
+    );
+    assert_eq!(outcome["held"]["globex"]["held"][0]["need"]["quorum"], 1);
+    court
+        .as_role("test_grace", &["approve", run, "-O", "globex", "--auto-approve"])
+        .ends(0)
+        .says("of globex")
+        .does_not_say("of acme");
+    court.apply().ends(4).says("globex: approved by grace.").says("Not applied: 1 organization");
+    assert_eq!(
+        court.world.sql("SELECT organization, count(*) FROM argus.member GROUP BY 1 ORDER BY 1"),
+        "acme|10\nglobex|2"
+    );
+    // The plan of the earlier run is known by what is left of it.
+    court.approve("grace", &run[..8]).ends(0).says("of acme").does_not_say("of globex");
+    let outcome = court.ci(&["apply", "--auto-approve", "--format", "json"]).ends(0).json();
+    assert_eq!(outcome["approved_by"]["acme"], serde_json::json!(["grace"]));
+}
+
+#[test]
+fn a_digest_that_names_nothing_too_much_or_is_none_is_told() {
+    let court = Court::new();
+    court.apply().ends(4);
+    let digest = court.digest();
+    let upper = digest.to_uppercase();
+    for none in ["abc", &digest[..7], "zzzzzzzzz", &upper, &format!("{digest}0"), "........", ""] {
+        court.approve("grace", none).ends(1).says("ARG3303");
+    }
+    let other = if digest.starts_with('0') { "1" } else { "0" };
+    court.approve("grace", &other.repeat(12)).ends(1).says("ARG3303").says("no plan is held").says("argus get held");
+    court.ci(&["show", &other.repeat(12)]).ends(1).says("ARG3303");
+    // A file of that name comes first.
+    court.write(&digest[..8], "x");
+    court.ci(&["show", &digest[..8]]).ends(1).says("ARG4005");
+    // Two plans that begin alike, as they may by chance.
+    let twin = format!("{}{}", &digest[..8], other.repeat(56));
+    court.world.sql(&format!(
+        "INSERT INTO argus.held_plan (organization, plan_digest, rules_digest, run_digests, source, run, actor, authors, holds, terms, plan)
+         SELECT organization, '{twin}', rules_digest, run_digests, source, run, actor, authors, holds, terms, plan FROM argus.held_plan"
+    ));
+    court.approve("grace", &digest[..8]).ends(1).says("ARG3303").says("several plans").says(&twin);
+    // What is kept there is not what its digest says.
+    court.approve("grace", &twin).ends(1).says("ARG3303").says("damaged");
+    assert_eq!(court.world.sql("SELECT count(*) FROM argus.approval"), "0");
+    court.approve("grace", &digest[..13]).ends(0);
+}
+
+#[test]
+fn a_statement_that_is_signed_approves_whoever_records_it() {
+    let court = Court::new();
+    let (key, other) = (Key::new("ed25519"), Key::new("ecdsa"));
+    let settings = format!(
+        "approvers:\n  - {{name: grace, emails: [grace@acme.example], sshKeys: [\"{}\"]}}\n  - {{name: judy, sshKeys: [\"{}\"], databaseRoles: [test_heidi]}}\n",
+        key.public, other.public
+    );
+    court.settings(&settings).apply().ends(4);
+    let digest = court.digest();
+    let [statement, signature] = ["said", "said.sig"].map(|name| {
+        court.world.path(&format!("../{}-{name}", court.machine.file_name().expect("a name").to_string_lossy()))
+    });
+    let record = |role: &str| {
+        court.as_role(
+            role,
+            &["approve", "--signed", &statement.to_string_lossy(), "--signature", &signature.to_string_lossy()],
+        )
+    };
+    let say = |arguments: &[&str]| {
+        let ran = court.ci(&[&["approve", &digest, "--statement"], arguments].concat()).ends(0);
+        assert_eq!(ran.err, "", "nothing but the statement is said");
+        std::fs::write(&statement, &ran.out).expect("a file");
+        ran.out
+    };
+    // Printing needs a name, and records nothing.
+    court.ci(&["approve", &digest, "--statement"]).ends(1).says("ARG3302");
+    court.ci(&["approve", &digest, "--statement", "--as", "eve"]).ends(1).says("ARG3302");
+    let text = say(&["--as", "Grace", "--expires-in", "2h"]);
+    for line in
+        ["argus approval statement v1\n", "organization: acme\n", &format!("plan: {digest}\n"), "approver: grace\n"]
+    {
+        assert!(text.contains(line), "{text}");
+    }
+    assert_eq!(court.world.sql("SELECT count(*) FROM argus.approval"), "0");
+    // Who has a role prints their own.
+    assert!(court.as_role("test_heidi", &["approve", &digest, "--statement"]).ends(0).out.contains("approver: judy\n"));
+
+    // Signed by another key, for another purpose, or changed afterwards: nothing.
+    other.sign(&statement, "argus-approval", &[]);
+    std::fs::rename(format!("{}.sig", statement.display()), &signature).expect("a signature");
+    record(CI).ends(1).says("ARG3302").says("not one of `grace`");
+    key.sign(&statement, "file", &[]);
+    record(CI).ends(1).says("ARG3302").says("`file`");
+    key.sign(&statement, "argus-approval", &[]);
+    std::fs::write(&statement, text.replace("organization: acme", "organization: apex")).expect("a file");
+    record(CI).ends(1).says("ARG3302");
+    std::fs::write(&statement, "x".repeat(3_000)).expect("a file");
+    record(CI).ends(1).says("more than 2000 bytes");
+    std::fs::write(&statement, &text).expect("a file");
+    assert_eq!(court.world.sql("SELECT count(*) FROM argus.approval"), "0");
+
+    // Whoever may write approvals records it, and it is hers.
+    record(CI).ends(0).says("- Member/m8@acme.example").says("Approved as grace").says("Nothing is missing");
+    court.ci(&["get", "approvals"]).ends(0).says("grace").says("signature (test_ci)");
+    record(CI).ends(1).says("ARG3301").says("recorded before");
+    // At apply time it is verified again: without her key it is nobody's.
+    court.settings(
+        &settings.replace(&key.public, &other.public.replace("of a test", "x")).replace("judy", "other").replacen(
+            &other.public,
+            &key.public,
+            1,
+        ),
+    );
+    court
+        .settings(&format!("approvers: [{{name: grace, sshKeys: [\"{}\"]}}]\n", other.public))
+        .apply()
+        .ends(4)
+        .says("nobody has agreed yet");
+    court.ci(&["get", "approvals"]).ends(0).says("unverified").says("?");
+    court.settings(&settings).apply().ends(0).says("acme: approved by grace.");
+    assert_eq!(court.members(), "2");
+    record(CI).ends(1).says("ARG3303");
+    for file in [&statement, &signature] {
+        let _ = std::fs::remove_file(file);
+    }
+}
+
+#[test]
+fn a_statement_is_of_one_organization_one_database_and_one_set_of_rules() {
+    let court = Court::with("acme", 9);
+    let key = Key::new("ed25519");
+    court.settings(&format!(
+        "approvers: [{{name: grace, emails: [grace@acme.example], sshKeys: [\"{}\"]}}]\n",
+        key.public
+    ));
+    court.write("globex.yaml", &staff("globex", 9)).apply().ends(0);
+    court.write("acme.yaml", &staff("acme", 1)).write("globex.yaml", &staff("globex", 1));
+    let run_digest = court.ci(&["apply", "--auto-approve", "--format", "json"]).ends(4).json()["plan"]
+        .as_str()
+        .expect("a digest")
+        .to_owned();
+    let say = |more: &[&str]| court.ci(&[&["approve", &run_digest, "--statement", "--as", "grace"], more].concat());
+    say(&[]).ends(1).says("ARG3301").says("--organization");
+    let text = say(&["-O", "globex"]).ends(0).out;
+    let folder = scratch("statement");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("said");
+    let record = |text: &str| {
+        std::fs::write(&file, text).expect("a file");
+        key.sign(&file, "argus-approval", &[]);
+        court.ci(&["approve", "--signed", &file.to_string_lossy(), "--signature", &format!("{}.sig", file.display())])
+    };
+    let database = court.world.sql("SELECT id FROM argus.installation");
+    assert!(text.contains(&database), "{text}");
+    record(&text.replace(&database, "00000000-0000-4000-8000-000000000000")).ends(1).says("another database");
+    record(&text.replace("organization: globex", "organization: acme")).ends(1).says("ARG3303");
+    let rules = text.lines().find_map(|line| line.strip_prefix("rules: ")).expect("rules");
+    record(&text.replace(rules, &"e".repeat(64))).ends(1).says("other rules");
+    let line = |name: &str| text.lines().find(|line| line.starts_with(name)).expect(name).to_owned();
+    let past = text
+        .replace(&line("issued"), "issued: 2020-01-01T00:00:00Z")
+        .replace(&line("expires"), "expires: 2020-01-02T00:00:00Z");
+    record(&past).ends(1).says("ARG3301").says("has ended at 2020-01-02");
+    // One from the future waits until then.
+    let future = text
+        .replace(&line("issued"), "issued: 2099-01-01T00:00:00Z")
+        .replace(&line("expires"), "expires: 2099-01-02T00:00:00Z");
+    record(&future).ends(0).says("nobody has agreed yet");
+    court.apply().ends(4);
+    record(&text).ends(0).says("Nothing is missing");
+    // It is hers, and so is nothing of what she makes herself.
+    let mut hers = court.command(CI, &["apply", "--auto-approve"]);
+    hers.env("ARGUS_ACTOR", "grace@acme.example");
+    run(hers).ends(4).does_not_say("approved by");
+    say(&["-O", "globex"]).ends(1).says("ARG3301").says("is your own");
+    assert_eq!(court.members(), "20");
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn what_waits_is_dropped_when_it_is_applied_or_has_waited_for_too_long() {
+    let court = Court::new();
+    let count = || court.world.sql("SELECT count(*) FROM argus.held_plan");
+    court.apply().ends(4);
+    court.apply().ends(4);
+    assert_eq!(count(), "1", "the same plan under the same rules is kept once");
+    // Thirty days are enough.
+    court.world.sql("UPDATE argus.held_plan SET held_at = held_at - interval '31 d'");
+    court.write("acme.yaml", &staff("acme", 2)).apply().ends(4);
+    assert_eq!(count(), "1");
+    assert_eq!(court.held()["items"][0]["held"][0]["finding"]["message"], "7 of 10 members lose their access: 70 %");
+    // Of one organization twenty wait at most, the newest.
+    for percent in 0..22 {
+        court.write("argus.yaml", &format!("guards: {{members: {{percent: {percent}}}}}\n")).apply().ends(4);
+    }
+    assert_eq!(count(), "20");
+    // One that somebody has approved stays as long as that, and the others go with what is applied.
+    let digest = court.digest();
+    court.approve("grace", &digest).ends(0);
+    let rules = court.held()["items"][0]["rules"].clone();
+    court.write("acme.yaml", &staff("acme", 8)).apply().ends(0);
+    assert_eq!((court.digest(), court.held()["items"][0]["rules"].clone()), (digest, rules));
+    assert_eq!(count(), "1");
+    court.as_role("test_grace", &["approve", "--revoke", "1"]).ends(0);
+    court.write("acme.yaml", &staff("acme", 9)).apply().ends(0);
+    assert_eq!(count(), "0");
+}
+
+#[test]
+fn an_approver_can_look_and_approve_and_nothing_else() {
+    let court = Court::new();
+    court.apply().ends(4);
+    for command in
+        [&["plan"][..], &["apply", "--auto-approve"], &["get", "members"], &["export"], &["history"], &["drift"]]
+    {
+        assert_ne!(court.as_role("test_grace", command).code, Some(0), "{command:?}");
+    }
+    for command in [&["get", "held"][..], &["get", "approvals"], &["show", &court.digest()]] {
+        court.as_role("test_grace", command).ends(0);
+    }
+    // Somebody who logs in and is not listed may look, and approves nothing.
+    court.approve("mallory", &court.digest()).ends(1).says("ARG3302").says("test_mallory");
+    // And who is a member of nothing does not even look.
+    court.world.sql("SELECT argus_test.role('test_tenant', 'argus_app')");
+    let ran = court.as_role("test_tenant", &["get", "held"]).ends(1).says("ARG3302");
+    ran.says("GRANT argus_approver TO \"test_tenant\"");
+    // Nobody is listed at all: nobody approves, and the settings are what is missing.
+    court.settings("{}").approve("grace", &court.digest()).ends(1).says("ARG3302").says("approvers");
+    assert_eq!(court.world.sql("SELECT count(*) FROM argus.approval"), "0");
+}
+
+#[test]
+fn settings_that_list_the_wrong_people_are_refused_with_what_is_wrong() {
+    let court = Court::new();
+    for (settings, why) in [
+        ("approvers: [{name: grace}]\n", "neither databaseRoles nor sshKeys"),
+        (
+            "approvers: [{name: grace, databaseRoles: [a]}, {name: heidi, databaseRoles: [a]}]\n",
+            "1 and 2 both go by `a`",
+        ),
+        ("approvers: [{name: grace, databaseRoles: [a], phone: 1}]\n", "unknown field `phone`"),
+        ("approvers: [{name: grace, sshKeys: [ssh-rsa AAAA]}]\n", "cannot be read"),
+        ("approvers: {grace: {}}\n", "ARG5005"),
+    ] {
+        for command in [&["get", "held"][..], &["plan"], &["validate"]] {
+            court.settings(settings).ci(command).ends(1).says("ARG5005").says(why);
+        }
+    }
+}
