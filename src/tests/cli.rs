@@ -13,6 +13,7 @@ mod guards;
 mod ownership;
 mod poison;
 mod private;
+mod rollback;
 mod saved_plans;
 mod schemas;
 mod secrets;
