@@ -15,6 +15,7 @@ mod parity;
 mod poison;
 mod policies;
 mod private;
+mod rollback;
 mod saved_plans;
 mod schemas;
 mod secrets;
