@@ -58,8 +58,6 @@ noun := "owner" if {
 } else := "owners"
 
 # Of an organization that goes nobody has to stay.
-default needed := 0
-
 needed := object.get(owners_min_of_tier, [tier], owners_min) if {
 	organization := input.after.organization
 	organization != null

@@ -27,6 +27,12 @@ test_one_more_than_the_tier_allows_is_denied_at_the_last_that_came if {
 	}}
 }
 
+test_a_single_one_that_is_too_many_is_pointed_at if {
+	found := tiers.deny_count with input as fixtures.plan_of([member("barbara")], {"tier": "free"})
+	fixtures.messages(found) == {"5 members, and the tier `free` allows 3"}
+	fixtures.places(found, "barbara@acme.example", {""}) == {""}
+}
+
 test_teams_projects_and_keys_are_counted_as_well if {
 	found := tiers.deny_count with input as fixtures.plan([
 		fixtures.create("Team", "research", {}),
