@@ -22,7 +22,7 @@ use crate::sandbox::{INPUT_BYTES_MAX, Sandbox};
 
 /// Asks and prints the answer.
 pub async fn run(context: &Context, args: &PolicyEval) -> Done {
-    let files = policies::read(&args.policies)?;
+    let files = policies::read_as_named(&args.policies)?;
     let input = args.input.as_deref().map(read).transpose()?;
     let sandbox = policies::load(context, files).await?;
     match (&args.query, input) {

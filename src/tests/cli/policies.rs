@@ -158,6 +158,17 @@ fn only_the_tests_that_a_regular_expression_matches_are_run() {
 }
 
 #[test]
+fn files_are_shown_as_the_folder_was_named() {
+    let folder = bad();
+    folder.policy(&["test", "./policies/"]).ends(1).says("FAIL - policies/size_test.rego:19");
+    let mut command = bare(&["policy", "test", "one/policies", "-o", "github"]);
+    std::fs::create_dir_all(folder.0.join("one")).expect("a folder");
+    std::fs::rename(folder.0.join("policies"), folder.0.join("one/policies")).expect("it moves");
+    command.current_dir(&folder.0);
+    run(command).ends(1).says("::error file=one/policies/size_test.rego,line=19::");
+}
+
+#[test]
 fn what_cannot_be_loaded_is_shown_with_its_line_and_ends_with_1() {
     let folder = good();
     folder.write("broken.rego", "package argus.broken\n\ndeny contains msg if {\n\tmsg := \n}\n");
