@@ -25,7 +25,7 @@ deny_few contains finding if {
 	some change in changes.written("Organization")
 	change.before == null
 	owners < needed
-	finding := changes.finding(change, "members", too_few)
+	finding := changes.finding(change, "", too_few)
 }
 
 deny_few contains finding if {
