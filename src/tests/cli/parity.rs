@@ -207,3 +207,47 @@ fn the_inputs_that_tests_of_the_policies_make_up_follow_the_schema() {
     }
     assert_eq!(documents[0]["changes"], json!([]));
 }
+
+/// Where Argus is stricter than OPA, or differs, as docs/policies.md lists it: what OPA takes for a test that passes.
+const DIFFERENCES: &[(&str, &str)] = &[
+    ("nothing to iterate over", "test_it if count([x | some x in null]) == 0\n"),
+    ("errors of builtins", "test_it if {\n\tx := object.get({\"a\": null}, \"a\", [])\n\tnot count(x)\n}\n"),
+    ("numbers that begin with a zero", "test_it if to_number(\"0500\") == 500\n"),
+    (
+        "an undefined head",
+        "first(list) := list[0] if {\n\ttrue\n} else := \"none\"\n\ntest_it if first([]) == \"none\"\n",
+    ),
+    (
+        "partial objects of two keys",
+        "by_kind[kind][at] := change if {\n\tsome at, change in input.changes\n\tkind := change.kind\n}\n\n\
+         test_it if object.get(by_kind, \"Team\", {}) == {} with input as {\"changes\": []}\n",
+    ),
+    (
+        "calls under `with`",
+        "about(x) := concat(\"/\", [input.organization, x.name])\n\nshared := {\"a\": 1}\n\n\
+         test_it if about({\"name\": \"a\", \"b\": shared}) == \"x/a\" with input as {\"organization\": \"x\", \"plan\": shared}\n",
+    ),
+    (
+        "a variable that is called like a function",
+        "state(x) := x\n\ntest_it if count([s | some state in [1]; s := [y | some y in [state]]]) == state(1)\n",
+    ),
+    ("a head without a body", "is_wild(\"*\")\n\ntest_it if is_wild(\"*\")\n"),
+];
+
+#[test]
+fn the_differences_from_opa_that_the_documentation_lists_are_there() {
+    let Some(opa) = opa() else { return };
+    let documented = include_str!("../../../docs/policies.md");
+    for (name, text) in DIFFERENCES {
+        assert!(documented.contains(name), "docs/policies.md does not speak of {name}");
+        let folder = scratch("difference");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("a_test.rego"), format!("package a_test\n\n{text}")).expect("a file");
+        let shown = folder.display().to_string();
+        let theirs = opa_says(&opa, &["test", &shown]);
+        let ours = run(bare(&["policy", "test", &shown]));
+        std::fs::remove_dir_all(&folder).expect("it can be removed");
+        assert!(theirs.status.success(), "{name}: {}", String::from_utf8_lossy(&theirs.stdout));
+        assert_eq!(ours.code, Some(1), "{name} is no difference any more: {ours}");
+    }
+}

@@ -367,3 +367,20 @@ fn a_folder_without_a_rule_judges_nothing() {
 fn the_policies_that_ship_are_tested_both_ways_and_nothing_of_them_is_idle() {
     run(bare(&["policy", "check", &shipped()])).ends(0).says("Well: 23 rules and ");
 }
+
+#[test]
+fn what_the_documentation_shows_of_rules_and_tests_works() {
+    let text = include_str!("../../../docs/policies.md");
+    let blocks: Vec<&str> =
+        text.split("```rego\n").skip(1).map(|rest| rest.split("```").next().expect("an end")).collect();
+    let [rule, exception, test] = blocks[..] else { panic!("{} blocks of Rego", blocks.len()) };
+    let excused = "test_excused if {\n\tplan := {\"organization\": \"sandbox\", \"changes\": []}\n\t\
+                   roles.exception == {[\"wildcard\"]} with input as plan\n}\n";
+    let lib = |name: &str| std::fs::read_to_string(format!("{}/lib/{name}", shipped())).expect("a file");
+    let folder = Folder::with(&[
+        ("roles.rego", &format!("{rule}\n{exception}")),
+        ("roles_test.rego", &format!("{test}\n{excused}")),
+        ("fixtures_test.rego", &lib("fixtures_test.rego")),
+    ]);
+    folder.policy(&["test"]).ends(0).says("2 tests, 2 passed, 0 warnings");
+}
