@@ -23,7 +23,7 @@ test_switching_it_off_is_denied if {
 	answer == {{
 		"msg": "3 of its members administer `acme`, and none of them would need a second factor",
 		"subject": "Organization/acme",
-		"origin": fixtures.origin("acme", "requireMfa"),
+		"origin": fixtures.origin("acme"), "path": "requireMfa",
 	}}
 	count(found([organization({}, {"requireMfa": null})], {})) == 1
 	count(found([organization({"requireMfa": null, "sso": {"enforced": true}}, {"sso": {"enforced": null}})], {})) == 1
@@ -50,7 +50,7 @@ test_another_administrator_without_it_is_denied if {
 	found(promoted({"roles": ["member"]}, {"roles": ["admin"]}), off) == {{
 		"msg": "`edsger@acme.example` would administer an organization that asks for no second factor",
 		"subject": "acme/Member/edsger@acme.example",
-		"origin": fixtures.origin("edsger@acme.example", "roles"),
+		"origin": fixtures.origin("edsger@acme.example"), "path": "roles",
 	}}
 	count(found(promoted({"roles": ["admin"], "status": "suspended"}, {"status": "active"}), off)) == 1
 	count(found([fixtures.create("Member", "new@acme.example", {"roles": ["owner"]})], off)) == 1

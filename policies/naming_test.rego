@@ -31,7 +31,7 @@ test_every_kind_that_is_named_by_people_is_looked_at if {
 		fixtures.messages(found) == {no_name("a_b")}
 	}
 	found := naming.deny_pattern with input as fixtures.plan([fixtures.create("Team", "a_b", {})])
-	found == {{"msg": no_name("a_b"), "subject": "acme/Team/a_b", "origin": fixtures.origin("a_b", "")}}
+	found == {{"msg": no_name("a_b"), "subject": "acme/Team/a_b", "origin": fixtures.origin("a_b"), "path": ""}}
 }
 
 test_members_have_the_name_of_their_address if {
@@ -62,7 +62,7 @@ test_a_role_that_looks_built_in_is_denied if {
 	found == {{
 		"msg": "the role `root` looks like one that every organization has",
 		"subject": "acme/Role/root",
-		"origin": fixtures.origin("root", ""),
+		"origin": fixtures.origin("root"), "path": "",
 	}}
 }
 
@@ -82,7 +82,7 @@ test_a_project_that_does_not_is_a_warning if {
 	found == {{
 		"msg": "nothing says what the ServiceAccount `bot` is",
 		"subject": "acme/ServiceAccount/bot",
-		"origin": fixtures.origin("bot", ""),
+		"origin": fixtures.origin("bot"), "path": "",
 	}}
 }
 

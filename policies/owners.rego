@@ -25,7 +25,7 @@ deny_few contains finding if {
 	some change in changes.written("Organization")
 	change.before == null
 	owners < needed
-	finding := changes.finding(change, "members", too_few)
+	finding := changes.finding(change, "", too_few)
 }
 
 deny_few contains finding if {
@@ -58,8 +58,6 @@ noun := "owner" if {
 } else := "owners"
 
 # Of an organization that goes nobody has to stay.
-default needed := 0
-
 needed := object.get(owners_min_of_tier, [tier], owners_min) if {
 	organization := input.after.organization
 	organization != null

@@ -19,7 +19,8 @@ deny_own_role contains finding if {
 	some grant in input.access.gained
 	lower(grant.person) in input.authors
 	message := sprintf("`%s` would make themselves `%s`%s", [grant.person, grant.role, whereabouts(grant)])
-	finding := {"msg": message, "subject": sprintf("%s/Member/%s", [input.organization, grant.person]), "origin": origin(grant)}
+	about := {"msg": message, "subject": sprintf("%s/Member/%s", [input.organization, grant.person])}
+	finding := object.union(about, place(grant))
 }
 
 whereabouts(grant) := sprintf(" of the project `%s` through the team `%s`", [grant.project, grant.team]) if {
@@ -29,27 +30,22 @@ whereabouts(grant) := sprintf(" of the project `%s` through the team `%s`", [gra
 } else := ""
 
 # Where the grant comes from: what the plan writes of the team, the project, the membership, the role or the organization.
-origin(grant) := origins[0] if {
+place(grant) := places[0] if {
 	sources := [
-		["Team", grant.team],
-		["Project", grant.project],
-		["Member", grant.person],
-		["Role", grant.role],
-		["Organization", input.organization],
+		["Team", grant.team, "members"],
+		["Project", grant.project, members_of_project(grant)],
+		["Member", grant.person, "roles"],
+		["Role", grant.role, "permissions"],
+		["Organization", input.organization, "status"],
 	]
-	origins := [changes.place(change, path) |
-		some [kind, name] in sources
+	places := [{"origin": change.origin, "path": path} |
+		some [kind, name, path] in sources
 		some change in changes.written(kind)
 		change.name == name
-		some path in ["roles", "members", "teams", "permissions", ""]
-		written(change, path)
 	]
-	count(origins) > 0
-} else := null
+	count(places) > 0
+} else := {}
 
-written(_, path) if path == ""
-
-written(change, path) if {
-	some field in change.fields
-	field.path == path
-}
+members_of_project(grant) := "teams" if {
+	grant.team != null
+} else := "members"

@@ -15,7 +15,7 @@ test_a_role_that_allows_everything_is_denied_at_its_permissions if {
 	found == {{
 		"msg": "the role `releaser` would allow `*`, which is for owners",
 		"subject": "acme/Role/releaser",
-		"origin": fixtures.origin("releaser", "permissions"),
+		"origin": fixtures.origin("releaser"), "path": "permissions",
 	}}
 }
 
@@ -53,7 +53,7 @@ test_a_program_that_becomes_an_owner_is_denied if {
 	found == {{
 		"msg": "the service account `bot` would be an owner",
 		"subject": "acme/ServiceAccount/bot",
-		"origin": fixtures.origin("bot", "roles"),
+		"origin": fixtures.origin("bot"), "path": "roles",
 	}}
 	later := roles.deny_program_owner with input as fixtures.plan([fixtures.update("ServiceAccount", "bot", {"roles": []}, {"roles": ["owner"]})])
 	count(later) == 1

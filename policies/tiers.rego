@@ -157,9 +157,8 @@ limits_before := limits if {
 }
 
 # By how many a number is beyond a limit.
-beyond(number, limits, what) := number - limit if {
+beyond(number, limits, what) := max([0, number - limit]) if {
 	limit := limits[what]
-	number > limit
 } else := 0
 
 # The rows of a kind that the plan brings.

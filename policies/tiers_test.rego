@@ -23,8 +23,14 @@ test_one_more_than_the_tier_allows_is_denied_at_the_last_that_came if {
 	found == {{
 		"msg": "7 members, and the tier `team` allows 6",
 		"subject": "acme/Member/alan@acme.example",
-		"origin": fixtures.origin("alan@acme.example", ""),
+		"origin": fixtures.origin("alan@acme.example"), "path": "",
 	}}
+}
+
+test_a_single_one_that_is_too_many_is_pointed_at if {
+	found := tiers.deny_count with input as fixtures.plan_of([member("barbara")], {"tier": "free"})
+	fixtures.messages(found) == {"5 members, and the tier `free` allows 3"}
+	fixtures.places(found, "barbara@acme.example") == {""}
 }
 
 test_teams_projects_and_keys_are_counted_as_well if {
@@ -86,7 +92,8 @@ test_a_smaller_tier_than_what_is_there_is_denied_at_the_tier if {
 	found := tiers.deny_count with input as fixtures.plan([tier("team", "free")])
 	fixtures.messages(found) == {"4 members, and the tier `free` allows 3"}
 	some finding in found
-	finding.origin == fixtures.origin("acme", "tier")
+	finding.origin == fixtures.origin("acme")
+	finding.path == "tier"
 }
 
 test_a_larger_tier_passes_even_if_it_is_not_large_enough if {
@@ -163,7 +170,7 @@ test_a_cent_beyond_the_tier_is_denied_in_every_period if {
 test_what_a_limit_may_be_lifted_to_counts_and_is_pointed_at if {
 	found := tiers.deny_spend with input as fixtures.plan([monthly("all", {"limit": "4000 USD", "override": {"cap": "6000 USD"}})])
 	fixtures.messages(found) == {"the monthly budget `all` may spend 6000 USD, and the tier `team` allows 5000 USD a month"}
-	fixtures.places(found, "all", {"limit", "override.cap"}) == {"override.cap"}
+	fixtures.places(found, "all") == {"override.cap"}
 }
 
 test_another_currency_than_that_of_the_tier_is_denied if {
@@ -192,7 +199,8 @@ test_a_smaller_tier_than_its_budgets_is_denied if {
 	found := tiers.deny_spend with input as fixtures.plan([tier("team", "free")])
 	fixtures.messages(found) == {"the monthly budget `monthly` may spend 2500 USD, and the tier `free` allows 20 USD a month"}
 	some finding in found
-	finding.origin == fixtures.origin("acme", "tier")
+	finding.origin == fixtures.origin("acme")
+	finding.path == "tier"
 }
 
 test_a_smaller_tier_with_smaller_budgets_passes if {
@@ -217,7 +225,7 @@ test_a_budget_that_changes_along_with_the_tier_is_told_of_once if {
 	was := fixtures.rows.budgets.monthly
 	found := tiers.deny_spend with input as fixtures.plan([tier("team", "free"), fixtures.update("Budget", "monthly", was, {"limit": "4000 USD"})])
 	count(found) == 1
-	fixtures.places(found, "monthly", {"limit"}) == {"limit"}
+	fixtures.places(found, "monthly") == {"limit"}
 }
 
 # What is promised together.
@@ -240,7 +248,7 @@ test_budgets_of_projects_that_promise_more_than_the_tier_are_a_warning if {
 	fixtures.messages(found) == {
 		"the monthly budgets of all subjects of the sort `project` together are 5000.5 USD, and the tier `team` allows 5000 USD a month",
 	}
-	fixtures.places(found, "website", {"limit"}) == {"limit"}
+	fixtures.places(found, "website") == {"limit"}
 }
 
 test_a_promise_that_is_not_raised_is_no_warning if {

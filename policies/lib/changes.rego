@@ -43,17 +43,16 @@ writes(change, paths) if {
 # Whether a list of the row held an item before.
 had(change, field, item) if item in change.before[field]
 
-# What a finding says of one field of a change: it points at the line that caused it.
-finding(change, path, message) := {"msg": message, "subject": subject(change), "origin": place(change, path)}
+# What a finding says of one field of a change: Argus points at the line where that field is written, or else at the
+# resource.
+finding(change, path, message) := {
+	"msg": message,
+	"subject": subject(change),
+	"origin": change.origin,
+	"path": path,
+}
 
 # How findings name what a change is about.
 subject(change) := sprintf("%s/%s", [change.kind, change.name]) if {
 	change.kind in {"Organization", "Tier"}
 } else := sprintf("%s/%s/%s", [input.organization, change.kind, change.name])
-
-# Where a field is written, or else its resource.
-place(change, path) := field.origin if {
-	some field in change.fields
-	field.path == path
-	field.origin != null
-} else := change.origin

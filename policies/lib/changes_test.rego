@@ -61,10 +61,10 @@ test_what_a_list_held_is_known if {
 	not changes.had(fixtures.create("Role", "r", {"permissions": ["a:b"]}), "permissions", "a:b")
 }
 
-test_a_finding_points_at_the_field_or_else_at_its_resource if {
-	changes.place(updated, "displayName") == fixtures.origin("b", "displayName")
-	changes.place(updated, "parent") == fixtures.origin("b", "")
-	changes.place(fixtures.delete("Team", "b", {"displayName": "B"}), "displayName") == fixtures.origin("b", "")
+test_a_finding_names_the_resource_and_the_field if {
+	here := {"organization": "acme"}
+	found := changes.finding(updated, "displayName", "no") with input as here
+	found == {"msg": "no", "subject": "acme/Team/b", "origin": fixtures.origin("b"), "path": "displayName"}
 }
 
 test_what_a_finding_is_about_is_named_as_everywhere if {

@@ -58,17 +58,17 @@ rename(kind, from, to, fields) := object.union(
 # What somebody may do by the plan and could not before.
 grant(person, role) := {"person": person, "project": null, "permissions": ["*"], "role": role, "team": null}
 
-# Where a field of a resource stands in these fixtures.
-origin(name, path) := {"file": sprintf("acme/%s.yaml", [name]), "line": 10 + count(path), "column": 7}
+# Where a resource stands in these fixtures.
+origin(name) := {"file": sprintf("acme/%s.yaml", [name]), "line": 10, "column": 7}
 
 # The messages of findings.
 messages(findings) := {finding.msg | some finding in findings}
 
-# Which of these fields of a resource findings point at.
-places(findings, name, paths) := {path | some path in paths; some finding in findings; finding.origin == origin(name, path)}
+# The fields of a resource that findings point at.
+places(findings, name) := {finding.path | some finding in findings; finding.origin == origin(name)}
 
 # A resource: its fields, and what a row holds where nobody says so. What is null is not set, and so is not there.
-resource(kind, name, fields) := object.union({"name": name, "origin": origin(name, "")}, set_only(fields_of(kind, fields)))
+resource(kind, name, fields) := object.union({"name": name, "origin": origin(name)}, set_only(fields_of(kind, fields)))
 
 fields_of(kind, fields) := object.union(presets[kind], fields)
 
@@ -102,26 +102,16 @@ change_of(kind, name, action, before, after) := {
 	"before": before,
 	"after": after,
 	"fields": [field |
+		action == "update"
 		some path in paths_of([before, after])
 		was := value_at(before, path)
 		is := value_at(after, path)
 		was != is
-		is_named(kind, path, before, is)
-		field := {"path": path, "before": was, "after": is, "cause": "change", "origin": origin_of(after, name, path)}
+		field := {"path": path, "before": was, "after": is, "cause": "change", "origin": origin(name)}
 	],
-	"origin": origin(name, ""),
+	"origin": origin(name),
 	"movedBy": null,
 }
-
-# Manifests leave out what is preset anyway.
-is_named(_, _, before, _) if before != null
-
-is_named(kind, path, null, is) if is != value_at(presets[kind], path)
-
-# What goes is written nowhere any more.
-origin_of(null, _, _) := null
-
-origin_of(after, name, path) := origin(name, path) if after != null
 
 # The paths that states of a resource have, with the fields of nested ones; sorted.
 paths_of(states) := sort({path |

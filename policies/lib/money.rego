@@ -7,7 +7,9 @@ currency(amount) := split(amount, " ")[1]
 
 # An amount in thousandths of its currency; no currency has more digits behind the point.
 thousandths(amount) := (to_number(whole) * 1000) + fraction if {
-	[whole, digits] := array.slice(split(concat("", [split(amount, " ")[0], ".", "."]), "."), 0, 2)
+	parts := split(concat("", [split(amount, " ")[0], "."]), ".")
+	whole := parts[0]
+	digits := parts[1]
 
 	# A leading one, taken away again: not every engine reads a number that begins with a zero.
 	fraction := to_number(substring(concat("", ["1", digits, "000"]), 0, 4)) - 1000

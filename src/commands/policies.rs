@@ -19,7 +19,17 @@ const NAMELESS: &str = "policies";
 pub fn read(folder: &Path) -> Result<Vec<PolicyFile>, Failure> {
     let whole = std::path::absolute(folder).unwrap_or_default();
     let shown = whole.file_name().map_or_else(|| NAMELESS.into(), |name| name.to_string_lossy());
-    let files = policies::read(folder, &shown).map_err(Failure::from_findings)?;
+    read_as(folder, &shown)
+}
+
+/// The same, shown under the name by which the folder was asked for, so that editors and CI systems find them.
+pub fn read_as_named(folder: &Path) -> Result<Vec<PolicyFile>, Failure> {
+    let shown = folder.display().to_string();
+    read_as(folder, shown.strip_prefix("./").unwrap_or(&shown))
+}
+
+fn read_as(folder: &Path, shown: &str) -> Result<Vec<PolicyFile>, Failure> {
+    let files = policies::read(folder, shown).map_err(Failure::from_findings)?;
     files.ok_or_else(|| {
         let finding = Finding::error(Code::BadPolicy, format!("there is no folder {}", folder.display()));
         Failure::from(finding.hint("the policies are meant to stand there; bring it back, or name another one"))

@@ -9,6 +9,7 @@ mod examples;
 mod house;
 mod identity;
 mod manifests;
+mod mutants;
 mod patch;
 mod policies;
 mod reference;

@@ -17,7 +17,7 @@ use crate::sandbox::{Sandbox, TestResult};
 
 /// Checks and prints what is wrong.
 pub async fn run(context: &Context, args: &PolicyCheck) -> Done {
-    let files = policies::read(&args.folder)?;
+    let files = policies::read_as_named(&args.folder)?;
     let sandbox = policies::load(context, files.clone()).await?;
     policies::must_judge(&sandbox, &args.folder)?;
     let tests = sandbox.test(None).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::approval::Need;
@@ -14,7 +15,7 @@ use crate::commands::policies;
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
-use crate::plan::OrganizationPlan;
+use crate::plan::{Change, OrganizationPlan};
 use crate::policy::judgement::{self, Answers, Judgement};
 use crate::render::excerpt::{self, Excerpts};
 use crate::render::json::{self, JUDGEMENT_FORMAT, JudgementDocument};
@@ -22,7 +23,7 @@ use crate::sandbox::{INPUT_BYTES_MAX, Sandbox};
 
 /// Asks and prints the answer.
 pub async fn run(context: &Context, args: &PolicyEval) -> Done {
-    let files = policies::read(&args.policies)?;
+    let files = policies::read_as_named(&args.policies)?;
     let input = args.input.as_deref().map(read).transpose()?;
     let sandbox = policies::load(context, files).await?;
     match (&args.query, input) {
@@ -70,8 +71,7 @@ async fn judge(context: &Context, sandbox: &Sandbox, input: Vec<u8>, args: &Poli
     let document: Option<Value> = serde_json::from_slice(&input).ok();
     let organization = document.as_ref().and_then(|document| document["organization"].as_str()).unwrap_or_default();
     let answers = sandbox.judge(vec![input]).await.pop().unwrap_or(Answers::Given(Vec::new()));
-    // Without the plan itself, findings point where the rules say.
-    let plan = OrganizationPlan::unchanged(&organization.into(), Vec::new());
+    let plan = plan(organization, document.as_ref());
     let judgement = judgement::judge(sandbox.rules(), &answers, &plan, &Need::default());
     let code = match (args.fail, &judgement) {
         (true, Judgement { denials, .. }) if !denials.is_empty() => ExitCode::Denied,
@@ -86,6 +86,13 @@ async fn judge(context: &Context, sandbox: &Sandbox, input: Vec<u8>, args: &Poli
             Err(finding.hint("name a query, or choose the format text or json").into())
         }
     }
+}
+
+/// As much of the plan as the document tells: enough to point at the lines of what differs.
+fn plan(organization: &str, document: Option<&Value>) -> OrganizationPlan {
+    let changes = document.and_then(|document| document["changes"].as_array()).map(Vec::as_slice).unwrap_or_default();
+    let changes = changes.iter().filter_map(|change| Change::deserialize(change).ok()).collect();
+    OrganizationPlan { changes, ..OrganizationPlan::unchanged(&organization.into(), Vec::new()) }
 }
 
 fn text(context: &Context, judgement: &Judgement) -> String {

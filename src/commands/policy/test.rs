@@ -22,7 +22,7 @@ const REGEX_BYTES_MAX: usize = 1024 * 1024;
 /// Runs the tests and reports them.
 pub async fn run(context: &Context, args: &PolicyTest) -> Done {
     let chosen = args.run.as_deref().map(regex).transpose()?;
-    let files = policies::read(&args.folder)?;
+    let files = policies::read_as_named(&args.folder)?;
     let sandbox = policies::load(context, files.clone()).await?;
     let checks = checks(&sandbox, &files, chosen.as_ref()).await;
     let tally = Tally::of(&checks);

@@ -158,6 +158,17 @@ fn only_the_tests_that_a_regular_expression_matches_are_run() {
 }
 
 #[test]
+fn files_are_shown_as_the_folder_was_named() {
+    let folder = bad();
+    folder.policy(&["test", "./policies/"]).ends(1).says("FAIL - policies/size_test.rego:19");
+    let mut command = bare(&["policy", "test", "one/policies", "-o", "github"]);
+    std::fs::create_dir_all(folder.0.join("one")).expect("a folder");
+    std::fs::rename(folder.0.join("policies"), folder.0.join("one/policies")).expect("it moves");
+    command.current_dir(&folder.0);
+    run(command).ends(1).says("::error file=one/policies/size_test.rego,line=19::");
+}
+
+#[test]
 fn what_cannot_be_loaded_is_shown_with_its_line_and_ends_with_1() {
     let folder = good();
     folder.write("broken.rego", "package argus.broken\n\ndeny contains msg if {\n\tmsg := \n}\n");
@@ -302,4 +313,57 @@ fn the_example_is_allowed_by_the_policies_that_ship() {
         assert_eq!(plan["verdict"].get(said), None, "{said}");
     }
     world.argus(&["apply", &example, "--policies", &shipped(), "--auto-approve"]).ends(0);
+}
+
+#[test]
+fn a_rule_that_no_test_shows_both_ways_is_a_flaw() {
+    let folder = good();
+    folder.policy(&["check"]).ends(0).says("Well: 3 rules and 6 tests in 2 files.");
+    let without = |name: &str| {
+        let kept = TESTS.split("\n\n").filter(|part| !part.starts_with(&format!("test_{name} ")));
+        folder.write("size_test.rego", &kept.collect::<Vec<_>>().join("\n\n"));
+        folder.policy(&["check"]).ends(1)
+    };
+    without("large").says("`argus.size.deny_large`: no test shows it speak").says("--> policies/size.rego:8:1");
+    without("small")
+        .says("`argus.size.deny_large`: no test shows it silent")
+        .says("8 | deny_large contains finding if {");
+    without("odd").says("`argus.size.hold_odd`: no test shows it speak").says("1 flaw: 3 rules and 5 tests");
+    folder.write("size_test.rego", "package argus.size_test\n");
+    let list = folder.policy(&["check", "-o", "json"]).ends(1).json();
+    assert_eq!(list.as_array().map(Vec::len), Some(3));
+    assert_eq!(list[0]["warnings"][0]["msg"], "`argus.size.deny_large`: no test asks for it");
+    // Whether there are tests does not keep policies from judging.
+    folder.told(&["eval", "--input", "-", "--fail"], &input("acme", "large")).ends(3);
+}
+
+#[test]
+fn a_rule_that_nothing_uses_is_a_flaw_and_a_warning_of_the_tests() {
+    let folder = good();
+    folder.write("more.rego", "package argus.more\n\nforgotten := 1\n");
+    folder
+        .policy(&["check"])
+        .ends(1)
+        .says("warning[ARG3113]")
+        .says("--> policies/more.rego:3:1")
+        .says("3 | forgotten := 1");
+    folder
+        .policy(&["test"])
+        .ends(0)
+        .says("WARN - policies/more.rego:3")
+        .says("7 tests, 6 passed, 1 warning, 0 failures");
+    folder.policy(&["test", "--fail-on-warn"]).ends(1);
+}
+
+#[test]
+fn a_folder_without_a_rule_judges_nothing() {
+    let folder = Folder::with(&[("size_test.rego", "package argus.size_test\n\ntest_nothing if true\n")]);
+    folder.policy(&["test"]).ends(0).says("1 test, 1 passed");
+    folder.policy(&["check"]).ends(1).says("policies holds no rule that judges anything");
+    folder.told(&["eval", "--input", "-"], "{}").ends(1).says("holds no rule that judges anything");
+}
+
+#[test]
+fn the_policies_that_ship_are_tested_both_ways_and_nothing_of_them_is_idle() {
+    run(bare(&["policy", "check", &shipped()])).ends(0).says("Well: 23 rules and ");
 }
