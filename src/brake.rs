@@ -65,6 +65,11 @@ impl Brakes {
         Brakes { all: observing.into_iter().chain(windows.stop(now)).collect(), organizations: BTreeMap::new() }
     }
 
+    /// Adds what stops one organization.
+    pub fn stop(&mut self, organization: &OrganizationName, stop: Stop) {
+        self.organizations.entry(organization.clone()).or_default().push(stop);
+    }
+
     /// Everything that stops one organization.
     pub fn of(&self, organization: &str) -> impl Iterator<Item = &Stop> {
         self.all.iter().chain(self.organizations.get(organization).into_iter().flatten())
@@ -72,6 +77,17 @@ impl Brakes {
 }
 
 impl Stop {
+    /// The source still says what was rolled back.
+    pub fn rolled_back(organization: &str, run: &str, by_run: &str, at: &str) -> Stop {
+        let what = if organization.is_empty() { "what all share".to_owned() } else { format!("`{organization}`") };
+        let message = format!(
+            "{what} was rolled back at {at} (the run {by_run} took back {run}), and the source still says the same"
+        );
+        let finding = Finding::warning(Code::RolledBack, message)
+            .hint("it is applied again as soon as the source says something else; --force applies it as it is");
+        Stop { finding, until: None, yields_to_force: true }
+    }
+
     /// The source only observes.
     fn observing() -> Stop {
         let finding = Finding::note(Code::Observing, "the source only observes: nothing is written")

@@ -92,6 +92,8 @@ pub enum Command {
     Plan(Plan),
     /// Make it so: plan and apply, or apply a saved plan
     Apply(Apply),
+    /// Take back what a run has written
+    Rollback(Rollback),
     /// Stop an organization or a source: nothing is written to it any more
     Suspend(Suspend),
     /// Report what has drifted meanwhile, and go on
@@ -203,7 +205,7 @@ pub struct Apply {
     /// Do not ask
     #[arg(long)]
     pub auto_approve: bool,
-    /// Apply although a guard holds the plan; the audit will say so
+    /// Apply although a guard holds the plan, no window is open or it was rolled back; the history will say so
     #[arg(long)]
     pub force: bool,
     /// How many seconds to wait while another run of the same source is under way
@@ -212,6 +214,40 @@ pub struct Apply {
     /// Write the tokens of new invitations to this file (readable by its owner only)
     #[arg(long, value_name = "FILE")]
     pub invitations: Option<PathBuf>,
+    /// How to write the plan and the outcome
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `argus rollback`
+#[derive(Args, Debug)]
+pub struct Rollback {
+    /// The run, as `argus get runs` lists it
+    pub run: String,
+    /// Where the manifests are: argus.yaml there says how the source is judged.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// What judges the plan.
+    #[command(flatten)]
+    pub judging: Judging,
+    /// Only this organization; may be repeated
+    #[arg(short = 'O', long = "organization", value_name = "NAME")]
+    pub organizations: Vec<String>,
+    /// Only this: an organization (`acme`) or a resource (`acme/Member/ada@acme.example`); may be repeated
+    #[arg(long, value_name = "WHAT")]
+    pub target: Vec<String>,
+    /// Show what would be taken back, and write nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub auto_approve: bool,
+    /// Roll back although a guard holds the plan or a window is closed; the history will say so
+    #[arg(long)]
+    pub force: bool,
+    /// How many seconds to wait while another run of the same source is under way
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub lock_timeout: u32,
     /// How to write the plan and the outcome
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -602,6 +638,8 @@ pub enum SchemaOf {
     History,
     /// What policies are told, as `policy input` prints it.
     PolicyInput,
+    /// What `policy eval` prints as JSON.
+    Judgement,
 }
 
 /// `argus completions`

@@ -19,6 +19,7 @@ pub mod policies;
 pub mod policy;
 pub mod progress;
 pub mod resume;
+pub mod rollback;
 pub mod schema;
 pub mod show;
 pub mod suspend;
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Validate(args) => validate::run(&context, &args),
         Command::Plan(args) => plan::run(&context, &args).await,
         Command::Apply(args) => apply::run(&context, &args).await,
+        Command::Rollback(args) => rollback::run(&context, &args).await,
         Command::Suspend(args) => suspend::run(&context, &args).await,
         Command::Resume(args) => resume::run(&context, &args).await,
         Command::Show(args) => show::run(&context, &args).await,

@@ -23,7 +23,9 @@ use crate::model::kind::{KINDS, Kind, KindId};
 use crate::model::kinds;
 use crate::model::resource::{Resource, ResourceId};
 use crate::model::state::{Applied, Desired, Live, LocalId};
-use crate::plan::{Action, Cause, Change, OrganizationPlan, Record};
+pub use census::counts;
+
+use crate::plan::{Action, Cause, Change, OrganizationPlan, Ownership, Record};
 
 /// What the run says about how to compare.
 #[derive(Clone)]
@@ -111,7 +113,8 @@ impl<'a> Diff<'a> {
     }
 
     fn drop_record(&mut self, local: &LocalId) {
-        self.records.push(Record { kind: local.0, name: local.1.clone(), spec: None, origin: None });
+        let before = self.applied.rows.get(local).map(|own| Ownership::of(local.0.get(), own));
+        self.records.push(Record { kind: local.0, name: local.1.clone(), spec: None, origin: None, before });
     }
 
     fn owns(&self, local: &LocalId) -> bool {
@@ -168,7 +171,7 @@ impl<'a> Diff<'a> {
             }
             same
         });
-        let counts = census::counts(self.live, &self.changes, self.rules.now);
+        let counts = counts(self.live, &self.changes, self.rules.now);
         OrganizationPlan {
             organization: self.desired.organization.clone(),
             digest: String::new(),
@@ -176,6 +179,7 @@ impl<'a> Diff<'a> {
             records: self.records,
             counts,
             settles: None,
+            said: None,
             read_at: None,
             left: self.left,
             findings: crate::model::finding::in_order(self.findings),
@@ -186,7 +190,7 @@ impl<'a> Diff<'a> {
 }
 
 /// A change without anything in it.
-fn blank(local: &LocalId, action: Action, cause: Cause) -> Change {
+pub fn blank(local: &LocalId, action: Action, cause: Cause) -> Change {
     Change {
         kind: local.0,
         name: local.1.clone(),
@@ -197,6 +201,7 @@ fn blank(local: &LocalId, action: Action, cause: Cause) -> Change {
         version: None,
         fields: Vec::new(),
         set: BTreeMap::new(),
+        undo: BTreeMap::new(),
         origin: None,
         moved_by: None,
         reason: None,
@@ -206,7 +211,7 @@ fn blank(local: &LocalId, action: Action, cause: Cause) -> Change {
 /// Renames first, because new rows may want to refer to the new name; then what comes and changes, in the order of
 /// [`KINDS`], so that a reference finds its target; last what goes, in the reverse order, so that nothing refers to
 /// it any more.
-fn sort(changes: &mut [Change]) {
+pub fn sort(changes: &mut [Change]) {
     changes.sort_by_key(|change| {
         let position =
             i32::try_from(KINDS.iter().position(|kind| change.kind.is(kind)).unwrap_or_default()).unwrap_or(0);

@@ -7,6 +7,7 @@ mod digest;
 pub mod hearing;
 pub mod judging;
 mod outcome;
+pub mod rollback;
 mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,10 +32,10 @@ use crate::plan::{Action, OrganizationPlan, Plan};
 use crate::policy::judgement::Judgements;
 use crate::store::Store;
 use crate::store::apply::ApplyContext;
-use crate::store::error::StoreError;
+use crate::store::error::{ApplyError, StoreError};
 use crate::store::planning::{OrganizationState, Planning};
-use crate::store::run::{RunId, RunStart};
-use crate::verdict::{Terms, Verdict};
+use crate::store::run::{RollsBack, RunId, RunStart};
+use crate::verdict::{Approved, Terms, Verdict};
 
 /// How many organizations are read and compared at a time: enough to keep the cores busy, few enough to hold.
 const ORGANIZATIONS_PER_READ: usize = 500;
@@ -182,6 +183,7 @@ fn compare_one(
     let known = pass.is_some_and(|pass| pass.digest == read.subject.digest && *pass.source == *rules.source);
     let clock = states.get(&plan.organization).map(|state| state.version);
     plan.read_at = clock.or(Some(0));
+    plan.said = Some(read.subject.said.clone());
     let settled_now = known && pass.map(|pass| pass.version) == clock;
     // What is left, held back, targeted out, wrong or worth a warning is not settled: the next pass must look again.
     // Nor is a declaration that does its work now: the next pass has to say that it is done.
@@ -224,6 +226,8 @@ pub struct Applying {
     pub policed: bool,
     /// How many organizations are applied at the same time.
     pub at_once: usize,
+    /// The run that this one rolls back, if it is a rollback.
+    pub rolls_back: Option<RollsBack>,
 }
 
 /// Applies what the guards let through. What fails in one organization stays in that organization.
@@ -234,7 +238,7 @@ pub async fn apply(
     applying: &Applying,
     progress: Progress<'_>,
 ) -> Result<Outcome, StoreError> {
-    let Applying { run, actor, authors: _, terms: _, forced, policed, at_once } = applying;
+    let Applying { run, actor, authors: _, terms: _, forced, policed, at_once, rolls_back } = applying;
     let start = RunStart {
         run,
         source: &plan.source,
@@ -243,22 +247,23 @@ pub async fn apply(
         rules_digest: &verdict.told.rules_digest,
         policed: *policed,
         forced: *forced,
+        rolls_back: rolls_back.as_ref().map(|rolls_back| &rolls_back.run),
     };
     store.begin_run(&start).await?;
     let unkept = approving::keep(store, plan, &verdict.told, applying).await?;
     let mut outcome = Outcome::new(run.as_str(), &verdict, unkept);
     let total = verdict.approved.len();
-    // What all share comes first: organizations refer to it.
     let (shared, mut rest): (Vec<_>, Vec<_>) = verdict
         .approved
         .into_iter()
         .filter(|approved| !approved.plan().is_settled())
         .partition(|approved| &*approved.plan().organization == GLOBAL);
-    for approved in shared {
-        let result = store
-            .apply(&approved, &ApplyContext { run, actor, source: &plan.source, read_at: approved.plan().read_at })
-            .await;
-        outcome.note(approved, result.map(drop));
+    // What all share comes first: organizations refer to it. Only when a rollback takes it away they let go of it before.
+    let goes = |approved: &Approved| approved.plan().changes.iter().any(|change| change.action == Action::Delete);
+    let (last, first): (Vec<_>, Vec<_>) = shared.into_iter().partition(|shared| rolls_back.is_some() && goes(shared));
+    for approved in first {
+        let result = apply_one(store, &plan.source, applying, &approved).await;
+        outcome.note(approved, result);
     }
     let mut under_way = JoinSet::new();
     rest.reverse();
@@ -266,18 +271,20 @@ pub async fn apply(
         while under_way.len() < *at_once
             && let Some(approved) = rest.pop()
         {
-            let (store, run, actor, source) = (store.clone(), run.clone(), actor.clone(), plan.source.clone());
+            let (store, source, applying) = (store.clone(), plan.source.clone(), applying.clone());
             under_way.spawn(async move {
-                let context =
-                    ApplyContext { run: &run, actor: &actor, source: &source, read_at: approved.plan().read_at };
-                let result = store.apply(&approved, &context).await;
-                (approved, result.map(drop))
+                let result = apply_one(&store, &source, &applying, &approved).await;
+                (approved, result)
             });
         }
         let Some(done) = under_way.join_next().await else { break };
         let (approved, result) = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         outcome.note(approved, result);
         progress(total - rest.len() - under_way.len(), total);
+    }
+    for approved in last {
+        let result = apply_one(store, &plan.source, applying, &approved).await;
+        outcome.note(approved, result);
     }
     for (organization, (refusal, why)) in &outcome.refused {
         let message = why.first().map(|finding| finding.message.as_str()).unwrap_or_default();
@@ -286,4 +293,11 @@ pub async fn apply(
     let summary = serde_json::to_value(outcome.summary()).unwrap_or_default();
     store.finish_run(run, outcome.word(), &Value::from(&summary)).await?;
     Ok(outcome)
+}
+
+async fn apply_one(store: &Store, source: &str, applying: &Applying, approved: &Approved) -> Result<(), ApplyError> {
+    let Applying { run, actor, rolls_back, authors: _, terms: _, forced: _, policed: _, at_once: _ } = applying;
+    let read_at = approved.plan().read_at;
+    let context = ApplyContext { run, actor, source, read_at, rolls_back: rolls_back.as_ref() };
+    store.apply(approved, &context).await.map(drop)
 }

@@ -25,6 +25,7 @@ pub mod guard;
 pub mod identity;
 pub mod plan;
 pub mod policy;
+pub mod rollback;
 pub mod validate;
 pub mod verdict;
 

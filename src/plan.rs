@@ -10,8 +10,9 @@ use sha2::{Digest as _, Sha256};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::OrganizationName;
-use crate::model::kind::{KindId, Scope};
+use crate::model::kind::{Kind, KindId, Scope};
 use crate::model::origin::Origin;
+use crate::model::state::AppliedRow;
 use crate::model::value::Value;
 
 /// The version of the plan's JSON. It grows when a reader of the old form would misread the new one.
@@ -106,6 +107,10 @@ pub struct Change {
     /// The stored fields to write, whole, by path; null writes the field's empty value.
     #[serde(default)]
     pub set: BTreeMap<String, Value>,
+    /// What undoes it: what the row holds of the fields that are written, or of a row that goes everything that it
+    /// holds. What comes needs nothing to be undone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub undo: BTreeMap<String, Value>,
     /// Where the resource was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
@@ -130,6 +135,25 @@ pub struct Record {
     /// Where the manifest stands; none where the record is dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// What the record says now, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Ownership>,
+}
+
+/// What an ownership record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ownership {
+    /// The fields that the manifest named, by path.
+    pub spec: Value,
+    /// Where the manifest stood.
+    pub origin: Origin,
+}
+
+impl Ownership {
+    /// What the record of a resource of this kind says.
+    pub fn of(kind: &Kind, record: &AppliedRow) -> Ownership {
+        Ownership { spec: record.spec.to_json(kind), origin: record.origin.clone() }
+    }
 }
 
 /// What the guards count in one dimension, before and after.
@@ -167,6 +191,10 @@ pub struct OrganizationPlan {
     /// The digest of what the source says, to be remembered when nothing is left to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settles: Option<String>,
+    /// The digest of what the source says of the organization, wherever it stands; none where the plan comes from
+    /// something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<String>,
     /// The organization's version when its rows were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<i64>,
@@ -218,6 +246,14 @@ struct Bound<'a> {
     set: &'a BTreeMap<String, Value>,
 }
 
+impl Record {
+    /// Where the manifest stands is left out, as it is of changes, and so is what undoes it.
+    fn bound(&self) -> (KindId, &str, Option<&Value>) {
+        let Record { kind, name, spec, origin: _, before: _ } = self;
+        (*kind, name, spec.as_ref())
+    }
+}
+
 impl Change {
     fn bound(&self) -> Bound<'_> {
         // Named one by one: a new field must be a decision to bind it or not.
@@ -228,6 +264,8 @@ impl Change {
             previous_name,
             version,
             set,
+            // What a row of this version holds is what it holds. A rollback is judged by itself.
+            undo: _,
             cause: _,
             extra: _,
             fields: _,
@@ -235,7 +273,8 @@ impl Change {
             moved_by: _,
             reason: _,
         } = self;
-        Bound { kind: *kind, name, action: *action, previous_name: previous_name.as_deref(), version: *version, set }
+        let previous_name = previous_name.as_deref();
+        Bound { kind: *kind, name, action: *action, previous_name, version: *version, set }
     }
 }
 
@@ -249,7 +288,7 @@ impl OrganizationPlan {
     /// The digest that the content asks for; one that differs from the field betrays a change.
     pub fn compute_digest(&self) -> String {
         let changes: Vec<Bound<'_>> = self.changes.iter().map(Change::bound).collect();
-        let records: Vec<_> = self.records.iter().map(|record| (record.kind, &record.name, &record.spec)).collect();
+        let records: Vec<_> = self.records.iter().map(Record::bound).collect();
         let bound = (PLAN_FORMAT, &self.organization, changes, records);
         sha256_hex(serde_json::to_string(&bound).unwrap_or_default().as_bytes())
     }
@@ -263,6 +302,7 @@ impl OrganizationPlan {
             records: Vec::new(),
             counts: Vec::new(),
             settles: None,
+            said: None,
             read_at: None,
             left: Vec::new(),
             findings,

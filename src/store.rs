@@ -12,6 +12,7 @@ pub mod planning;
 pub mod private;
 pub mod run;
 pub mod suspension;
+pub mod undo;
 pub mod url;
 
 mod columns;

@@ -65,7 +65,7 @@ impl Brakes {
     pub fn suspend(&mut self, suspension: &Suspension) {
         match &suspension.organization {
             None => self.all.push(suspension.stop()),
-            Some(organization) => self.organizations.entry(organization.clone()).or_default().push(suspension.stop()),
+            Some(organization) => self.stop(organization, suspension.stop()),
         }
     }
 }

@@ -54,7 +54,12 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
         invite(context, &database, file).await?;
     }
     tell(context, &plan, &outcome, args.format)?;
-    Ok(match outcome.worst() {
+    Ok(exit_code(&outcome, failed))
+}
+
+/// How a command ends that has applied something.
+pub fn exit_code(outcome: &Outcome, failed: bool) -> ExitCode {
+    match outcome.worst() {
         Some(Refusal::Blocked | Refusal::Failed) => ExitCode::Failed,
         _ if failed => ExitCode::Failed,
         Some(Refusal::Stale) => ExitCode::Stale,
@@ -62,7 +67,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
         Some(Refusal::Held | Refusal::Stopped) => ExitCode::Held,
         // Reporting is all that a source that observes should do.
         Some(Refusal::Observed) | None => ExitCode::Done,
-    })
+    }
 }
 
 /// The plan: the saved one, or a new one.
@@ -141,6 +146,7 @@ async fn carry_out(
         forced: args.force,
         policed,
         at_once: (context.connections() as usize / 2).max(1),
+        rolls_back: None,
     };
     let progress = Progress::new("applying");
     let tell = |done, total| progress.tell(done, total);
@@ -155,7 +161,8 @@ async fn invite(context: &Context, database: &Database, file: &Path) -> Result<(
     output::write_file(file, &format!("organization,email,token\n{lines}"), true)
 }
 
-fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Result<(), Failure> {
+/// Tells what was done and what was not.
+pub fn tell(context: &Context, plan: &Plan, outcome: &Outcome, format: Format) -> Result<(), Failure> {
     let refused = once(outcome.refused.values().flat_map(|(_, why)| why));
     let approved = outcome.applied.iter().map(|(name, approved)| (name, approved.approved_by()));
     let approved = approved.filter(|(_, people)| !people.is_empty());

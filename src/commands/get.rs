@@ -177,7 +177,18 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
         Rows::Json => json::pretty(&ListDocument::new("argus.runs", runs)),
         Rows::Name => runs.iter().map(|run| format!("{}\n", run.id)).collect(),
         Rows::Table | Rows::Wide | Rows::Yaml => {
-            let header = ["RUN", "SOURCE", "ACTOR", "STARTED", "OUTCOME", "APPLIED", "FAILED", "FORCED", "APPROVED BY"];
+            let header = [
+                "RUN",
+                "SOURCE",
+                "ACTOR",
+                "STARTED",
+                "OUTCOME",
+                "APPLIED",
+                "FAILED",
+                "FORCED",
+                "APPROVED BY",
+                "ROLLS BACK",
+            ];
             let line = |run: &crate::store::history::RunRow| {
                 vec![
                     inert::line(&run.id),
@@ -189,6 +200,7 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
                     run.organizations_failed.to_string(),
                     run.forced.to_string(),
                     text::names(run.approved_by.iter()),
+                    run.rolls_back.as_deref().map_or_else(|| "-".to_owned(), inert::line),
                 ]
             };
             table::table(&header.map(String::from), &runs.iter().map(line).collect::<Vec<_>>())

@@ -14,7 +14,7 @@ use crate::model::shape::Shape;
 use crate::model::state::{AppliedRow, LiveRow, LocalId};
 use crate::model::time::parse_time;
 use crate::model::value::Value;
-use crate::plan::{Action, Cause, Change, FieldChange, Record};
+use crate::plan::{Action, Cause, Change, FieldChange, Ownership, Record};
 
 impl Diff<'_> {
     /// Compares every declared resource with its row.
@@ -165,7 +165,7 @@ impl Diff<'_> {
         }
         let renamed = (row_id != local).then(|| row_id.1.clone());
         if let Some(previous) = &renamed {
-            self.records.push(Record { kind: local.0, name: previous.clone(), spec: None, origin: None });
+            self.drop_record(&(local.0, previous.clone()));
         }
         if own.is_none() || renamed.is_some() || !now.is_empty() {
             let action = if own.is_none() { Action::Adopt } else { Action::Update };
@@ -194,10 +194,15 @@ impl Diff<'_> {
         }
         let fields: Vec<FieldChange> = fields.into_iter().map(|field| field.change).collect();
         let cause = fields::summary(&fields);
+        // In the words of the row as it is: what was renamed has its old name again when this is undone.
+        let kind = resource.kind();
+        let undo = set.keys().filter_map(|path| Some((path.clone(), row.spec.value(kind.field_at(path)?)?.clone())));
+        let undo = undo.collect();
         Change {
             version: Some(row.version),
             fields,
             set,
+            undo,
             origin: Some(resource.origin.clone()),
             ..blank(local, action, cause)
         }
@@ -213,6 +218,7 @@ impl Diff<'_> {
                 name: local.1.clone(),
                 spec: Some(resource.spec.to_json(resource.kind())),
                 origin: Some(resource.origin.clone()),
+                before: self.applied.rows.get(local).map(|own| Ownership::of(resource.kind(), own)),
             });
         }
     }

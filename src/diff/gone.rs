@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::blank;
+use super::{blank, rows};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::shape::{Field, Shape};
@@ -66,6 +66,7 @@ impl<'a> Unlink<'a> {
         for (local, row) in &dependents {
             changes.push(Change {
                 version: Some(row.version),
+                undo: rows::whole(local.0.get(), &row.spec),
                 reason: Some("it goes with what it belongs to".into()),
                 ..blank(local, Action::Delete, Cause::Change)
             });
@@ -136,6 +137,8 @@ impl<'a> Unlink<'a> {
 
 fn write(change: &mut Change, row: &LiveRow, number: u8, field: &'static Field, rest: Value) {
     change.set.insert(field.path.to_owned(), rest.clone());
+    let live = row.spec.value(number).cloned().unwrap_or_default();
+    change.undo.insert(field.path.to_owned(), live);
     match change.fields.iter_mut().find(|shown| shown.path == field.path) {
         Some(shown) => shown.after = rest,
         None => change.fields.push(FieldChange {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::renames;
-use crate::model::kind::KindId;
+use crate::model::kind::{Kind, KindId};
 use crate::model::resource::{Entry, Spec};
 use crate::model::state::Live;
+use crate::model::value::Value;
 use crate::plan::{Action, Change};
 
 /// Specs by kind and name.
@@ -59,4 +60,10 @@ pub fn after(before: &Rows, changes: &[Change]) -> Rows {
         }
     }
     rows
+}
+
+/// All that a row holds, by path, but what it would hold if nobody had said anything.
+pub fn whole(kind: &'static Kind, row: &Spec) -> BTreeMap<String, Value> {
+    let telling = row.entries().iter().filter(|entry| entry.value != kind.fields[entry.field as usize].preset.value());
+    telling.map(|entry| (kind.fields[entry.field as usize].path.to_owned(), entry.value.clone())).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Diff, blank, fields, plural};
+use super::{Diff, blank, fields, plural, rows};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::kind::{KindId, Scope};
@@ -44,6 +44,7 @@ impl Diff<'_> {
             let action = if release { Action::Release } else { Action::Delete };
             let change = Change {
                 version: Some(row.version),
+                undo: if release { BTreeMap::new() } else { rows::whole(local.0.get(), &row.spec) },
                 reason: Some(reason),
                 origin: Some(own.origin.clone()),
                 ..blank(local, action, Cause::Change)
@@ -119,6 +120,7 @@ impl Diff<'_> {
             }
             let delete = |cause, extra, reason: &str| Change {
                 version: Some(row.version),
+                undo: rows::whole(local.0.get(), &row.spec),
                 extra,
                 reason: Some(reason.to_owned()),
                 ..blank(local, Action::Delete, cause)

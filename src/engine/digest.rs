@@ -6,17 +6,13 @@ use crate::model::state::Desired;
 use crate::model::value::Value;
 use crate::plan::PLAN_FORMAT;
 
-/// A digest of everything that a comparison depends on, beside the rows: resources, rules, files, this version.
-pub fn of(desired: &Desired, correct_drift: bool) -> String {
+/// A digest of what is said: resources and rules, wherever they stand.
+pub fn said(desired: &Desired) -> String {
     let mut hasher = Hasher(Sha256::new());
-    hasher.text(env!("CARGO_PKG_VERSION"));
-    hasher.number(u64::from(PLAN_FORMAT));
-    hasher.number(u64::from(correct_drift));
     for resource in &desired.resources {
         hasher.text(resource.kind().name);
         hasher.text(&resource.id.name);
         hasher.text(resource.previous_name.as_deref().unwrap_or_default());
-        hasher.text(&resource.origin.file);
         hasher.number(resource.spec.entries().len() as u64);
         for entry in resource.spec.entries() {
             hasher.text(resource.kind().fields[entry.field as usize].path);
@@ -32,12 +28,27 @@ pub fn of(desired: &Desired, correct_drift: bool) -> String {
         rule.fields.iter().for_each(|field| hasher.text(field));
         hasher.number(0);
     }
-    hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hasher.end()
+}
+
+/// A digest of everything that a comparison depends on, beside the rows: what is said, files, this version.
+pub fn of(said: &str, desired: &Desired, correct_drift: bool) -> String {
+    let mut hasher = Hasher(Sha256::new());
+    hasher.text(env!("CARGO_PKG_VERSION"));
+    hasher.number(u64::from(PLAN_FORMAT));
+    hasher.number(u64::from(correct_drift));
+    hasher.text(said);
+    desired.resources.iter().for_each(|resource| hasher.text(&resource.origin.file));
+    hasher.end()
 }
 
 struct Hasher(Sha256);
 
 impl Hasher {
+    fn end(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Text with its length before it, so that no two sequences of texts look the same.
     fn text(&mut self, text: &str) {
         self.number(text.len() as u64);

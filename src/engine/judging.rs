@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::approving::{self, Known};
-use crate::brake::Brakes;
+use crate::brake::{Brakes, Stop};
 use crate::identity::Approvers;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::store::Store;
 use crate::store::error::StoreError;
+use crate::store::undo::RolledBack;
 use crate::verdict::{self, Judging, Terms, Verdict};
 
 /// What a verdict is asked with, beside the plan.
@@ -49,6 +50,17 @@ async fn brakes(store: &Store, plan: &Plan) -> Result<Brakes, StoreError> {
     if plan.organizations.iter().any(|organization| !organization.is_settled()) {
         let mut planning = store.planning().await?;
         planning.suspensions(Some(&plan.source)).await?.iter().for_each(|suspension| brakes.suspend(suspension));
+        let rolled_back = planning.rolled_back(&plan.source).await?;
+        for organization in plan.organizations.iter().filter(|organization| organization.said.is_some()) {
+            let name = &organization.organization;
+            // The newest comes first.
+            let note = rolled_back
+                .iter()
+                .find(|note| note.organization == *name && organization.said.as_deref() == Some(note.said.as_str()));
+            if let Some(RolledBack { run, by_run, at, .. }) = note {
+                brakes.stop(name, Stop::rolled_back(name, run, by_run, at));
+            }
+        }
     }
     Ok(brakes)
 }

@@ -49,7 +49,7 @@ impl Targets {
     }
 
     /// Whether something of an organization is meant.
-    fn touch(&self, organization: &str) -> bool {
+    pub fn touch(&self, organization: &str) -> bool {
         let touches = |target: &Target| match target {
             Target::Organization(name) => &**name == organization,
             Target::Resource(resource) => &*resource.organization == organization,
@@ -65,7 +65,8 @@ impl Targets {
         })
     }
 
-    fn unmatched<'a>(&'a self, known: &'a dyn Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
+    /// The organizations that are named and not known.
+    pub fn unmatched<'a>(&'a self, known: &'a dyn Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
         let name = |target: &'a Target| match target {
             Target::Organization(name) => &**name,
             Target::Resource(resource) => &*resource.organization,
@@ -113,6 +114,8 @@ pub struct Subject<'a> {
     /// The name under which its rows stand now; another one where it is being renamed.
     pub row_name: OrganizationName,
     /// The digest of what is said.
+    pub said: String,
+    /// The digest of all that the comparison depends on.
     pub digest: String,
     /// Whether all of it is meant.
     pub whole: bool,
@@ -171,7 +174,8 @@ impl<'a> Scope<'a> {
         states: &BTreeMap<OrganizationName, OrganizationState>,
         pass: &Pass<'_>,
     ) {
-        let digest = digest::of(desired, pass.correct_drift);
+        let said = digest::said(desired);
+        let digest = digest::of(&said, desired, pass.correct_drift);
         let state = states.get(name);
         let settled = state.and_then(|state| state.pass.as_ref().filter(|pass| pass.version == state.version));
         if let Some(settled) = settled.filter(|settled| settled.digest == digest && *settled.source == *pass.source)
@@ -185,7 +189,7 @@ impl<'a> Scope<'a> {
             return;
         }
         let row_name = renamed_from(desired, states).unwrap_or_else(|| name.clone());
-        self.moved.push(Subject { desired, row_name, digest, whole: pass.targets.all() });
+        self.moved.push(Subject { desired, row_name, said, digest, whole: pass.targets.all() });
     }
 }
 

@@ -211,6 +211,8 @@ codes! {
     RolledBack = 3204,
     /// A run cannot be rolled back.
     CannotRollBack = 3205,
+    /// What a rollback brings back is not the same row.
+    ComesAnew = 3206,
 
     // 33xx: approvals
     /// An approval cannot be given.

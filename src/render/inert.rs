@@ -9,7 +9,7 @@ use crate::model::resource::{Entry, Spec};
 use crate::model::secret;
 use crate::model::secret::veil::{self, without_secrets};
 use crate::model::value::Value;
-use crate::plan::{Change, FieldChange, OrganizationPlan, Plan, Record};
+use crate::plan::{Change, FieldChange, OrganizationPlan, Ownership, Plan, Record};
 
 /// The longest value that is shown in one line; the rest is counted.
 const VALUE_CHARS_MAX: usize = 200;
@@ -85,12 +85,19 @@ fn change(change: &Change) -> Change {
     Change {
         fields: change.fields.iter().map(|each| field(change.kind, each)).collect(),
         set: change.set.iter().map(|(path, value)| (path.clone(), without_secrets(value))).collect(),
+        undo: change.undo.iter().map(|(path, value)| (path.clone(), without_secrets(value))).collect(),
         ..change.clone()
     }
 }
 
 fn record(record: &Record) -> Record {
-    Record { spec: record.spec.as_ref().map(without_secrets), ..record.clone() }
+    let ownership =
+        |before: &Ownership| Ownership { spec: without_secrets(&before.spec), origin: before.origin.clone() };
+    Record {
+        spec: record.spec.as_ref().map(without_secrets),
+        before: record.before.as_ref().map(ownership),
+        ..record.clone()
+    }
 }
 
 fn finding(finding: &Finding) -> Finding {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use super::error::{ApplyError, StoreError, describe, sqlstate};
-use super::run::RunId;
+use super::run::{RollsBack, RunId};
 use super::{Store, migrate, suspension};
 use crate::brake::Suspension;
 use crate::failpoint::failpoint;
@@ -63,6 +63,8 @@ pub struct ApplyContext<'a> {
     /// The organization's version when its rows were read for this plan. Only if nobody has written in between can
     /// the pass be remembered as settled; with none it is not.
     pub read_at: Option<i64>,
+    /// The run that this one rolls back, if it is a rollback.
+    pub rolls_back: Option<&'a RollsBack>,
 }
 
 /// What applying an organization came to.
@@ -291,6 +293,9 @@ async fn carry_out(
     // Somebody else's write in between was not looked at by this plan: the next pass has to.
     let settles = plan.settles.as_deref().filter(|_| context.read_at == Some(read_before));
     let version = remember::write_outcome(connection, plan, context, settles).await?;
+    if let Some(rolls_back) = context.rolls_back {
+        remember::write_rollback(connection, plan, context, rolls_back).await?;
+    }
     Ok((version, settles.is_some()))
 }
 

@@ -124,6 +124,12 @@ pub enum StoreError {
         /// The database's clock.
         now: DateTime<Utc>,
     },
+    /// What undoes a run is not of a form that this binary reads.
+    #[error("what undoes the run cannot be read: {why}")]
+    UnknownUndo {
+        /// Why.
+        why: String,
+    },
     /// A query fails.
     #[error("PostgreSQL: {}", describe(.0))]
     Query(#[from] sqlx::Error),
@@ -143,6 +149,7 @@ impl StoreError {
             StoreError::NoPostgres { .. } => Code::NoPostgres,
             StoreError::SchemaNewer { .. } | StoreError::ChangedMigration { .. } => Code::SchemaNewer,
             StoreError::SchemaOlder { .. } => Code::SchemaOlder,
+            StoreError::UnknownUndo { .. } => Code::CannotRollBack,
             StoreError::Locked { .. } => Code::Locked,
             StoreError::NotAMember { .. } => Code::UnverifiedIdentity,
         }
@@ -188,6 +195,7 @@ impl StoreError {
                 "give a moment that is still to come (`--until 2030-01-31T12:00:00Z`), or a time from now (`--for 2d`)"
                     .into()
             }
+            StoreError::UnknownUndo { .. } => "use the Argus that made the run, or a newer one".into(),
             StoreError::Query(_) => "try again; if it stays, the log of the PostgreSQL server tells more".into(),
         }
     }

@@ -181,6 +181,8 @@ pub struct RunRow {
     pub summary: Option<Value>,
     /// Whether the guards were overruled.
     pub forced: bool,
+    /// The run that it rolled back, if it is a rollback.
+    pub rolls_back: Option<String>,
     /// How many organizations it applied.
     pub organizations_applied: i64,
     /// How many it could not apply.
@@ -247,17 +249,31 @@ impl Planning {
 
     /// Runs, newest first.
     pub async fn runs(&mut self, limit: u32) -> Result<Vec<RunRow>, StoreError> {
+        self.some_runs(None, limit).await
+    }
+
+    /// The run of this id.
+    pub async fn run(&mut self, id: &str) -> Result<Option<RunRow>, StoreError> {
+        Ok(self.some_runs(Some(id), 1).await?.pop())
+    }
+
+    async fn some_runs(&mut self, id: Option<&str>, limit: u32) -> Result<Vec<RunRow>, StoreError> {
         let query = format!(
             "SELECT r.id, r.source, r.actor, r.plan_digest, {}, {}, r.outcome, r.summary::text, r.forced,
                     (SELECT count(*) FROM argus.run_organization o WHERE o.run = r.id AND o.outcome = 'applied'),
                     (SELECT count(*) FROM argus.run_organization o WHERE o.run = r.id AND o.outcome <> 'applied'),
-                    ARRAY(SELECT DISTINCT p.used_as FROM argus.approval p WHERE p.used_by_run = r.id ORDER BY 1)
-             FROM argus.run r ORDER BY r.started_at DESC, r.id DESC LIMIT $1",
+                    ARRAY(SELECT DISTINCT p.used_as FROM argus.approval p WHERE p.used_by_run = r.id ORDER BY 1),
+                    r.rolls_back
+             FROM argus.run r WHERE $2::text IS NULL OR r.id = $2
+             ORDER BY r.started_at DESC, r.id DESC LIMIT $1",
             content::moment("r.started_at"),
             content::moment("r.finished_at"),
         );
-        let rows =
-            sqlx::query(sqlx::AssertSqlSafe(query)).bind(i64::from(limit)).fetch_all(&mut *self.transaction).await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query))
+            .bind(i64::from(limit))
+            .bind(id)
+            .fetch_all(&mut *self.transaction)
+            .await?;
         let read = |row: &PgRow| {
             Ok(RunRow {
                 id: content::some_text(row, 0)?,
@@ -272,6 +288,7 @@ impl Planning {
                 organizations_applied: row.try_get(9)?,
                 organizations_failed: row.try_get(10)?,
                 approved_by: row.try_get(11)?,
+                rolls_back: content::text(row, 12)?,
             })
         };
         rows.iter().map(read).collect()

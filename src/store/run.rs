@@ -57,6 +57,17 @@ pub struct RunStart<'a> {
     pub policed: bool,
     /// Whether the guards were overruled.
     pub forced: bool,
+    /// The run that it rolls back, if it is a rollback.
+    pub rolls_back: Option<&'a RunId>,
+}
+
+/// The run that another one rolls back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollsBack {
+    /// Its id.
+    pub run: RunId,
+    /// Whether it was a rollback itself, so that rolling it back brings back what the source had said.
+    pub brings_back: bool,
 }
 
 /// An invitation with its token, which is stored nowhere.
@@ -96,11 +107,11 @@ impl SourceLock {
 impl Store {
     /// Notes that a run begins.
     pub async fn begin_run(&self, start: &RunStart<'_>) -> Result<(), StoreError> {
-        let RunStart { run, source, actor, plan_digest, rules_digest, policed, forced } = start;
+        let RunStart { run, source, actor, plan_digest, rules_digest, policed, forced, rolls_back } = start;
         let mut transaction = self.reconciling().await?;
         sqlx::query(
-            "INSERT INTO argus.run (id, source, actor, plan_digest, forced, rules_digest, policed)
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO argus.run (id, source, actor, plan_digest, forced, rules_digest, policed, rolls_back)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING",
         )
         .bind(run.as_str())
         .bind(*source)
@@ -109,6 +120,7 @@ impl Store {
         .bind(*forced)
         .bind(*rules_digest)
         .bind(*policed)
+        .bind(rolls_back.map(RunId::as_str))
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;

@@ -33,6 +33,7 @@ fn change(number: usize, action: Action) -> Change {
         version: Some(1),
         fields: if action == Action::Delete { Vec::new() } else { vec![field] },
         set: BTreeMap::new(),
+        undo: BTreeMap::new(),
         origin: None,
         moved_by: None,
         reason: None,

@@ -87,12 +87,12 @@ fn die_at(url: &DatabaseUrl, which: &str, point: &str) {
 #[ignore = "the child of another test"]
 fn a_child_that_applies() {
     let Ok(url) = std::env::var("ARGUS_TEST_URL") else { return };
-    let plan =
-        if std::env::var("ARGUS_TEST_PLAN").as_deref() == Ok("changes") { changes() } else { everything("acme") };
+    let which = std::env::var("ARGUS_TEST_PLAN").expect("a plan");
+    let plan = if which == "changes" { changes() } else { everything("acme") };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let store = Store::connect(&url.parse().expect("an address"), 2).await.expect("the store");
-        apply(&store, "killed", plan).await.expect("applied");
+        apply(&store, &format!("killed-{which}"), plan).await.expect("applied");
     });
 }
 
@@ -198,6 +198,7 @@ async fn a_connection_that_is_cut_at_the_commit_is_resolved_by_the_row_of_the_ru
             actor: "ada",
             source: crate::support::plans::SOURCE,
             read_at: None,
+            rolls_back: None,
         };
         let approved = crate::support::plans::approved(everything("acme"));
         let outcome = store.apply(&approved, &context).await.expect("it is found out, or tried again");

@@ -99,6 +99,7 @@ impl<'a> Worlds<'a> {
             version: _,
             fields,
             set: _,
+            undo: _,
             origin,
             moved_by,
             reason: _,

@@ -6,6 +6,9 @@ use super::{ApplyContext, Tried};
 use crate::model::finding::Finding;
 use crate::model::kinds;
 use crate::plan::{OrganizationPlan, Record};
+use crate::rollback::undo::Undo;
+use crate::store::run::RollsBack;
+use crate::store::undo;
 
 /// An organization that gets another name takes its ownership records along.
 pub(super) async fn move_records(connection: &mut PgConnection, from: &str, to: &str) -> Result<(), Tried> {
@@ -82,9 +85,9 @@ pub(super) async fn write_records(
     Ok(foreign.map(|record| format!("{} `{}` belongs to another source now", record.kind, record.name)).collect())
 }
 
-/// Remembers that the source is settled, if it is, and what the run did, and lets the plans go that were held for it:
-/// what the source says now was applied. One that somebody has approved stays as long as the approval. Gives the
-/// organization's version.
+/// Remembers that the source is settled, if it is, what the run did and what undoes it, and lets the plans go that were
+/// held for it: what the source says now was applied. One that somebody has approved stays as long as the approval.
+/// Gives the organization's version.
 pub(super) async fn write_outcome(
     connection: &mut PgConnection,
     plan: &OrganizationPlan,
@@ -93,6 +96,8 @@ pub(super) async fn write_outcome(
 ) -> Result<i64, Tried> {
     let lasting: Vec<&Finding> = plan.lasting_findings().collect();
     let notes = serde_json::to_string(&lasting).unwrap_or_else(|_| "[]".to_owned());
+    let undo = Undo::of(plan).map(|undo| serde_json::to_string(&undo)).transpose();
+    let undo = undo.map_err(|error| Tried::bad(format!("what undoes it cannot be kept: {error}")))?;
     let version = sqlx::query_scalar(
         "WITH clock AS (
              SELECT version FROM argus.clock WHERE organization = $1
@@ -108,11 +113,18 @@ pub(super) async fn write_outcome(
                                WHERE a.plan_digest = h.plan_digest AND a.rules_digest = h.rules_digest
                                  AND a.organization = h.organization AND a.used_at IS NULL AND a.revoked_at IS NULL
                                  AND a.expires_at > clock_timestamp())
+         ), undone AS (
+             INSERT INTO argus.undo (run, organization, content)
+             SELECT $5, $1, $6::text::json WHERE $6::text IS NOT NULL
+         ), let_go AS (
+             -- The source says something else than what was rolled back, or somebody insists.
+             DELETE FROM argus.rolled_back WHERE $8 AND source = $2 AND organization = ANY ($9)
          )
-         INSERT INTO argus.run_organization (run, organization, outcome, version)
-         SELECT $5, $1, 'applied', version FROM clock
+         INSERT INTO argus.run_organization (run, organization, outcome, version, said)
+         SELECT $5, $1, 'applied', version, $7 FROM clock
          ON CONFLICT (run, organization) DO UPDATE
-             SET outcome = excluded.outcome, version = excluded.version, message = NULL, at = excluded.at
+             SET outcome = excluded.outcome, version = excluded.version, said = excluded.said, message = NULL,
+                 at = excluded.at
          RETURNING version",
     )
     .bind(&*plan.organization)
@@ -120,7 +132,34 @@ pub(super) async fn write_outcome(
     .bind(settles)
     .bind(notes)
     .bind(context.run.as_str())
+    .bind(undo)
+    .bind(&plan.said)
+    .bind(context.rolls_back.is_none())
+    .bind(names(plan))
     .fetch_one(connection)
     .await?;
     Ok(version)
+}
+
+/// The names of the organization, before and after the plan.
+fn names(plan: &OrganizationPlan) -> Vec<String> {
+    [Some(&*plan.organization), plan.renamed_from()].into_iter().flatten().map(str::to_owned).collect()
+}
+
+/// Holds what a rollback takes back, until the source says something else; or lets go what it brings back.
+pub(super) async fn write_rollback(
+    connection: &mut PgConnection,
+    plan: &OrganizationPlan,
+    context: &ApplyContext<'_>,
+    rolls_back: &RollsBack,
+) -> Result<(), Tried> {
+    let RollsBack { run, brings_back } = rolls_back;
+    if *brings_back {
+        undo::let_go(connection, context.source, &names(plan), run.as_str()).await?;
+    } else {
+        // The source goes on calling it by the name that is taken back.
+        let name = plan.renamed_from().unwrap_or(&plan.organization);
+        undo::hold_what_was_said(connection, (context.source, name), run.as_str(), context.run.as_str()).await?;
+    }
+    Ok(())
 }

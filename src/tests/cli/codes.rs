@@ -2,7 +2,8 @@
 //! manifests, what happens between, and what the last command says. `ARGUS_UPDATE=1` writes the expectations anew.
 //!
 //! `steps` lists what happens, a line each: `argus ...`, `psql FILE`, `lock SOURCE` (another run is under way),
-//! `lonely argus ...` (no database is configured); `<held>` stands for the digest of the plan that waits. Without it, `first` is applied, `between.sql` runs, and `second` (or
+//! `lonely argus ...` (no database is configured); `<held>` stands for the digest of the plan that waits, `<run>` for the
+//! run that was noted last. Without it, `first` is applied, `between.sql` runs, and `second` (or
 //! again `first`) is planned.
 
 use std::collections::BTreeSet;
@@ -63,6 +64,7 @@ fn shown(folder: &Path) -> String {
             true => step.replace("<held>", &world.sql("SELECT left(plan_digest, 12) FROM argus.held_plan")),
             false => step,
         };
+        let step = if step.contains("<run>") { step.replace("<run>", &last_run(&world)) } else { step };
         let words: Vec<&str> = step.split_whitespace().collect();
         match words[..] {
             ["psql", file] => {
@@ -96,11 +98,33 @@ fn shown(folder: &Path) -> String {
     steady(&last.replace(&*world.root.to_string_lossy(), "<root>"))
 }
 
+/// The run that was noted last.
+fn last_run(world: &World) -> String {
+    world.sql("SELECT id FROM argus.run ORDER BY started_at DESC LIMIT 1")
+}
+
+/// Whether this begins with the id of a run: `20260101T000000Z-0123456789ab`.
+fn is_run_id(text: &str) -> bool {
+    text.len() >= 29
+        && text.bytes().take(29).enumerate().all(|(at, b)| match at {
+            8 => b == b'T',
+            15 => b == b'Z',
+            16 => b == b'-',
+            0..16 => b.is_ascii_digit(),
+            _ => b.is_ascii_hexdigit(),
+        })
+}
+
 /// The same text with what differs from run to run replaced.
 fn steady(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
+        if is_run_id(rest) {
+            out.push_str("<run>");
+            rest = &rest[29..];
+            continue;
+        }
         let stamp = rest.get(..10).is_some_and(|date| {
             date.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() })
         });

@@ -10,7 +10,10 @@ const FLOORS: &[Floor] = &[
     Floor { about: "words", modules: &["model", "failpoint"], apart: false },
     Floor {
         about: "thought",
-        modules: &["plan", "validate", "diff", "guard", "access", "approval", "identity", "policy", "brake", "verdict"],
+        modules: &[
+            "plan", "validate", "diff", "rollback", "guard", "access", "approval", "identity", "policy", "brake",
+            "verdict",
+        ],
         apart: false,
     },
     Floor { about: "faces of values", modules: &["render"], apart: false },

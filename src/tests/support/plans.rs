@@ -42,6 +42,7 @@ pub fn change(action: Action, of: &str, name: &str, version: Option<i64>, set: &
         version,
         fields: Vec::new(),
         set,
+        undo: BTreeMap::new(),
         origin: None,
         moved_by: None,
         reason: None,
@@ -76,6 +77,7 @@ pub fn record(of: &str, name: &str, spec: Option<&str>) -> Record {
         name: name.into(),
         spec: spec.map(value),
         origin: spec.map(|_| Origin::new(&file, Position::new(3, 5))),
+        before: None,
     }
 }
 
@@ -125,6 +127,7 @@ pub async fn begin(store: &Store, run: &str) -> RunId {
         rules_digest: "r",
         policed: false,
         forced: false,
+        rolls_back: None,
     };
     store.begin_run(&start).await.expect("a run begins");
     run
@@ -134,6 +137,6 @@ pub async fn begin(store: &Store, run: &str) -> RunId {
 pub async fn apply(store: &Store, run: &str, plan: OrganizationPlan) -> Result<Outcome, ApplyError> {
     let run = begin(store, run).await;
     let read_at = plan.read_at;
-    let context = ApplyContext { run: &run, actor: "ada", source: SOURCE, read_at };
+    let context = ApplyContext { run: &run, actor: "ada", source: SOURCE, read_at, rolls_back: None };
     store.apply(&approved(plan), &context).await
 }

@@ -50,6 +50,7 @@ impl Case {
             forced: false,
             policed: false,
             at_once: 1,
+            rolls_back: None,
         };
         let unkept = approving::keep(store, &case.plan, &verdict.told, &applying).await.expect("it is kept");
         assert!(unkept.is_empty());
@@ -93,7 +94,7 @@ impl Case {
 }
 
 fn context(run: &RunId) -> ApplyContext<'_> {
-    ApplyContext { run, actor: "ci", source: SOURCE, read_at: None }
+    ApplyContext { run, actor: "ci", source: SOURCE, read_at: None, rolls_back: None }
 }
 
 /// A database in which the organization is there.
