@@ -16,8 +16,8 @@ use proptest::prelude::*;
 
 use crate::support::plans::judge;
 
-const SOURCE: &str = "main";
-const ORGANIZATION: &str = "acme";
+pub const SOURCE: &str = "main";
+pub const ORGANIZATION: &str = "acme";
 
 /// The kinds of the small universe, with fields of each sort: text, word, truth, set, records, map.
 const KINDS: &[(&Kind, &[&str])] = &[
@@ -86,10 +86,10 @@ fn whole(kind: usize, choices: &[Option<u8>; 4]) -> Spec {
 }
 
 #[derive(Clone, Debug)]
-struct Worlds {
-    desired: Desired,
-    live: Live,
-    applied: Applied,
+pub struct Worlds {
+    pub desired: Desired,
+    pub live: Live,
+    pub applied: Applied,
 }
 
 fn numbers() -> impl Strategy<Value = Numbers> {
@@ -98,7 +98,7 @@ fn numbers() -> impl Strategy<Value = Numbers> {
 }
 
 prop_compose! {
-    fn worlds()(
+    pub fn worlds()(
         desired in numbers(),
         live in numbers(),
         applied in numbers(),
@@ -143,7 +143,7 @@ fn build(desired: &Numbers, live: &Numbers, applied: &Numbers, authoritative: &B
     }
 }
 
-fn plan(worlds: &Worlds, correct_drift: bool) -> OrganizationPlan {
+pub fn plan(worlds: &Worlds, correct_drift: bool) -> OrganizationPlan {
     let rules = Rules {
         source: SOURCE,
         correct_drift,
@@ -156,7 +156,7 @@ fn plan(worlds: &Worlds, correct_drift: bool) -> OrganizationPlan {
 }
 
 /// Carries a plan out on the worlds, written by hand and knowing nothing of how the plan came about.
-fn carried_out(worlds: &Worlds, plan: &OrganizationPlan) -> Worlds {
+pub fn carried_out(worlds: &Worlds, plan: &OrganizationPlan) -> Worlds {
     let mut after = worlds.clone();
     for change in &plan.changes {
         let local: LocalId = (change.kind, change.name.clone());

@@ -12,6 +12,7 @@ mod manifests;
 mod patch;
 mod policies;
 mod reference;
+mod rollback_properties;
 mod sandbox;
 mod store_brakes;
 mod store_content;
