@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use crate::support::plans::judge;
 
 pub const SOURCE: &str = "main";
-const ORGANIZATION: &str = "acme";
+pub const ORGANIZATION: &str = "acme";
 
 /// The kinds of the small universe, with fields of each sort: text, word, truth, set, records, map.
 const KINDS: &[(&Kind, &[&str])] = &[
@@ -87,9 +87,9 @@ fn whole(kind: usize, choices: &[Option<u8>; 4]) -> Spec {
 
 #[derive(Clone, Debug)]
 pub struct Worlds {
-    desired: Desired,
+    pub desired: Desired,
     pub live: Live,
-    applied: Applied,
+    pub applied: Applied,
 }
 
 fn numbers() -> impl Strategy<Value = Numbers> {
