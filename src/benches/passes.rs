@@ -13,6 +13,9 @@ use argus::diff::{self, Rules};
 use argus::model::resource::Spec;
 use argus::model::state::{Applied, AppliedRow, Desired, Live, LiveRow, World};
 use argus::plan::OrganizationPlan;
+use argus::policy::PolicyFile;
+use argus::policy::judgement::Answers;
+use argus::sandbox::{Limits, Sandbox};
 use argus::source::{manifest, world as source_world};
 use argus::validate;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -101,5 +104,69 @@ fn thinking(bencher: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(passes, reading, thinking);
+/// Ten packages of three rules each, of which one looks through all keys.
+fn policies() -> Vec<PolicyFile> {
+    let package = |number: usize| {
+        let text = format!(
+            "package p{number}\n
+deny contains msg if {{
+    some name, key in input.after.apiKeys
+    not key.expiresAt
+    msg := sprintf(\"%s: %s\", [name, key.description])
+}}
+
+warn contains \"large\" if count(input.changes) > {number}000
+
+default hold := false
+
+hold if input.organization == \"p{number}\"
+"
+        );
+        PolicyFile { path: format!("policies/p{number}.rego").into(), text }
+    };
+    (0..10).map(package).collect()
+}
+
+/// An input of about 8 KB with 18 keys.
+fn input() -> Vec<u8> {
+    let description = "x".repeat(330);
+    let keys = (0..18).map(|number| {
+        let key = serde_json::json!({
+            "name": format!("key-{number}"),
+            "description": description,
+            "expiresAt": "2027-01-01T00:00:00Z",
+            "scopes": ["read", "write"],
+        });
+        (format!("key-{number}"), key)
+    });
+    let keys: serde_json::Map<String, serde_json::Value> = keys.collect();
+    let input = serde_json::json!({ "organization": "acme", "changes": [], "after": { "apiKeys": keys } });
+    let bytes = input.to_string().into_bytes();
+    assert!((7_500..8_500).contains(&bytes.len()), "{} bytes", bytes.len());
+    bytes
+}
+
+/// What an input costs from asking to answer, workers of the real binary included.
+fn judging(bencher: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_argus"));
+    let inputs: Vec<Vec<u8>> = vec![input(); 500];
+    let mut group = bencher.benchmark_group("judge");
+    group.throughput(Throughput::Elements(inputs.len() as u64));
+    let silent = |answers: &Answers| matches!(answers, Answers::Given(given) if given.len() == 30);
+    for workers in [1, 2] {
+        let load = Sandbox::load_with(program, policies(), Limits::default(), workers);
+        let sandbox = runtime.block_on(load).expect("policies that load");
+        group.bench_function(format!("{workers} workers"), |bencher| {
+            let judge = |inputs| {
+                let answers = runtime.block_on(sandbox.judge(inputs));
+                assert!(answers.iter().all(silent));
+            };
+            bencher.iter_batched(|| inputs.clone(), judge, BatchSize::LargeInput);
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(passes, reading, thinking, judging);
 criterion_main!(passes);

@@ -1,5 +1,6 @@
 //! `argus approve`: say yes to a plan that is held, as somebody whom the settings list and who can be verified.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use chrono::{DateTime, Duration, DurationRound as _, Utc};
@@ -15,6 +16,7 @@ use crate::exit_code::ExitCode;
 use crate::identity::SIGNATURE_BYTES_MAX;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
+use crate::model::secret;
 use crate::model::time::parse_duration;
 use crate::render::{inert, text};
 use crate::store::approvals::{Approving, NewApproval, Which};
@@ -28,6 +30,7 @@ pub async fn run(context: &Context, args: &Approve) -> Done {
         return revoke(context, number).await;
     }
     let comment = args.comment.as_deref().map(checked_comment).transpose()?;
+    let comment = comment.as_deref();
     let database = context.database().await?;
     if let (Some(file), Some(signature)) = (&args.signed, &args.signature) {
         return record_signed(context, &database, file, signature, comment).await;
@@ -65,9 +68,10 @@ fn lasts(text: &str) -> Result<Duration, Failure> {
     }
 }
 
-fn checked_comment(text: &str) -> Result<&str, Failure> {
+/// A comment that can be kept, without what looks like a secret.
+fn checked_comment(text: &str) -> Result<Cow<'_, str>, Failure> {
     match text.chars().count() {
-        0..=COMMENT_CHARS_MAX => Ok(text),
+        0..=COMMENT_CHARS_MAX => Ok(secret::mask(text)),
         count => Err(cannot(format!("a comment of {count} characters; {COMMENT_CHARS_MAX} is the most"))),
     }
 }

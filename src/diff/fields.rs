@@ -78,6 +78,8 @@ pub fn compare(
         let origin = origin.map(|entry| Origin::new(&sides.desired.origin.file, entry.at));
         let wanted = desired.map(|entry| target(kind, number, &entry.value));
         let written = applied.map(|value| target(kind, number, value));
+        // What Argus wrote has followed the rename as what is there has.
+        let written = written.map(|value| renamed(number, &value).unwrap_or(value));
         let all_keys = wanted.as_ref().is_some_and(Value::is_empty);
         let points = match field.shape.is_map() {
             true => keys(field, wanted.as_ref(), &live, written.as_ref(), all_keys),

@@ -13,6 +13,7 @@ mod mutants;
 mod patch;
 mod policies;
 mod reference;
+mod rollback_properties;
 mod sandbox;
 mod store_brakes;
 mod store_content;

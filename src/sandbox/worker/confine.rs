@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 /// What a worker maps beside what policies use: the program itself, its libraries, and what the allocator reserves.
@@ -27,6 +27,8 @@ pub fn confine(memory_mib: u32, stack_bytes: usize) -> io::Result<()> {
         (Resource::Memlock, 0),
     ];
     for (resource, most) in limits {
+        // Whoever started it may allow even less, and what is forbidden cannot be allowed again.
+        let most = getrlimit(resource).maximum.map_or(most, |allowed| allowed.min(most));
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     }
     Ok(())
@@ -37,6 +39,8 @@ pub fn allow_cpu(seconds: u32) -> io::Result<()> {
     let used = clock_gettime(ClockId::ProcessCPUTime).tv_sec;
     // The kernel looks at whole seconds: what has begun is given away.
     let most = u64::try_from(used).unwrap_or_default() + u64::from(seconds) + 1;
-    setrlimit(Resource::Cpu, Rlimit { current: Some(most), maximum: None })?;
+    let maximum = getrlimit(Resource::Cpu).maximum;
+    let most = maximum.map_or(most, |allowed| allowed.min(most));
+    setrlimit(Resource::Cpu, Rlimit { current: Some(most), maximum })?;
     Ok(())
 }

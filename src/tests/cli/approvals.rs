@@ -377,6 +377,22 @@ fn force_passes_by_guards_and_not_by_what_a_rule_holds() {
 }
 
 #[test]
+fn a_rule_says_who_lifts_its_hold() {
+    let court = Court::new();
+    let rule = "package argus.staff\n\n# METADATA\n# title: fewer people\n# custom:\n#   id: STAFF-1\n\
+                #   approvals: {quorum: 2, groups: [finance, security]}\nhold contains \"people go\" if {\n\
+                \tsome change in input.changes\n\tchange.action == \"delete\"\n}\n";
+    court.write("policies/staff.rego", rule);
+    court.apply().ends(4).says("needs 2 people of finance or security; nobody").says("needs 1 person; nobody");
+    let digest = court.digest();
+    court.approve("ivan", &digest).ends(0).says("still needs 2 people of finance or security; nobody");
+    court.approve("grace", &digest).ends(0).says("grace agrees");
+    court.apply().ends(4).says("needs 1 person; grace and ivan agree");
+    court.approve("heidi", &digest).ends(0).says("Nothing is missing");
+    court.apply().ends(0).says("approved by Heidi, grace and ivan");
+}
+
+#[test]
 fn policies_are_told_who_has_agreed() {
     let court = Court::new();
     court.write(
@@ -635,6 +651,42 @@ fn an_approver_can_look_and_approve_and_nothing_else() {
 }
 
 #[test]
+fn the_settings_that_the_documentation_shows_are_right() {
+    let court = Court::new();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md")).expect("the page");
+    let block = |word: &str| {
+        let mut blocks = page.split("```yaml\n").skip(1).filter_map(|block| block.split("```").next());
+        blocks.find(|block| block.contains(word)).expect(word).to_owned()
+    };
+    court.settings(&block("sshKeys")).ci(&["plan"]).ends(0);
+    court.write("argus.yaml", &block("quorum")).ci(&["plan"]).ends(0).says("needs 2 people of finance or security");
+}
+
+#[test]
+fn what_looks_like_a_secret_is_neither_kept_with_a_plan_nor_with_an_approval() {
+    const CANARY: &str = "canary7f3a91canary";
+    let court = Court::new();
+    court.write("acme.yaml", &format!("{}  description: ours\n", staff("acme", 9))).apply().ends(0);
+    court.world.mallory("psql", &format!("UPDATE argus.organization SET description = 'key argus_sk_{CANARY}'"));
+    court.write("acme.yaml", &format!("{}  description: ours\n", staff("acme", 1)));
+    court.apply().ends(4).does_not_say(CANARY).says("********");
+    let digest = court.digest();
+    for format in ["text", "json", "markdown"] {
+        court.ci(&["show", &digest, "--format", format]).ends(0).does_not_say(CANARY);
+    }
+    let comment = format!("with ghp_{CANARY}");
+    let approve = ["approve", &digest, "--auto-approve", "--comment", &comment];
+    court.as_role("test_grace", &approve).ends(0).does_not_say(CANARY);
+    court.ci(&["get", "approvals", "-o", "json"]).ends(0).does_not_say(CANARY).says("with ********");
+    for table in ["held_plan", "approval"] {
+        assert!(!court.world.sql(&format!("SELECT t::text FROM argus.{table} t")).contains(CANARY), "{table}");
+    }
+    let long = "x".repeat(1_001);
+    court.as_role("test_grace", &["approve", &digest, "--auto-approve", "--comment", &long]).ends(1).says("ARG3301");
+    court.apply().ends(0).says("approved by grace").says("1 changed, 8 destroyed");
+}
+
+#[test]
 fn settings_that_list_the_wrong_people_are_refused_with_what_is_wrong() {
     let court = Court::new();
     for (settings, why) in [
@@ -646,6 +698,7 @@ fn settings_that_list_the_wrong_people_are_refused_with_what_is_wrong() {
         ("approvers: [{name: grace, databaseRoles: [a], phone: 1}]\n", "unknown field `phone`"),
         ("approvers: [{name: grace, sshKeys: [ssh-rsa AAAA]}]\n", "cannot be read"),
         ("approvers: {grace: {}}\n", "ARG5005"),
+        ("approvers: [{name: grace, databaseRoles: [ab\n", "ARG5005"),
     ] {
         for command in [&["get", "held"][..], &["plan"], &["validate"]] {
             court.settings(settings).ci(command).ends(1).says("ARG5005").says(why);

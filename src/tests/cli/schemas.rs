@@ -119,4 +119,29 @@ fn what_is_printed_as_json_is_as_its_schema_says() {
         check(world.argus(arguments).ends(0), of);
     }
     check(world.argus(&["apply", "--auto-approve", "--format", "json"]).ends(0), "outcome");
+    // Something that waits, and what was said to it.
+    let crowd: String =
+        (0..9).map(|number| format!("    - {{user: m{number}@acme.example, role: member}}\n")).collect();
+    world.write("acme.yaml", &format!("{ACME}{crowd}"));
+    world.argus(&["apply", "--auto-approve"]).ends(0);
+    world.write("acme.yaml", ACME);
+    check(world.argus(&["apply", "--auto-approve", "--format", "json"]).ends(4), "outcome");
+    check(world.argus(&["get", "held", "-o", "json"]).ends(0), "held");
+    let digest = world.sql("SELECT plan_digest FROM argus.held_plan");
+    check(world.argus(&["show", &digest, "--format", "json"]).ends(0), "plan");
+    world.mallory(
+        "psql",
+        "SELECT argus.approve(organization, plan_digest, rules_digest, now() + interval '1 h', 'x', NULL, NULL)
+         FROM argus.held_plan",
+    );
+    let approvals = world.argus(&["get", "approvals", "-o", "json"]).ends(0);
+    assert_eq!(approvals.json()["items"][0]["state"], "unverified");
+    check(approvals, "approvals");
+    std::fs::write(world.path("machine.yml"), "approvers: [{name: mallory, databaseRoles: [mallory]}]\n")
+        .expect("a file");
+    let run = ["apply", "acme.yaml", "--auto-approve", "--format", "json", "--config", "machine.yml"];
+    let approved = world.argus(&run).ends(0);
+    assert_eq!(approved.json()["approved_by"]["acme"][0], "mallory");
+    check(approved, "outcome");
+    check(world.argus(&["get", "approvals", "-o", "json"]).ends(0), "approvals");
 }

@@ -1,6 +1,6 @@
 //! Workers as processes: what they may use, what they see, and that none is left behind.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -154,7 +154,7 @@ async fn alone_a_parent_waits_to_be_killed() {
     let judging = tokio::spawn(async move { busy.judge(inputs([1])).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     let workers: Vec<String> = children("self").iter().map(u32::to_string).collect();
-    println!("\nworkers {}", workers.join(" "));
+    writeln!(std::io::stdout(), "\nworkers {}", workers.join(" ")).expect("somebody listens");
     drop(judging.await);
     drop(idle);
 }
