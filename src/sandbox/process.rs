@@ -47,6 +47,8 @@ impl Process {
             .arg(WORD)
             .arg(limits.memory_mib.to_string())
             .current_dir("/")
+            // Who interrupts a command at its terminal speaks to the command, which then ends its workers itself.
+            .process_group(0)
             .env_clear()
             .envs(ALLOCATOR)
             .stdin(Stdio::piped())

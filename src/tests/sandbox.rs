@@ -98,4 +98,20 @@ async fn a_query_gives_what_opa_eval_would() {
     let input = json!({ "changes": [{ "name": "large" }] }).to_string().into_bytes();
     let result = sandbox.query(input, "data.argus.size.deny".into()).await.expect("a result");
     assert_eq!(result["result"][0]["expressions"][0]["value"], json!(["too large"]));
+    let whole = sandbox.query(Vec::new(), "data".into()).await.expect("a result");
+    let packages: Vec<&String> =
+        whole["result"][0]["expressions"][0]["value"].as_object().expect("packages").keys().collect();
+    assert_eq!(packages, ["argus"], "and nothing that is not theirs");
+    let bound = sandbox.query(b"{}".to_vec(), "x := input; y := 1 + 1".into()).await.expect("a result");
+    assert_eq!(bound["result"][0]["bindings"], json!({ "x": {}, "y": 2 }));
+    for (query, said) in [
+        ("1 +", "expecting"),
+        ("data.argus.size.deny[", "expect"),
+        ("to_number(\"x\")", "could not parse string as number"),
+        (&"[".repeat(100), "brackets are nested more than 20 levels deep"),
+        ("count([1 | some a in numbers.range(1, 3000); some b in numbers.range(1, 3000); a + b == 0])", "took longer"),
+    ] {
+        let error = sandbox.query(Vec::new(), query.into()).await.expect_err("no result");
+        assert!(error.to_string().contains(said), "{query}: {error}");
+    }
 }

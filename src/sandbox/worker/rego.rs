@@ -30,6 +30,8 @@ pub struct Policies {
     limits: Limits,
     files: Vec<PolicyFile>,
     rules: Vec<Rule>,
+    /// The same without what asks all rules at once, made when the first query comes: it may ask for all of `data`.
+    asking: Option<Engine>,
     /// The same with the tests among them, made when the first one is run: tests must not change what judges.
     testing: Option<Testing>,
 }
@@ -62,7 +64,7 @@ impl Policies {
         if let Err(finding) = check::prepared(&mut judging, &files) {
             return Ok(Err(vec![*finding]));
         }
-        Ok(Ok((Policies { judging, paths, limits, files, rules, testing: None }, loaded)))
+        Ok(Ok((Policies { judging, paths, limits, files, rules, asking: None, testing: None }, loaded)))
     }
 
     /// The limits that they are loaded under.
@@ -128,10 +130,25 @@ impl Policies {
             Ok(input) => input,
             Err(error) => return Reply::Result(Err(format!("the input is no JSON: {error}"))),
         };
-        self.judging.set_input(input);
-        clock.limit(&mut self.judging);
-        let result = self.judging.eval_query(query, false);
-        self.forget();
+        if self.asking.is_none() {
+            let judged = self.files.iter().filter(|file| !file.is_test());
+            match check::engine(judged) {
+                Ok(mut asking) => {
+                    asking.set_gather_prints(true);
+                    self.asking = Some(asking);
+                }
+                Err(findings) => {
+                    let said = findings.first().map_or("the policies do not load", |finding| finding.message.as_str());
+                    return Reply::Result(Err(said.into()));
+                }
+            }
+        }
+        let Some(asking) = &mut self.asking else { return too_much() };
+        asking.set_input(input);
+        clock.limit(asking);
+        let result = asking.eval_query(query, false);
+        asking.set_input(Value::Undefined);
+        let _ = asking.take_prints();
         match result {
             _ if clock.is_over() => clock.late(),
             Err(error) if is_late(&error) => clock.late(),

@@ -48,6 +48,7 @@ fn fates() -> Vec<(&'static str, Fate)> {
         ("http", Refused(Code::ForbiddenBuiltin, "`http.send` is called")),
         ("clock", Refused(Code::ForbiddenBuiltin, "`time.now_ns` is called")),
         ("v0", Refused(Code::BadPolicy, "`if` keyword is required")),
+        ("circle-through-names", Fails(&["they recurse without end, or nest too deep"])),
         ("range-24-tb", Fails(&[MEMORY])),
         ("range-50-million", Fails(&[MEMORY])),
         ("cube", Fails(&[TIME])),
@@ -83,7 +84,7 @@ async fn hazard(name: &str) -> Result<Sandbox, Vec<Finding>> {
 fn every_policy_among_the_fixtures_is_met() {
     let mut found: Vec<String> = std::fs::read_dir(fixtures())
         .expect("fixtures")
-        .map(|entry| entry.expect("an entry").path().file_stem().expect("a name").to_string_lossy().into_owned())
+        .filter_map(|entry| Some(entry.expect("an entry").file_name().to_str()?.strip_suffix(".rego")?.to_owned()))
         .collect();
     found.sort();
     let elsewhere = ["breaks", "conflict", "good", "no-boolean", "undefined"];
