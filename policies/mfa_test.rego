@@ -36,7 +36,7 @@ test_a_new_organization_with_administrators_needs_it if {
 
 test_without_administrators_nobody_needs_it if {
 	answer := mfa.deny_unprotected with input as fixtures.plan([organization({}, {"requireMfa": false})])
-		with input.after.members as {"m": {"roles": ["member"], "status": "active", "expiresAt": null}}
+		with input.after.members as {"m": {"roles": ["member"], "status": "active"}}
 	answer == set()
 }
 
@@ -63,4 +63,10 @@ test_another_administrator_with_it_passes if {
 test_the_administrators_of_a_new_organization_are_told_of_once if {
 	changes := [fixtures.create("Organization", "acme", {}), fixtures.create("Member", "new@acme.example", {"roles": ["owner"]})]
 	fixtures.messages(found(changes, {})) == {"4 of its members administer `acme`, and none of them would need a second factor"}
+}
+
+test_one_administrator_is_enough_to_need_it if {
+	answer := mfa.deny_unprotected with input as fixtures.plan([organization({}, {"requireMfa": false})])
+		with input.after.members as {"m": {"roles": ["admin"], "status": "active"}}
+	fixtures.messages(answer) == {"1 of its members administer `acme`, and none of them would need a second factor"}
 }

@@ -65,6 +65,31 @@ test_one_is_enough_to_try_things_out if {
 	few(changes) == set()
 }
 
+test_nobody_is_too_few_for_every_tier if {
+	every tier in ["free", "explorer"] {
+		organization := fixtures.create("Organization", "acme", {"tier": tier})
+		alone := owners.deny_few with input as fixtures.plan([organization])
+			with input.after.members as {"ada@acme.example": {"roles": ["owner"], "status": "active"}}
+		alone == set()
+		nobody := owners.deny_few with input as fixtures.plan([organization])
+			with input.after.members as {"ada@acme.example": {"roles": ["admin"], "status": "active"}}
+		fixtures.messages(nobody) == {"0 active owners would be there, and the tier needs 1"}
+	}
+}
+
+# What an organization with one owner may do: everything that takes no owner away.
+alone(changes) := fixtures.messages(found) if {
+	found := owners.deny_few with input as fixtures.plan(changes)
+		with input.after.members as {"ada@acme.example": {"roles": ["owner"], "status": "active"}}
+}
+
+test_an_organization_that_had_one_may_change if {
+	alone([fixtures.update("Organization", "acme", fixtures.rows.organization, {"displayName": "x"})]) == set()
+	alone([fixtures.delete("Member", "edsger@acme.example", {"roles": ["member"]})]) == set()
+	alone([fixtures.update("Member", ada, owner, {"roles": ["owner", "admin"]})]) == set()
+	alone([gone]) == {one}
+}
+
 test_an_organization_that_had_one_is_warned_and_not_denied if {
 	# Katherine is a member who was no owner before either.
 	changes := [fixtures.update("Member", katherine, {"roles": ["member"]}, {"roles": ["viewer"]})]
@@ -95,6 +120,7 @@ test_no_warning_where_no_member_changes if {
 }
 
 test_an_organization_that_goes_takes_its_owners_along if {
-	few([gone, fixtures.delete("Organization", "acme", {})]) == set()
+	both := [gone, fixtures.delete("Member", ada, owner)]
+	few(array.concat(both, [fixtures.delete("Organization", "acme", {})])) == set()
 	still([gone, fixtures.delete("Organization", "acme", {})], {}) == set()
 }

@@ -30,12 +30,18 @@ test_who_promotes_themselves_is_denied_at_their_roles if {
 	}}
 }
 
+test_what_else_changes_is_not_pointed_at if {
+	other := fixtures.update("Member", "edsger@acme.example", {"roles": ["member"]}, {"roles": ["viewer"]})
+	answer := found([other, promoted], gains({}))
+	fixtures.places(answer, grace, {"roles"}) == {"roles"}
+}
+
 test_letters_of_another_case_are_the_same_person if {
 	count(found([promoted], [fixtures.grant("Grace@ACME.example", "owner")])) == 1
 }
 
 test_many_permissions_of_one_role_are_told_of_once if {
-	reads := object.union(fixtures.grant(grace, "owner"), {"permission": "keys:read"})
+	reads := object.union(fixtures.grant(grace, "owner"), {"permissions": ["keys:read"]})
 	count(found([promoted], array.concat(gains({}), [reads]))) == 1
 }
 

@@ -207,6 +207,19 @@ test_a_larger_tier_that_is_still_too_small_for_its_budgets_passes if {
 	found == set()
 }
 
+test_a_larger_tier_with_budgets_that_fitted_before_passes if {
+	found := tiers.deny_spend with input as fixtures.plan([tier("tiny", "team")])
+		with input.tiers.tiny.limits as {"monthlySpend": "2500 USD"}
+	found == set()
+}
+
+test_a_budget_that_changes_along_with_the_tier_is_told_of_once if {
+	was := fixtures.rows.budgets.monthly
+	found := tiers.deny_spend with input as fixtures.plan([tier("team", "free"), fixtures.update("Budget", "monthly", was, {"limit": "4000 USD"})])
+	count(found) == 1
+	fixtures.places(found, "monthly", {"limit"}) == {"limit"}
+}
+
 # What is promised together.
 
 test_budgets_of_projects_within_the_tier_are_no_warning if {

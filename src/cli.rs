@@ -638,6 +638,8 @@ pub enum SchemaOf {
     History,
     /// What policies are told, as `policy input` prints it.
     PolicyInput,
+    /// What `policy eval` prints as JSON.
+    Judgement,
 }
 
 /// `argus completions`

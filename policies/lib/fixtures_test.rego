@@ -56,7 +56,7 @@ rename(kind, from, to, fields) := object.union(
 )
 
 # What somebody may do by the plan and could not before.
-grant(person, role) := {"person": person, "project": null, "permission": "*", "role": role, "team": null}
+grant(person, role) := {"person": person, "project": null, "permissions": ["*"], "role": role, "team": null}
 
 # Where a field of a resource stands in these fixtures.
 origin(name, path) := {"file": sprintf("acme/%s.yaml", [name]), "line": 10 + count(path), "column": 7}

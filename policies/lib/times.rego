@@ -6,7 +6,7 @@ seconds_of_unit := {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 # The seconds of a length of time, as in `90d`.
 seconds(length) := to_number(digits) * seconds_of_unit[unit] if {
-	unit := substring(length, count(length) - 1, 1)
+	unit := substring(length, count(length) - 1, -1)
 	digits := substring(length, 0, count(length) - 1)
 }
 

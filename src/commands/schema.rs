@@ -7,7 +7,8 @@ use crate::cli::{Schema, SchemaOf};
 use crate::exit_code::ExitCode;
 use crate::policy::input::Input;
 use crate::render::json::{
-    self, ApprovalItem, FindingsDocument, HeldItem, ListDocument, OutcomeDocument, PlanDocument, RowItem,
+    self, ApprovalItem, FindingsDocument, HeldItem, JudgementDocument, ListDocument, OutcomeDocument, PlanDocument,
+    RowItem,
 };
 use crate::render::schema;
 use crate::store::history::{AuditRow, RunRow};
@@ -26,6 +27,7 @@ pub fn run(_: &Context, args: &Schema) -> Done {
         SchemaOf::Approvals => json::schema::<ListDocument<ApprovalItem>>(),
         SchemaOf::History => json::schema::<ListDocument<AuditRow>>(),
         SchemaOf::PolicyInput => json::schema::<Input<'_>>(),
+        SchemaOf::Judgement => json::schema::<JudgementDocument>(),
     };
     report(&text, ExitCode::Done)
 }

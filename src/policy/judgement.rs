@@ -158,6 +158,7 @@ impl Judgement {
                 self.warnings.extend(told.map(|finding| Finding {
                     severity: crate::model::finding::Severity::Note,
                     code: Code::PolicyExcused,
+                    message: format!("an exception excuses: {}", finding.message),
                     ..finding
                 }));
             }

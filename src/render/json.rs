@@ -10,6 +10,7 @@ use crate::model::finding::Finding;
 use crate::model::kind::KindId;
 use crate::model::value::Value;
 use crate::plan::{Plan, Summary};
+use crate::policy::judgement::{Answer, Hold};
 use crate::render::inert;
 use crate::verdict::{Held, Terms, Told};
 
@@ -18,6 +19,9 @@ pub const FINDINGS_FORMAT: u32 = 1;
 
 /// The version of the JSON of an outcome.
 pub const OUTCOME_FORMAT: u32 = 1;
+
+/// The version of the JSON of a judgement.
+pub const JUDGEMENT_FORMAT: u32 = 1;
 
 /// The version of the JSON of lists.
 pub const LIST_FORMAT: u32 = 1;
@@ -88,6 +92,26 @@ pub struct HeldOutcome {
     pub plan: String,
     /// Why it is held, what lifts that, and who agrees.
     pub held: Vec<Held>,
+}
+
+/// What policies say of one input, as `policy eval --format json` prints it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct JudgementDocument {
+    /// Always `argus.judgement`.
+    pub document: String,
+    /// The version of this form.
+    pub format: u32,
+    /// The organization; empty for what all share.
+    pub organization: String,
+    /// Why the plan is refused.
+    pub denials: Vec<Finding>,
+    /// Why it is held, and what lifts each hold.
+    pub holds: Vec<Hold>,
+    /// What somebody should look at, and which denials are excused.
+    pub warnings: Vec<Finding>,
+    /// What each rule said, by its name in a query: `{"value": ...}`, `"undefined"` or `{"error": "..."}`.
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub answers: BTreeMap<String, Answer>,
 }
 
 /// Several of one sort: the rows of `get -o json` (`argus.rows`), its runs (`argus.runs`), suspensions

@@ -6,21 +6,23 @@ mod flow;
 mod graph;
 mod heads;
 mod metadata;
-mod names;
+pub mod names;
 mod scan;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::num::{NonZeroU32, NonZeroUsize};
 
-use regorus::Engine;
 use regorus::unstable::{Module, Ref};
+use regorus::{Engine, PolicyLengthConfig};
 
 use self::flow::Flow;
 use self::graph::Graph;
-use self::names::{Head, RuleId, World};
+use self::names::{Head, RuleId, World, data_path};
 use self::shape::Shape;
 use super::messages::Loaded;
+use super::test::TestName;
 use crate::model::code::Code;
 use crate::model::finding::{self, Finding};
 use crate::model::origin::{Origin, Position};
@@ -43,13 +45,13 @@ pub fn check(
     let mut errors = Vec::new();
     let mut flaws = Vec::new();
     let mut blocks = Vec::new();
-    let mut all = Engine::new();
+    let mut all = empty();
     for (number, file) in (0..).zip(files) {
         told(number)?;
         match scan::scan(file) {
             Err(finding) => errors.push(*finding),
             Ok(comments) => {
-                errors.extend(add(&mut all, file).err());
+                errors.extend(add(&mut all, file).err().map(|finding| *finding));
                 let (read, wrong, odd) = metadata::blocks(file, &comments);
                 blocks.push(read);
                 errors.extend(wrong);
@@ -73,7 +75,7 @@ pub fn check(
     // What the engine finds when it gets ready is told one at a time, and most of it is told better above.
     let judging = match engine(files.iter().filter(|file| !file.is_test())) {
         Ok(judging) if errors.is_empty() => {
-            errors.extend(prepared(&mut all, files).err());
+            errors.extend(prepared(&mut all, files).err().map(|finding| *finding));
             judging
         }
         Ok(judging) => judging,
@@ -87,7 +89,9 @@ pub fn check(
     if !errors.is_empty() {
         return Ok(Err(bounded(errors)));
     }
-    let loaded = Loaded { rules: heads.rules, parts: flow.parts, flaws: bounded(flaws), tests: heads.tests };
+    let mut tests = heads.tests;
+    asked(&world, &flow.edges, &heads.rules, &mut tests);
+    let loaded = Loaded { rules: heads.rules, parts: flow.parts, flaws: bounded(flaws), tests };
     Ok(Ok((judging, loaded)))
 }
 
@@ -98,14 +102,24 @@ pub fn path(rule: &Rule) -> String {
 
 /// An engine with these files, ready to evaluate.
 pub fn engine<'a>(files: impl Iterator<Item = &'a PolicyFile> + Clone) -> Result<Engine, Vec<Finding>> {
-    let mut engine = Engine::new();
-    let findings: Vec<Finding> = files.clone().filter_map(|file| add(&mut engine, file).err()).collect();
+    let mut engine = empty();
+    let findings: Vec<Finding> =
+        files.clone().filter_map(|file| add(&mut engine, file).err()).map(|finding| *finding).collect();
     if !findings.is_empty() {
         return Err(findings);
     }
     let files: Vec<PolicyFile> = files.cloned().collect();
-    prepared(&mut engine, &files).map_err(|finding| vec![finding])?;
+    prepared(&mut engine, &files).map_err(|finding| vec![*finding])?;
     Ok(engine)
+}
+
+fn empty() -> Engine {
+    let mut engine = Engine::new();
+    // Files are limited in bytes. Generated ones have long lines.
+    let max_col = NonZeroU32::MAX;
+    let max_file_bytes = NonZeroUsize::MAX;
+    engine.set_policy_length_config(PolicyLengthConfig { max_col, max_file_bytes, max_lines: max_file_bytes });
+    engine
 }
 
 /// The shape of the input document.
@@ -119,14 +133,14 @@ fn bounded(findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-fn add(engine: &mut Engine, file: &PolicyFile) -> Result<(), Finding> {
+fn add(engine: &mut Engine, file: &PolicyFile) -> Result<(), Box<Finding>> {
     let added = engine.add_policy(file.path.to_string(), file.text.clone());
-    added.map(drop).map_err(|error| finding(&error.to_string(), std::slice::from_ref(file)))
+    added.map(drop).map_err(|error| Box::new(finding(&error.to_string(), std::slice::from_ref(file))))
 }
 
 /// Makes the engine do what it otherwise does before it first evaluates.
-fn prepared(engine: &mut Engine, files: &[PolicyFile]) -> Result<(), Finding> {
-    engine.eval_query("true".into(), false).map(drop).map_err(|error| finding(&error.to_string(), files))
+pub fn prepared(engine: &mut Engine, files: &[PolicyFile]) -> Result<(), Box<Finding>> {
+    engine.eval_query("true".into(), false).map(drop).map_err(|error| Box::new(finding(&error.to_string(), files)))
 }
 
 /// The finding of what the engine says about one of these files.
@@ -170,6 +184,12 @@ const HINTS: &[(&str, &str)] = &[
 pub fn plain_error(error: &str) -> String {
     let said = error.rsplit_once("\nerror: ").map_or(error, |(_, said)| said);
     said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The place that an error of the engine is about: `policies/a.rego:3:5`.
+pub fn place_of(error: &str) -> Option<&str> {
+    let before = error.rsplit_once("\nerror: ")?.0;
+    Some(before.rsplit_once("--> ")?.1.lines().next()?.trim())
 }
 
 /// Rules that refer to each other in a circle, which would never end.
@@ -222,10 +242,22 @@ fn idle(world: &World<'_>, edges: &BTreeSet<(RuleId, RuleId)>) -> Vec<Finding> {
     told.collect()
 }
 
+/// Tells each test which rules with a say it leads to.
+fn asked(world: &World<'_>, edges: &BTreeSet<(RuleId, RuleId)>, rules: &[Rule], tests: &mut [TestName]) {
+    let graph = Graph::of(edges.iter().copied());
+    let numbers: BTreeMap<String, usize> = rules.iter().map(path).zip(0..).collect();
+    let paths: Vec<String> = world.rules.iter().map(|rule| data_path(&rule.package, &rule.name)).collect();
+    let ids: BTreeMap<&str, RuleId> = paths.iter().map(String::as_str).zip(0..).collect();
+    for test in tests {
+        let reached = graph.reached(ids.get(test.path.as_str()).copied());
+        test.asks = reached.into_iter().filter_map(|id| numbers.get(&paths[id]).copied()).collect();
+    }
+}
+
 /// What is wrong with a query before it is evaluated.
 pub fn query(query: &str) -> Option<String> {
     let file = PolicyFile { path: "query".into(), text: format!("package query\n\nanswer if {{\n{query}\n}}\n") };
-    let mut engine = Engine::new();
+    let mut engine = empty();
     if let Err(finding) = scan::scan(&file) {
         return Some(finding.message);
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,8 @@ pub struct Pool {
     /// How many may be at work.
     at_work: Semaphore,
     workers: usize,
+    /// How many requests have failed since one was answered.
+    failed_alone: AtomicUsize,
 }
 
 /// Requests that wait for a worker, and what became of the others.
@@ -55,7 +58,7 @@ struct Work {
     tally: Mutex<Tally>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Tally {
     answered: usize,
     failed: usize,
@@ -85,15 +88,25 @@ impl Pool {
         load.rules = Some(loaded.rules.clone());
         let mut frame = Vec::new();
         Request::Load(load).write(&mut frame).map_err(|error| vec![broken(&error)])?;
-        let idle = Mutex::new(first.into_iter().collect());
-        Ok((Pool { program, limits, load: frame, idle, at_work: Semaphore::new(workers), workers }, loaded))
+        let pool = Pool {
+            program,
+            limits,
+            load: frame,
+            idle: Mutex::new(first.into_iter().collect()),
+            at_work: Semaphore::new(workers),
+            workers,
+            failed_alone: AtomicUsize::new(0),
+        };
+        Ok((pool, loaded))
     }
 
     /// Replies to all requests, in order.
     pub async fn ask(pool: &Arc<Pool>, requests: Vec<Request>) -> Vec<Result<Reply, Failure>> {
         let count = requests.len();
         let waiting = Mutex::new(requests.into_iter().enumerate().collect());
-        let work = Arc::new(Work { waiting, tally: Mutex::default() });
+        // Who asks again after nothing but failures gets one more try, since another question may be an easier one.
+        let failed = pool.failed_alone.load(Ordering::Relaxed).min(FAILURES_ALONE_MAX - 1);
+        let work = Arc::new(Work { waiting, tally: Mutex::new(Tally { answered: 0, failed }) });
         let mut tasks = JoinSet::new();
         for number in 0..pool.workers.min(count) {
             tasks.spawn(Pool::drive(pool.clone(), work.clone(), number));
@@ -104,6 +117,8 @@ impl Pool {
                 replies[number] = Some(reply);
             }
         }
+        let Tally { answered, failed } = *lock(&work.tally);
+        pool.failed_alone.store(if answered > 0 { 0 } else { failed }, Ordering::Relaxed);
         let unanswered = || Err(Failure::Died("whoever asked them has ended".into()));
         replies.into_iter().map(|reply| reply.unwrap_or_else(unanswered)).collect()
     }
@@ -184,8 +199,14 @@ impl Pool {
                     Reply::Failed(failure) => Err(failure),
                     reply => Ok(reply),
                 };
-                work.count(reply.is_ok());
+                let failed = reply.is_err();
+                work.count(!failed);
                 answered.push((number, reply));
+                if let Some(failure) = work.hopeless().filter(|_| failed) {
+                    // It has more of the same before it, which nobody waits for.
+                    answered.extend(sent.drain(..).map(|(number, _)| (number, Err(failure.clone()))));
+                    return Err(Lost::Late);
+                }
             }
         }
     }
@@ -223,13 +244,8 @@ impl Pool {
 impl Work {
     /// Takes the next share of what waits; false where nothing was left.
     fn send_next(&self, sent: &mut VecDeque<(usize, Request)>, answered: &mut Answered, workers: usize) -> bool {
-        let hopeless = {
-            let tally = lock(&self.tally);
-            let most = if tally.answered == 0 { FAILURES_ALONE_MAX } else { FAILURES_MAX };
-            (tally.failed >= most).then_some(Failure::GivenUp(tally.failed))
-        };
         let mut waiting = lock(&self.waiting);
-        if let Some(failure) = hopeless {
+        if let Some(failure) = self.hopeless() {
             answered.extend(waiting.drain(..).map(|(number, _)| (number, Err(failure.clone()))));
             return false;
         }
@@ -246,6 +262,13 @@ impl Work {
             sent.push_back((number, request));
         }
         !sent.is_empty()
+    }
+
+    /// What the rest fails with, if nothing will come of it.
+    fn hopeless(&self) -> Option<Failure> {
+        let Tally { answered, failed } = *lock(&self.tally);
+        let most = if answered == 0 { FAILURES_ALONE_MAX } else { FAILURES_MAX };
+        (failed >= most).then_some(Failure::GivenUp(failed))
     }
 
     fn count(&self, answered: bool) {

@@ -157,7 +157,7 @@ fn cause(status: Option<ExitStatus>, words: &str, limits: Limits) -> Failure {
         return memory();
     }
     if words.contains("overflowed its stack") {
-        return Failure::Died("they recurse without end".into());
+        return Failure::Died("they recurse without end, or nest too deep".into());
     }
     match status.and_then(|status| status.signal()) {
         Some(libc::SIGXCPU) => Failure::Cpu(Duration::from_secs(limits.cpu_seconds.into())),
@@ -168,9 +168,9 @@ fn cause(status: Option<ExitStatus>, words: &str, limits: Limits) -> Failure {
                 (None, Some(code)) => format!("exit code {code}"),
                 (None, None) => "nobody knows how".into(),
             };
-            let words = words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("without a word");
+            let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
             let words: String = words.chars().filter(|c| !c.is_control()).take(LAST_WORDS_CHARS_MAX).collect();
-            Failure::Died(format!("{how}: {words}"))
+            Failure::Died(format!("{how}, {}", if words.is_empty() { "without a word" } else { &words }))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of policies: the rules called `test_*` in the files called `*_test.rego`, one run at a time, so that one that
 //! brings its worker down fails alone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub struct TestName {
     pub path: String,
     pub file: Arc<str>,
     pub line: u32,
+    /// The rules with a say that it leads to, by their numbers.
+    pub asks: BTreeSet<usize>,
 }
 
 impl TestName {
@@ -115,7 +118,7 @@ pub async fn run(pool: &Arc<Pool>, loaded: &Loaded, is_chosen: &(dyn Fn(&str) ->
 }
 
 fn result(test: &TestName, ran: Ran) -> TestResult {
-    let TestName { package, name, path: _, file, line } = test.clone();
+    let TestName { package, name, path: _, file, line, asks: _ } = test.clone();
     let Ran { outcome, duration, prints, stopped_at, spoke, silent } = ran;
     TestResult { package, name, file, line, outcome, duration, prints, stopped_at, spoke, silent }
 }

@@ -3,6 +3,7 @@
 
 mod confine;
 mod rego;
+mod testing;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -30,17 +31,24 @@ pub fn run() -> ExitCode {
     let Some(memory_mib) = std::env::args().nth(2).and_then(|word| word.parse::<u32>().ok()) else {
         return complain("a worker is started by argus itself");
     };
+    // A policy that panics has brought its worker down, whichever thread waits for what.
+    std::panic::set_hook(Box::new(|panic| {
+        let _ = writeln!(io::stderr(), "{panic}");
+        std::process::abort();
+    }));
     let (requests, queue) = mpsc::channel();
     let thread = std::thread::Builder::new().name("policies".into()).stack_size(STACK_BYTES);
     let (started, has_started) = mpsc::channel();
     let evaluating = thread.spawn(move || {
         drop(started);
-        serve(&queue)
+        if let Err(error) = serve(&queue) {
+            complain(&format!("no answer: {error}"));
+            std::process::exit(1);
+        }
     });
-    let evaluating = match evaluating {
-        Ok(thread) => thread,
-        Err(error) => return complain(&format!("no thread: {error}")),
-    };
+    if let Err(error) = evaluating {
+        return complain(&format!("no thread: {error}"));
+    }
     // The thread comes first and has all that it needs: afterwards there can be no more.
     let _: Result<(), _> = has_started.recv();
     if let Err(error) = confine::confine(memory_mib, STACK_BYTES) {
@@ -50,23 +58,13 @@ pub fn run() -> ExitCode {
     loop {
         match frame::read(&mut stdin, REQUEST_BYTES_MAX) {
             Ok(Some((tag, content))) => match Request::read(tag, content) {
-                Some(request) => {
-                    if requests.send(request).is_err() {
-                        break;
-                    }
-                }
+                Some(request) => drop(requests.send(request)),
                 None => return complain("a request makes no sense"),
             },
             // Nobody waits for an answer any more, not even for one that is being worked at.
             Ok(None) => return ExitCode::SUCCESS,
             Err(error) => return complain(&format!("no request: {error}")),
         }
-    }
-    match evaluating.join() {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => complain(&format!("no answer: {error}")),
-        // The panic has said why.
-        Err(_) => ExitCode::from(101),
     }
 }
 

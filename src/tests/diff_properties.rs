@@ -143,6 +143,31 @@ fn build(desired: &Numbers, live: &Numbers, applied: &Numbers, authoritative: &B
     }
 }
 
+/// An organization of many people: for each the choice of roles before, and the one after, if they stay.
+pub fn crowd(people: &[(u8, Option<u8>)]) -> Worlds {
+    let nothing = [None; 4];
+    let empty = build(
+        &Numbers::from([((0, 0), nothing)]),
+        &Numbers::from([((0, 0), nothing)]),
+        &Numbers::new(),
+        &BTreeSet::new(),
+    );
+    let origin = empty.desired.resources[0].origin.clone();
+    let roles = |choice: u8| [Some(choice), Some(0), None, None];
+    people.iter().enumerate().fold(empty, |mut worlds, (number, (before, after))| {
+        let local: LocalId = (KindId::of(&member::KIND), format!("m{number:02}@acme.example").into());
+        worlds.live.rows.insert(local.clone(), LiveRow { version: 7, spec: whole(2, &roles(*before)) });
+        let record = AppliedRow { source: SOURCE.into(), spec: named(2, &roles(*before)), origin: origin.clone() };
+        worlds.applied.rows.insert(local.clone(), record);
+        if let Some(after) = after {
+            let id = ResourceId { organization: ORGANIZATION.into(), kind: local.0, name: local.1 };
+            let spec = named(2, &roles(*after));
+            worlds.desired.resources.push(Resource { id, spec, origin: origin.clone(), previous_name: None });
+        }
+        worlds
+    })
+}
+
 pub fn plan(worlds: &Worlds, correct_drift: bool) -> OrganizationPlan {
     let rules = Rules {
         source: SOURCE,

@@ -23,5 +23,6 @@ mod store_schema;
 mod store_writes;
 mod support;
 mod verdict;
+mod verdict_properties;
 mod windows;
 mod written;

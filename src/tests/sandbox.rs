@@ -1,6 +1,9 @@
 //! The sandbox with workers of the real binary.
 
+mod hazards;
 mod loading;
+mod processes;
+mod testing;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +33,35 @@ async fn ready(text: &str) -> Sandbox {
 fn given(answers: &Answers) -> Vec<Value> {
     let Answers::Given(answers) = answers else { panic!("{answers:?}") };
     answers.iter().map(|answer| serde_json::to_value(answer).expect("an answer")).collect()
+}
+
+/// Inputs of which only the version matters.
+fn inputs(versions: impl IntoIterator<Item = u32>) -> Vec<Vec<u8>> {
+    versions.into_iter().map(|version| json!({ "version": version }).to_string().into_bytes()).collect()
+}
+
+/// What `/proc` says of a process in KiB.
+fn kib_of(process: &str, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("a number");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// The children of all threads of a process, zombies among them.
+fn children(process: &str) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("a process");
+    let mut children: Vec<u32> = threads
+        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok())
+        .flat_map(|children| children.split_whitespace().map(|id| id.parse().expect("an id")).collect::<Vec<_>>())
+        .collect();
+    children.sort_unstable();
+    children
+}
+
+/// The state of a process, if there is one: `R`, `S`, `Z`.
+fn status_of(process: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 const DENY_LARGE: &str = r#"package argus.size

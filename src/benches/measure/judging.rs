@@ -53,8 +53,8 @@ impl Judging<'_> {
         figures.insert("touched-judged".into(), self.several(&touched, &self.policies.display().to_string())?);
         if opa_version(self.opa).is_some() {
             let documents = self.folder.join("documents");
-            let mut input = self.argus(&["policy", "input", "--policies"]);
-            input.arg(self.policies).arg(&touched).stdout(File::create(&documents)?);
+            let mut input = self.argus(&["policy", "input"]);
+            input.arg("--policies").arg(self.policies).arg(&touched).stdout(File::create(&documents)?);
             if !input.status()?.success() {
                 return Err(format!("{input:?} failed").into());
             }

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::approval::Need;
@@ -17,34 +15,10 @@ use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::OrganizationPlan;
-use crate::policy::judgement::{self, Answer, Answers, Hold, Judgement};
+use crate::policy::judgement::{self, Answers, Judgement};
 use crate::render::excerpt::{self, Excerpts};
-use crate::render::json;
+use crate::render::json::{self, JUDGEMENT_FORMAT, JudgementDocument};
 use crate::sandbox::{INPUT_BYTES_MAX, Sandbox};
-
-/// The version of the JSON of a judgement.
-pub const JUDGEMENT_FORMAT: u32 = 1;
-
-/// What policies say of one input, as `policy eval --format json` prints it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct JudgementDocument {
-    /// Always `argus.judgement`.
-    pub document: &'static str,
-    /// The version of this form.
-    pub format: u32,
-    /// The organization; empty for what all share.
-    pub organization: String,
-    /// Why the plan is refused.
-    pub denials: Vec<Finding>,
-    /// Why it is held, and what lifts each hold.
-    pub holds: Vec<Hold>,
-    /// What somebody should look at, and which denials are excused.
-    pub warnings: Vec<Finding>,
-    /// What each rule said, by its name in a query.
-    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
-    pub answers: BTreeMap<String, Answer>,
-}
 
 /// Asks and prints the answer.
 pub async fn run(context: &Context, args: &PolicyEval) -> Done {
@@ -144,7 +118,7 @@ fn told(sandbox: &Sandbox, judgement: Judgement, organization: &str, answers: An
         Answers::Failed(_) => BTreeMap::new(),
     };
     JudgementDocument {
-        document: "argus.judgement",
+        document: "argus.judgement".into(),
         format: JUDGEMENT_FORMAT,
         organization: organization.to_owned(),
         denials,

@@ -407,7 +407,7 @@ impl<'w> Flow<'w> {
         });
         path.extend(named);
         let world = self.world;
-        let mut keys: Vec<Key<'_>> = path.iter().map(|name| Key::Name(name)).collect();
+        let keys: Vec<Key<'_>> = path.iter().map(|name| Key::Name(name)).collect();
         match world.find(&keys, self.place.judges) {
             Found::Rule(id, parts) => {
                 self.edges.insert((self.place.rule, id));
@@ -418,10 +418,11 @@ impl<'w> Flow<'w> {
                 };
                 self.follow(known, steps.get(parts.saturating_sub(imported)..).unwrap_or_default())
             }
-            Found::Package(parts) => {
-                keys.truncate(parts);
-                let below = world.rules_below(&keys, self.place.judges);
-                self.edges.extend(below.into_iter().map(|id| (self.place.rule, id)));
+            Found::Package => {
+                let further = steps.iter().skip(path.len() - imported).map(Step::key);
+                let whole: Vec<Key<'_>> = keys.iter().copied().chain(further).collect();
+                let led_to = world.rules_on(&whole, self.place.judges);
+                self.edges.extend(led_to.into_iter().map(|id| (self.place.rule, id)));
                 self.follow(Shape::Any, steps)
             }
             Found::Nothing(parts, known) => {

@@ -1,6 +1,7 @@
 //! Who refers to whom: rules that refer to each other in a circle, and rules that nobody refers to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::names::RuleId;
 
@@ -75,7 +76,7 @@ impl Graph {
     /// The shortest way from a rule to itself.
     fn circle(&self, rule: RuleId) -> Option<Vec<RuleId>> {
         let mut came_from: BTreeMap<RuleId, RuleId> = BTreeMap::new();
-        let mut waiting = std::collections::VecDeque::from([rule]);
+        let mut waiting = VecDeque::from([rule]);
         while let Some(at) = waiting.pop_front() {
             for to in self.next(at) {
                 if to == rule {
@@ -85,8 +86,8 @@ impl Graph {
                     }
                     return Some(circle);
                 }
-                if !came_from.contains_key(&to) {
-                    came_from.insert(to, at);
+                if let Entry::Vacant(entry) = came_from.entry(to) {
+                    entry.insert(at);
                     waiting.push_back(to);
                 }
             }

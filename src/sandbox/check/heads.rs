@@ -191,6 +191,7 @@ impl Heads {
             path: data_path(&rule.package, &rule.name),
             file: world.modules[*module].file.clone(),
             line: clause.span().line,
+            asks: BTreeSet::new(),
         });
     }
 

@@ -60,8 +60,8 @@ pub struct Defined<'a> {
 pub enum Found {
     /// A rule, and how many parts of the path lead to it.
     Rule(RuleId, usize),
-    /// A package or a beginning of some; so many parts lead there.
-    Package(usize),
+    /// A package, or a beginning of some.
+    Package,
     /// Nothing: so many parts lead somewhere, and these would lead on.
     Nothing(usize, Vec<String>),
 }
@@ -135,7 +135,7 @@ impl<'a> World<'a> {
         }
         let leads = |end: usize| self.packages(judges).any(|package| package.starts_with(&named[..end]));
         match (1..=named.len()).rev().find(|end| leads(*end)).unwrap_or(0) {
-            end if end == named.len() => Found::Package(end),
+            end if end == named.len() => Found::Package,
             end => Found::Nothing(end, self.below(&named[..end], judges)),
         }
     }
@@ -147,13 +147,13 @@ impl<'a> World<'a> {
         self.by_path.get(&path).copied().filter(|id| self.rules[*id].judges || !judges)
     }
 
-    /// The rules in all packages that begin like this.
-    pub fn rules_below(&self, package: &[Key<'_>], judges: bool) -> Vec<RuleId> {
-        let begins = |rule: &Defined<'_>| {
-            rule.package.len() >= package.len()
-                && package.iter().zip(&rule.package).all(|(key, part)| *key == Key::Name(part))
+    /// The rules that a path may lead to, or through, whatever its unknown parts stand for.
+    pub fn rules_on(&self, path: &[Key<'_>], judges: bool) -> Vec<RuleId> {
+        let fits = |id: &RuleId| {
+            let rule = &self.rules[*id];
+            let mut parts = path.iter().zip(rule.package.iter().chain([&rule.name]));
+            (rule.judges || !judges) && parts.all(|(key, part)| matches!(key, Key::Some) || *key == Key::Name(part))
         };
-        let fits = |id: &RuleId| (self.rules[*id].judges || !judges) && begins(&self.rules[*id]);
         (0..self.rules.len()).filter(fits).collect()
     }
 

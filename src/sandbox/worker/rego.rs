@@ -12,16 +12,15 @@ use super::super::Limits;
 use super::super::check;
 use super::super::messages::{ANSWER_BYTES_MAX, Load, Loaded, Reply};
 use super::super::test::{Outcome, Ran, TestName};
+use super::testing::Testing;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::policy::PolicyFile;
 use crate::policy::judgement::Failure;
+use crate::policy::rule::Rule;
 
 /// After how many steps the engine looks at the clock.
 const STEPS_PER_LOOK: NonZeroU32 = NonZeroU32::new(256).unwrap();
-
-/// The most that is kept of what a test prints, in bytes.
-const PRINTS_BYTES_MAX: usize = 64 * 1024;
 
 /// Policies that are ready to judge.
 pub struct Policies {
@@ -30,8 +29,9 @@ pub struct Policies {
     paths: Vec<String>,
     limits: Limits,
     files: Vec<PolicyFile>,
+    rules: Vec<Rule>,
     /// The same with the tests among them, made when the first one is run: tests must not change what judges.
-    testing: Option<Engine>,
+    testing: Option<Testing>,
 }
 
 impl Policies {
@@ -53,11 +53,16 @@ impl Policies {
             Err(findings) => return Ok(Err(findings)),
         };
         judging.set_gather_prints(true);
-        let paths: Vec<String> = loaded.rules.iter().map(check::path).collect();
+        let rules = loaded.rules.clone();
+        let paths: Vec<String> = rules.iter().map(check::path).collect();
         if let Err(error) = judging.add_policy(ALL_PACKAGE.into(), all_at_once(&paths)) {
             return Ok(Err(vec![Finding::error(Code::BadPolicy, said(&error))]));
         }
-        Ok(Ok((Policies { judging, paths, limits, files, testing: None }, loaded)))
+        // Getting ready counts as loading, and not as judging the first input.
+        if let Err(finding) = check::prepared(&mut judging, &files) {
+            return Ok(Err(vec![*finding]));
+        }
+        Ok(Ok((Policies { judging, paths, limits, files, rules, testing: None }, loaded)))
     }
 
     /// The limits that they are loaded under.
@@ -142,37 +147,19 @@ impl Policies {
     /// Runs a test.
     pub fn test(&mut self, test: &TestName) -> Reply {
         if self.testing.is_none() {
-            match check::engine(self.files.iter()) {
-                Ok(mut engine) => {
-                    engine.set_gather_prints(true);
-                    self.testing = Some(engine);
-                }
+            match Testing::load(&self.files, &self.rules) {
+                Ok(testing) => self.testing = Some(testing),
                 Err(findings) => {
                     let said = findings.first().map_or("the tests do not load", |finding| finding.message.as_str());
                     return Reply::Ran(Ran::ended(Outcome::Errored(said.into())));
                 }
             }
         }
-        let Some(engine) = &mut self.testing else { return too_much() };
-        let clock = Clock::start(self.limits);
-        engine.set_input(Value::Undefined);
-        clock.limit(engine);
-        let value = engine.eval_rule(test.path.clone());
-        let duration = clock.began.elapsed();
-        let outcome = match value {
-            _ if clock.is_over() => return clock.late(),
-            Err(error) if is_late(&error) => return clock.late(),
-            Err(error) => Outcome::Errored(said(&error)),
-            Ok(Value::Bool(true)) => Outcome::Passed,
-            Ok(_) => Outcome::Failed,
-        };
-        let mut prints = engine.take_prints().unwrap_or_default();
-        let mut bytes = 0;
-        prints.retain(|line| {
-            bytes += line.len();
-            bytes <= PRINTS_BYTES_MAX
-        });
-        Reply::Ran(Ran { duration, prints, ..Ran::ended(outcome) })
+        match self.testing.as_mut().map(|testing| testing.run(test, self.limits)) {
+            Some(Ok(ran)) => Reply::Ran(ran),
+            Some(Err(failure)) => Reply::Failed(failure),
+            None => too_much(),
+        }
     }
 
     /// Lets go of what one input left behind.
@@ -203,33 +190,44 @@ fn each_alone(value: Value, rules: usize) -> Option<Vec<Said>> {
 }
 
 /// The time that one request has.
-struct Clock {
+pub struct Clock {
     began: Instant,
     limits: Limits,
 }
 
 impl Clock {
-    fn start(limits: Limits) -> Clock {
+    /// Starts it.
+    pub fn start(limits: Limits) -> Clock {
         Clock { began: Instant::now(), limits }
     }
 
+    /// How long it runs.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     fn left(&self) -> Duration {
-        self.limits.wall.saturating_sub(self.began.elapsed())
+        self.limits.wall.saturating_sub(self.elapsed())
     }
 
     /// Tells the engine how long it may work on.
-    fn limit(&self, engine: &mut Engine) {
+    pub fn limit(&self, engine: &mut Engine) {
         let config = ExecutionTimerConfig { limit: self.left(), check_interval: STEPS_PER_LOOK };
         engine.set_execution_timer_config(config);
     }
 
     /// The engine does not always notice.
-    fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.left().is_zero()
     }
 
+    /// What is said when it is over.
+    pub fn failure(&self) -> Failure {
+        Failure::Wall(self.limits.wall)
+    }
+
     fn late(&self) -> Reply {
-        Reply::Failed(Failure::Wall(self.limits.wall))
+        Reply::Failed(self.failure())
     }
 }
 
@@ -254,13 +252,15 @@ fn too_much() -> Reply {
 }
 
 /// The engine passes its errors on as texts.
-fn is_late(error: &impl std::fmt::Display) -> bool {
+pub fn is_late(error: &impl std::fmt::Display) -> bool {
     error.to_string().contains("execution exceeded time limit")
 }
 
-/// What an error says, without the excerpt of the source that it begins with.
-fn said(error: &impl std::fmt::Display) -> String {
-    check::plain_error(&error.to_string())
+/// What an error says, and where.
+pub fn said(error: &impl std::fmt::Display) -> String {
+    let error = error.to_string();
+    let plain = check::plain_error(&error);
+    check::place_of(&error).map_or_else(|| plain.clone(), |place| format!("{plain} ({place})"))
 }
 
 /// JSON, unless there is too much of it.

@@ -18,6 +18,7 @@ const OF: &[&str] = &[
     "approvals",
     "history",
     "policy-input",
+    "judgement",
 ];
 
 #[test]
@@ -40,7 +41,7 @@ fn the_schemas_in_the_documentation_are_those_that_argus_prints() {
 }
 
 /// Checks a value against the part of JSON Schema that the schemas of documents use.
-fn conforms(value: &Value, schema: &Value, root: &Value, at: &str) {
+pub fn conforms(value: &Value, schema: &Value, root: &Value, at: &str) {
     if let Some(reference) = schema["$ref"].as_str() {
         let definition = root.pointer(reference.trim_start_matches('#')).expect("a definition");
         return conforms(value, definition, root, at);

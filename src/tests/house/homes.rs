@@ -24,7 +24,8 @@ const HOMES: &[(&str, Home)] = &[
     ("schemars", Home::Anywhere("schemas are derived beside their types")),
     ("serde", Home::Anywhere("it is derived beside the types")),
     ("serde_json", Home::Anywhere("the form of plans, records and events")),
-    // Manifests are not read with it, because it keeps no places; the settings are small and need none but for errors.
+    // Manifests are not read with it, because it keeps no places; the settings and the METADATA of a rule are small and
+    // need none but for errors.
     ("serde_yaml", Home::In(&["render/yaml", "sandbox/check/metadata", "settings"])),
     ("sha2", Home::Anywhere("digests")),
     ("similar", Home::OneFileIn("render")),

@@ -63,7 +63,7 @@ async fn a_field_that_the_input_does_not_have_is_an_error_with_a_suggestion() {
         ),
         (
             "deny contains 1 if input.authors[\"ada\"]",
-            "a.rego:2:34 ARG3112 `input.authors` has no field `ada`: it is a list",
+            "a.rego:2:35 ARG3112 `input.authors` has no field `ada`: it is a list",
         ),
         (
             "deny contains 1 if input.organization.name",

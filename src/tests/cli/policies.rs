@@ -1,0 +1,305 @@
+//! `argus policy`: tests, checks, questions and what policies are told; and the policies that ship.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use super::schemas::conforms;
+use super::{Ran, World, bare, ran, run};
+use crate::support::postgres::scratch;
+
+/// A folder with policies.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn with(files: &[(&str, &str)]) -> Folder {
+        let folder = Folder(scratch("policies"));
+        std::fs::create_dir_all(folder.0.join("policies")).expect("a folder");
+        for (name, text) in files {
+            folder.write(name, text);
+        }
+        folder
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.0.join("policies").join(name), text).expect("a file");
+    }
+
+    fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = bare(&[&["policy"], arguments].concat());
+        command.current_dir(&self.0);
+        command
+    }
+
+    /// Runs `argus policy` beside the folder.
+    fn policy(&self, arguments: &[&str]) -> Ran {
+        run(self.command(arguments))
+    }
+
+    /// The same with something on standard input.
+    fn told(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = self.command(arguments);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("it reads");
+        ran(&command, child.wait_with_output().expect("it ends"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const RULE: &str = "\
+package argus.size
+
+# METADATA
+# title: Not too large
+# custom:
+#   id: size-large
+#   remediation: make it smaller
+deny_large contains finding if {
+	some change in input.changes
+	startswith(change.name, \"large\")
+	finding := {\"msg\": \"too large\", \"origin\": change.origin, \"subject\": change.name}
+}
+
+# METADATA
+# custom:
+#   approvals: {quorum: 2, groups: [finance]}
+hold_odd contains \"odd\" if input.organization == \"odd\"
+
+warn_new contains \"new\" if input.commit == null
+";
+
+const TESTS: &str = "\
+package argus.size_test
+
+import data.argus.size
+
+doc(name) := {\"changes\": [{\"name\": name, \"origin\": null}], \"organization\": \"acme\", \"commit\": \"c\"}
+
+test_large if count(size.deny_large) == 1 with input as doc(\"large\")
+
+test_small if count(size.deny_large) == 0 with input as doc(\"small\")
+
+test_odd if size.hold_odd == {\"odd\"} with input as {\"organization\": \"odd\", \"changes\": []}
+
+test_even if size.hold_odd == set() with input as {\"organization\": \"even\", \"changes\": []}
+
+test_new if size.warn_new == {\"new\"} with input as {\"commit\": null, \"changes\": []}
+
+test_old if size.warn_new == set() with input as {\"commit\": \"c\", \"changes\": []}
+";
+
+const WRONG: &str = "
+test_wrong if {
+	large := size.deny_large with input as doc(\"large\")
+	print(\"found\", count(large))
+	count(large) == 7
+}
+
+todo_test_later if false
+";
+
+fn good() -> Folder {
+    Folder::with(&[("size.rego", RULE), ("size_test.rego", TESTS)])
+}
+
+fn bad() -> Folder {
+    Folder::with(&[("size.rego", RULE), ("size_test.rego", &format!("{TESTS}{WRONG}"))])
+}
+
+fn input(organization: &str, name: &str) -> String {
+    let origin = json!({ "file": "acme.yaml", "line": 3, "column": 5 });
+    json!({ "organization": organization, "commit": "c", "changes": [{ "name": name, "origin": origin }] }).to_string()
+}
+
+/// The folder of the policies that ship.
+pub fn shipped() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").display().to_string()
+}
+
+#[test]
+fn tests_that_pass_end_with_conftests_summary_and_0() {
+    let ran = good().policy(&["test"]).ends(0);
+    assert_eq!(ran.out, "\n6 tests, 6 passed, 0 warnings, 0 failures, 0 exceptions, 0 skipped\n", "{ran}");
+    assert_eq!(good().policy(&["test", "--quiet"]).ends(0).all(), "");
+}
+
+#[test]
+fn a_test_that_fails_is_shown_with_its_line_and_ends_with_1() {
+    let ran = bad().policy(&["test", "--quiet"]).ends(1);
+    let ran = ran.says("FAIL - policies/size_test.rego:19 - argus.size_test - data.argus.size_test.test_wrong");
+    ran.says("8 tests, 6 passed, 0 warnings, 1 failure, 0 exceptions, 1 skipped");
+    bad().policy(&["test", "--no-fail"]).ends(0).says("1 failure");
+}
+
+#[test]
+fn what_a_test_prints_is_shown() {
+    bad().policy(&["test"]).ends(1).says("PRNT  ").says("found 1");
+}
+
+#[test]
+fn with_fail_on_warn_failures_end_with_2() {
+    good().policy(&["test", "--fail-on-warn"]).ends(0);
+    bad().policy(&["test", "--fail-on-warn"]).ends(2);
+}
+
+#[test]
+fn only_the_tests_that_a_regular_expression_matches_are_run() {
+    bad().policy(&["test", "--run", r"size_test\.test_(large|odd)$"]).ends(0).says("2 tests, 2 passed");
+    bad().policy(&["test", "-r", "nowhere"]).ends(0).says("0 tests, 0 passed");
+    bad().policy(&["test", "--run", "("]).ends(1).says("--run is no regular expression");
+}
+
+#[test]
+fn what_cannot_be_loaded_is_shown_with_its_line_and_ends_with_1() {
+    let folder = good();
+    folder.write("broken.rego", "package argus.broken\n\ndeny contains msg if {\n\tmsg := \n}\n");
+    for command in ["test", "check"] {
+        folder
+            .policy(&[command])
+            .ends(1)
+            .says("error[ARG3110]")
+            .says("--> policies/broken.rego:4:9")
+            .says("4 |     msg :=");
+    }
+    folder.told(&["eval", "--input", "-"], &input("acme", "small")).ends(1).says("--> policies/broken.rego:4:9");
+    folder.policy(&["test", "elsewhere"]).ends(1).says("there is no folder elsewhere");
+}
+
+#[test]
+fn every_format_tells_of_the_test_that_failed() {
+    let folder = bad();
+    let name = "data.argus.size_test.test_wrong";
+    for format in ["stdout", "text", "json", "tap", "table", "junit", "github", "sarif"] {
+        folder.policy(&["test", "--format", format]).ends(1).says(name);
+    }
+    let list = folder.policy(&["test", "--output", "json"]).ends(1).json();
+    let list = list.as_array().expect("a list").clone();
+    assert_eq!(list.len(), 8);
+    let of =
+        |name: &str| list.iter().find(|item| item["name"].as_str().is_some_and(|n| n.ends_with(name))).expect("it");
+    assert_eq!((&of("test_large")["successes"], &of("test_large")["failures"]), (&json!(1), &Value::Null));
+    assert_eq!(of("test_wrong")["failures"][0]["msg"], name);
+    assert_eq!(of("todo_test_later")["skipped"][0]["msg"], "data.argus.size_test.todo_test_later");
+    let tap = folder.policy(&["test", "-o", "tap"]).ends(1).out;
+    assert_eq!(tap.lines().next(), Some("1..8"));
+    assert_eq!(tap.lines().filter(|line| line.starts_with("not ok ")).count(), 1, "{tap}");
+    assert!(tap.contains(" # SKIP"), "{tap}");
+    let github = folder.policy(&["test", "-o", "github"]).ends(1).out;
+    assert!(
+        github.contains("\n::error file=policies/size_test.rego,line=19::data.argus.size_test.test_wrong"),
+        "{github}"
+    );
+    let sarif = folder.policy(&["test", "-o", "sarif"]).ends(1).json();
+    assert_eq!(sarif["runs"][0]["invocations"][0]["exitCode"], 1);
+    assert_eq!(sarif["runs"][0]["results"].as_array().map(Vec::len), Some(1));
+    let junit = folder.policy(&["test", "-o", "junit"]).ends(1).out;
+    assert!(junit.contains("<testsuites tests=\"8\" failures=\"1\">"), "{junit}");
+}
+
+#[test]
+fn an_input_is_judged_by_all_rules() {
+    let folder = good();
+    let file = folder.0.join("large.json");
+    std::fs::write(&file, input("acme", "large")).expect("a file");
+    let file = file.display().to_string();
+    let ran = folder.policy(&["eval", "--input", &file]).ends(0);
+    ran.says("size-large: too large")
+        .says("--> acme.yaml:3:5")
+        .says("hint: make it smaller")
+        .says("Denied: 1 denial, 0 holds");
+    folder.policy(&["eval", "--input", &file, "--fail"]).ends(3);
+    folder.told(&["eval", "--input", "-", "--fail"], &input("odd", "small")).ends(4).says("Held: 0 denials, 1 hold");
+    folder.told(&["eval", "--input", "-", "--fail"], &input("acme", "small")).ends(0).says("Allowed: ");
+}
+
+#[test]
+fn a_judgement_as_json_holds_what_each_rule_said() {
+    let document = good().told(&["eval", "--input", "-", "--format", "json"], &input("odd", "large")).ends(0).json();
+    assert_eq!(document["document"], "argus.judgement");
+    assert_eq!(document["denials"][0]["rule"], "size-large");
+    assert_eq!(document["denials"][0]["origin"]["line"], 3);
+    assert_eq!(document["holds"][0]["need"], json!({ "quorum": 2, "groups": ["finance"] }));
+    assert_eq!(document["answers"]["data.argus.size.hold_odd"], json!({ "value": ["odd"] }));
+    assert_eq!(document["answers"]["data.argus.size.warn_new"], json!({ "value": [] }));
+    let schema = run(bare(&["schema", "judgement"])).ends(0).json();
+    conforms(&document, &schema, &schema, "judgement");
+}
+
+#[test]
+fn a_query_is_answered_as_opa_answers_it() {
+    let folder = good();
+    let ask = |arguments: &[&str]| folder.told(&[&["eval", "-i", "-"], arguments].concat(), &input("odd", "large"));
+    assert_eq!(ask(&["data.argus.size.hold_odd"]).ends(0).out, "[\n  \"odd\"\n]\n");
+    assert_eq!(ask(&["data.argus.size.hold_odd", "-f", "values"]).ends(0).json(), json!([["odd"]]));
+    let result = ask(&["data.argus.size.hold_odd", "--format", "json"]).ends(0).json();
+    assert_eq!(result["result"][0]["expressions"][0]["value"], json!(["odd"]));
+    assert_eq!(folder.policy(&["eval", "1 + 1"]).ends(0).out, "2\n");
+    assert_eq!(ask(&["input.nothing.there"]).ends(0).out, "undefined\n");
+    ask(&["input.nothing.there", "--fail"]).ends(1);
+    ask(&["input.organization ="]).ends(1).says("the query has no result");
+}
+
+#[test]
+fn an_input_that_is_none_is_refused() {
+    let folder = good();
+    folder.policy(&["eval"]).ends(1).says("there is no input to judge");
+    folder.policy(&["eval", "--input", "nowhere.json"]).ends(1).says("cannot read the input nowhere.json");
+    folder.told(&["eval", "--input", "-"], "{\"organization\": ").ends(1).says("the input - is no JSON");
+    folder
+        .told(&["eval", "--input", "-", "--format", "values"], "{}")
+        .ends(1)
+        .says("the format `values` is for queries");
+}
+
+#[test]
+fn what_policies_are_told_of_a_plan_is_printed_and_follows_the_schema() {
+    let world = World::with(super::ACME);
+    let shared = "apiVersion: argus.io/v1alpha1\nkind: Tier\nmetadata:\n  name: team\nspec:\n  displayName: Team\n";
+    world.write("tiers.yaml", shared);
+    let schema = run(bare(&["schema", "policy-input"])).ends(0).json();
+    let document = world.argus(&["policy", "input", "-O", "acme"]).ends(0).json();
+    conforms(&document, &schema, &schema, "input");
+    assert_eq!(document["changes"][0]["kind"], "Organization");
+    assert_eq!(document["tiers"]["team"]["displayName"], "Team", "the catalogue as it will be");
+    assert_eq!(document["authors"], json!(["tester"]));
+    let both = world.argus(&["policy", "input"]).ends(0).out;
+    let both: Vec<Value> = serde_json::Deserializer::from_str(&both).into_iter().map(|d| d.expect("JSON")).collect();
+    assert_eq!(both.iter().map(|d| d["organization"].clone()).collect::<Vec<_>>(), ["", "acme"]);
+    both.iter().for_each(|document| conforms(document, &schema, &schema, "input"));
+    // Elsewhere: what lies among the manifests is taken for one.
+    let elsewhere = scratch("inputs");
+    world.argus(&["policy", "input", "--output", &elsewhere.display().to_string()]).ends(0);
+    let kept = super::files(&elsewhere);
+    std::fs::remove_dir_all(&elsewhere).expect("it can be removed");
+    assert_eq!(kept.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["_shared.json", "acme.json"]);
+    world.apply().ends(0);
+    world.argus(&["policy", "input", "--full"]).ends(1).says("nothing would change");
+    world.argus(&["policy", "input", "-O", "globex"]).ends(1).says("nothing of the organization `globex` would change");
+}
+
+#[test]
+fn the_policies_that_ship_pass_their_tests() {
+    let list = run(bare(&["policy", "test", &shipped(), "-o", "json"])).ends(0).json();
+    let list = list.as_array().expect("a list");
+    assert!(list.len() > 150, "{}", list.len());
+    assert!(list.iter().all(|item| item["successes"] == 1));
+}
+
+#[test]
+fn the_example_is_allowed_by_the_policies_that_ship() {
+    let world = World::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/acme").display().to_string();
+    let plan = world.argus(&["plan", &example, "--policies", &shipped(), "--format", "json"]).ends(0).json();
+    for said in ["denied", "held", "warned"] {
+        assert_eq!(plan["verdict"].get(said), None, "{said}");
+    }
+    world.argus(&["apply", &example, "--policies", &shipped(), "--auto-approve"]).ends(0);
+}
