@@ -32,7 +32,8 @@ CREATE TABLE argus.suspension (
     CONSTRAINT suspension_lifted_whole CHECK (num_nulls(lifted_at, lifted_by, lifted_role, lift_reason) IN (0, 4))
 );
 CREATE INDEX suspension_active ON argus.suspension (organization, source) WHERE lifted_at IS NULL;
-SELECT argus.isolate('suspension', 'organization', 'SELECT');
+-- Why Argus keeps out is not the tenant's business.
+SELECT argus.isolate('suspension', 'organization', '');
 GRANT INSERT (source, organization, reason, owner, ends_at, created_by),
       UPDATE (lifted_at, lifted_by, lift_reason) ON argus.suspension TO argus_reconciler;
 
@@ -127,5 +128,5 @@ CREATE TABLE argus.rolled_back (
     at           timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (organization, source, said, by_run)
 );
-SELECT argus.isolate('rolled_back', 'organization', 'SELECT');
+SELECT argus.isolate('rolled_back', 'organization', '');
 GRANT INSERT, DELETE ON argus.rolled_back TO argus_reconciler;

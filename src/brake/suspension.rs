@@ -53,7 +53,10 @@ impl Suspension {
     pub fn stop(&self) -> Stop {
         let Suspension { reason, owner, until, .. } = self;
         let message = format!("{} is suspended until {until}: {reason}", self.subject());
-        let what = self.organization.as_deref().unwrap_or("--all");
+        let what = match (&self.organization, &self.source) {
+            (Some(organization), _) => organization.to_string(),
+            (None, source) => format!("--all --source {}", source.as_deref().unwrap_or_default()),
+        };
         let finding = Finding::warning(Code::Suspended, message)
             .hint(format!("{owner} knows more; `argus resume {what}` ends it before its time"));
         Stop { finding, until: parse_time(until).ok(), yields_to_force: false }

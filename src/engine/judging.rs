@@ -1,12 +1,13 @@
 //! Judging: everything that a verdict stands on is gathered here, and the verdict is asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
 use super::approving::{self, Known};
 use crate::brake::{Brakes, Stop};
 use crate::identity::Approvers;
+use crate::model::id::OrganizationName;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::store::Store;
@@ -50,14 +51,15 @@ async fn brakes(store: &Store, plan: &Plan) -> Result<Brakes, StoreError> {
     if plan.organizations.iter().any(|organization| !organization.is_settled()) {
         let mut planning = store.planning().await?;
         planning.suspensions(Some(&plan.source)).await?.iter().for_each(|suspension| brakes.suspend(suspension));
-        let rolled_back = planning.rolled_back(&plan.source).await?;
-        for organization in plan.organizations.iter().filter(|organization| organization.said.is_some()) {
-            let name = &organization.organization;
+        let mut notes: BTreeMap<(OrganizationName, String), RolledBack> = BTreeMap::new();
+        for note in planning.rolled_back(&plan.source).await? {
             // The newest comes first.
-            let note = rolled_back
-                .iter()
-                .find(|note| note.organization == *name && organization.said.as_deref() == Some(note.said.as_str()));
-            if let Some(RolledBack { run, by_run, at, .. }) = note {
+            notes.entry((note.organization.clone(), note.said.clone())).or_insert(note);
+        }
+        for organization in plan.organizations.iter().filter(|_| !notes.is_empty()) {
+            let name = &organization.organization;
+            let said = organization.said.clone();
+            if let Some(RolledBack { run, by_run, at, .. }) = said.and_then(|said| notes.get(&(name.clone(), said))) {
                 brakes.stop(name, Stop::rolled_back(name, run, by_run, at));
             }
         }

@@ -705,3 +705,19 @@ fn settings_that_list_the_wrong_people_are_refused_with_what_is_wrong() {
         }
     }
 }
+
+#[test]
+fn a_rollback_that_is_held_goes_through_once_somebody_else_has_approved_it() {
+    let court = Court::with("acme", 0);
+    court.write("acme.yaml", &format!("{}  projects: [{{name: search}}]\n", staff("acme", 0))).apply().ends(0);
+    let second = court.world.sql("SELECT id FROM argus.run ORDER BY started_at DESC LIMIT 1");
+    let rollback = || court.ci(&["rollback", &second, "--auto-approve"]);
+    let projects = || court.world.sql("SELECT count(*) FROM argus.project");
+    rollback().ends(4).says("held[ARG2002] rolling back deletes acme/Project/search");
+    rollback().ends(4);
+    assert_eq!(projects(), "1");
+    court.approve("grace", &court.digest()).ends(0).says("- Project/search");
+    rollback().ends(0).says("acme: approved by grace.");
+    assert_eq!(projects(), "0");
+    court.apply().ends(4).says("ARG3204");
+}

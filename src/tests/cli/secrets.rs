@@ -209,4 +209,10 @@ fn a_secret_that_somebody_wrote_into_a_row_is_shown_to_nobody() {
     quiet(world.command(&["history", "--format", "json"])).ends(0);
     let left = world.sql("SELECT config_url FROM argus.notification_channel");
     assert_eq!(left, "https://acme.example/hook");
+    // A rollback would bring them back, and shows them no more than anything else.
+    let run_id = world.sql("SELECT id FROM argus.run ORDER BY started_at DESC LIMIT 1");
+    for (format, mask) in [("text", "********"), ("json", "********"), ("markdown", "********")] {
+        quiet(world.command(&["rollback", &run_id, "--plan", "--format", format])).ends(0).says(mask);
+    }
+    quiet(world.command(&["rollback", &run_id, "--auto-approve"])).ends(0);
 }
