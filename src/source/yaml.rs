@@ -203,16 +203,16 @@ fn escaped_unit(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// The file as text without a byte order mark at its start, or why it is none.
-fn checked_text(bytes: &[u8]) -> Result<&str, (Position, Finding)> {
+fn checked_text(bytes: &[u8]) -> Result<&str, (Position, Box<Finding>)> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err((Position::default(), too_large(bytes.len() as u64)));
+        return Err((Position::default(), Box::new(too_large(bytes.len() as u64))));
     }
     let utf16 = bytes.starts_with(&[0xFF, 0xFE])
         || bytes.starts_with(&[0xFE, 0xFF])
         || matches!(bytes, [0, b, ..] | [b, 0, ..] if b.is_ascii_graphic());
     if utf16 {
         let finding = Finding::error(Code::NotUtf8, "the file is UTF-16").hint("save it as UTF-8");
-        return Err((Position::default(), finding));
+        return Err((Position::default(), Box::new(finding)));
     }
     let text = std::str::from_utf8(bytes).map_err(|fault| {
         let before = &bytes[..fault.valid_up_to()];
@@ -221,12 +221,12 @@ fn checked_text(bytes: &[u8]) -> Result<&str, (Position, Finding)> {
         let column = String::from_utf8_lossy(&before[line_start..]).chars().count() as u32 + 1;
         let message = format!("the byte 0x{:02X} is not UTF-8", bytes[fault.valid_up_to()]);
         let hint = "save the file as UTF-8, or remove the byte";
-        (Position::new(line, column), Finding::error(Code::NotUtf8, message).hint(hint))
+        (Position::new(line, column), Box::new(Finding::error(Code::NotUtf8, message).hint(hint)))
     })?;
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let flow_signs = text.bytes().filter(|b| matches!(b, b',' | b'[' | b'{')).count();
     if flow_signs > FILE_FLOW_SIGNS_MAX {
-        return Err((Position::default(), too_many()));
+        return Err((Position::default(), Box::new(too_many())));
     }
     Ok(text)
 }
