@@ -199,7 +199,7 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
                     run.organizations_applied.to_string(),
                     run.organizations_failed.to_string(),
                     run.forced.to_string(),
-                    text::names(run.approved_by.iter()),
+                    Some(text::names(run.approved_by.iter())).filter(|names| !names.is_empty()).unwrap_or("-".into()),
                     run.rolls_back.as_deref().map_or_else(|| "-".to_owned(), inert::line),
                 ]
             };

@@ -239,15 +239,28 @@ pub async fn find(
             return Err(ApprovingError::Ambiguous { begins: begins.into(), digests });
         }
     };
-    // The same plan may have been held by other rules before: the newest count.
-    let mut seen: BTreeSet<PlanKey> = BTreeSet::new();
-    let held = held
-        .into_iter()
-        .filter(|plan| plan.plan_digest == digest || plan.run_digests.contains(&digest))
-        .filter(|plan| seen.insert((plan.organization.clone(), plan.plan_digest.clone())));
-    let mut waiting = waiting(approving, approvers, held.collect()).await?;
+    let held: Vec<HeldPlan> =
+        held.into_iter().filter(|plan| plan.plan_digest == digest || plan.run_digests.contains(&digest)).collect();
+    let mut waiting = waiting(approving, approvers, newest(held)).await?;
     waiting.sort_by(|a, b| a.plan.organization.cmp(&b.plan.organization));
     Ok(waiting)
+}
+
+/// The same plan may have been held by other rules before: of those that come with the newest first, the newest rules
+/// count. Whose doing it was then it still is.
+fn newest(held: Vec<HeldPlan>) -> Vec<HeldPlan> {
+    let mut newest: Vec<HeldPlan> = Vec::new();
+    let mut at: BTreeMap<PlanKey, usize> = BTreeMap::new();
+    for plan in held {
+        match at.get(&(plan.organization.clone(), plan.plan_digest.clone())) {
+            Some(at) => newest[*at].authors.extend(plan.authors),
+            None => {
+                at.insert((plan.organization.clone(), plan.plan_digest.clone()), newest.len());
+                newest.push(plan);
+            }
+        }
+    }
+    newest
 }
 
 /// How far what holds some plans is lifted by now.

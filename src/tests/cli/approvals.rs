@@ -303,6 +303,11 @@ fn nobody_approves_what_is_their_own_under_whatever_name() {
     let authors = court.held()["items"][0]["authors"].clone();
     assert_eq!(authors, serde_json::json!(["somebody", "test_ci", "test_grace_too", "tester"]));
 
+    // Nor do other rules change whose it is.
+    court.write("argus.yaml", "guards: {members: {percent: 24}}\n").apply().ends(4);
+    court.approve("grace", &court.digest()).ends(1).says("ARG3301").says("test_grace_too");
+    court.write("argus.yaml", "");
+
     // An approval that was fine when it was given counts for nothing once its giver applies.
     court.world.sql("DELETE FROM argus.held_plan");
     court.apply().ends(4);
@@ -390,6 +395,20 @@ fn a_rule_says_who_lifts_its_hold() {
     court.apply().ends(4).says("needs 1 person; grace and ivan agree");
     court.approve("heidi", &digest).ends(0).says("Nothing is missing");
     court.apply().ends(0).says("approved by Heidi, grace and ivan");
+}
+
+#[test]
+fn a_rollback_that_is_held_is_approved_as_any_plan_is() {
+    let court = Court::with("acme", 1);
+    court.write("acme.yaml", &staff("acme", 9)).apply().ends(0);
+    let second = court.world.sql("SELECT id FROM argus.run ORDER BY started_at DESC LIMIT 1");
+    let rollback = ["rollback", &second, "--auto-approve"];
+    court.ci(&rollback).ends(4).says("held[ARG3001]").says("approve: argus approve");
+    court.approve("grace", &court.digest()).ends(0).says("Nothing is missing");
+    assert_eq!(court.members(), "10");
+    court.ci(&rollback).ends(0).says("8 destroyed");
+    assert_eq!(court.members(), "2");
+    assert_eq!(court.world.sql("SELECT used_as FROM argus.approval"), "grace");
 }
 
 #[test]
