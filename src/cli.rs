@@ -67,6 +67,38 @@ pub enum Format {
     Markdown,
 }
 
+/// How findings are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Face {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs; `argus schema` prints its schema.
+    Json,
+    /// For a comment under a pull request.
+    Markdown,
+    /// SARIF, for code scanning: the findings alone.
+    Sarif,
+    /// JUnit's XML, for CI systems: the findings alone.
+    Junit,
+    /// Notes beside the lines of a pull request: the findings alone.
+    Github,
+}
+
+impl Face {
+    /// The format of the whole, or else that of the findings alone.
+    pub fn whole(self) -> Result<Format, Report> {
+        match self {
+            Face::Text => Ok(Format::Text),
+            Face::Json => Ok(Format::Json),
+            Face::Markdown => Ok(Format::Markdown),
+            Face::Sarif => Err(Report::Sarif),
+            Face::Junit => Err(Report::Junit),
+            Face::Github => Err(Report::Github),
+        }
+    }
+}
+
 /// How rows are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Rows {
@@ -170,7 +202,7 @@ pub struct Validate {
     pub manifests: Manifests,
     /// How to write the findings
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: Face,
 }
 
 /// `argus plan`
@@ -190,7 +222,7 @@ pub struct Plan {
     pub detailed_exitcode: bool,
     /// How to write the plan
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: Face,
 }
 
 /// `argus apply`

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod policies;
 pub mod policy;
 pub mod progress;
+pub mod report;
 pub mod resume;
 pub mod rollback;
 pub mod schema;

@@ -4,6 +4,7 @@ use super::context::{Context, Done, Failure, Reading};
 use super::judges::Judges;
 use super::output::{self, report};
 use super::progress::Progress;
+use super::report::{draw, from_here};
 use crate::brake::Mode;
 use crate::cli::{Format, Judging, Plan as Args, Planning};
 use crate::engine::judging::{self, Asking};
@@ -11,6 +12,7 @@ use crate::engine::{self, Heard, Pass, Targets};
 use crate::exit_code::ExitCode;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
+use crate::render::checks::{self, Check};
 use crate::render::{json, markdown, text};
 use crate::store::Store;
 use crate::verdict::{Told, Verdict};
@@ -33,7 +35,14 @@ pub async fn run(context: &Context, args: &Args) -> Done {
         (false, true) => ExitCode::Differences,
         (false, false) => ExitCode::Done,
     };
-    report(&show(context, &plan, &judges, &told, args.format), code)
+    match args.format.whole() {
+        Ok(format) => report(&show(context, &plan, &judges, &told, format), code),
+        Err(face) => {
+            let mut checks: Vec<Check> = reading.world.findings.iter().map(Check::of).collect();
+            checks.extend(checks::of_plan(&plan, &told));
+            report(&draw(context, &from_here(checks, &reading.root), face, code), code)
+        }
+    }
 }
 
 /// What judges the plans of this source.

@@ -2,10 +2,11 @@
 
 use super::context::{Context, Done};
 use super::output::report;
+use super::report::{draw, from_here};
 use crate::cli::{Format, Validate};
 use crate::exit_code::ExitCode;
 use crate::render::json::{self, FINDINGS_FORMAT, FindingsDocument};
-use crate::render::markdown;
+use crate::render::{checks, markdown};
 
 /// Reads and checks the manifests and prints what is wrong.
 pub fn run(context: &Context, args: &Validate) -> Done {
@@ -14,7 +15,14 @@ pub fn run(context: &Context, args: &Validate) -> Done {
     let resources = world.organizations.values().map(|desired| desired.resources.len()).sum();
     let failed = world.findings.iter().any(|finding| finding.is_error());
     let code = if failed { ExitCode::Failed } else { ExitCode::Done };
-    match args.format {
+    let format = match args.format.whole() {
+        Ok(format) => format,
+        Err(face) => {
+            let checks = checks::of_findings(&world.findings, &format!("{resources} resources"));
+            return report(&draw(context, &from_here(checks, &reading.root), face, code), code);
+        }
+    };
+    match format {
         Format::Text => {
             context.draw(&reading);
             let verdict = if failed { "There are errors" } else { "Valid" };

@@ -8,10 +8,18 @@ pub mod standard;
 pub mod table;
 pub mod tap;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::code::Code;
 use crate::model::finding::{Finding, Severity};
+use crate::model::id::OrganizationName;
+use crate::plan::Plan;
+use crate::verdict::Told;
+
+/// What speaks where a test fails.
+pub const TEST: &str = "policy-test";
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,9 +77,33 @@ pub struct Check {
 }
 
 impl Check {
+    /// One of something of which nothing is said.
+    fn well(namespace: &str, name: &str) -> Check {
+        Check {
+            file: Arc::default(),
+            line: 0,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            id: String::new(),
+            title: String::new(),
+            outcome: Outcome::Passed,
+            message: String::new(),
+            detail: Vec::new(),
+            prints: Vec::new(),
+            duration: Duration::ZERO,
+        }
+    }
+
+    /// What is said of it, with the code or the rule that says it.
+    fn said(&self) -> String {
+        match self.id.as_str() {
+            "" | TEST => self.message.clone(),
+            id => format!("{id}: {}", self.message),
+        }
+    }
+
     /// A finding as a check that did not pass. Notes that excuse a denial are exceptions, other notes warn.
     pub fn of(finding: &Finding) -> Check {
-        use crate::model::code::Code;
         let outcome = match (finding.severity, finding.code) {
             (Severity::Error, _) => Outcome::Failed,
             (_, Code::PolicyExcused) => Outcome::Excepted,
@@ -92,6 +124,31 @@ impl Check {
             duration: Duration::ZERO,
         }
     }
+}
+
+/// What is said of manifests: a check for each finding, or one that all is well.
+pub fn of_findings<'a>(findings: impl IntoIterator<Item = &'a Finding>, all: &str) -> Vec<Check> {
+    let checks: Vec<Check> = findings.into_iter().map(Check::of).collect();
+    if checks.is_empty() { vec![Check::well("", all)] } else { checks }
+}
+
+/// What is said of a plan and of its verdict: a check for each finding, and one for each organization of which nothing
+/// is said.
+pub fn of_plan(plan: &Plan, told: &Told) -> Vec<Check> {
+    let mut checks: Vec<Check> = plan.findings.iter().map(Check::of).collect();
+    for organization in &plan.organizations {
+        let name = &organization.organization;
+        let of = |map: &'_ BTreeMap<OrganizationName, Vec<Finding>>| map.get(name).cloned().unwrap_or_default();
+        let held = told.held.get(name).into_iter().flatten().map(|held| held.finding.clone());
+        // What blocks stands among its findings.
+        let said = organization.findings.iter().cloned().chain(of(&told.denied)).chain(of(&told.stopped));
+        let said: Vec<Finding> = said.chain(held).chain(of(&told.warned)).collect();
+        if said.is_empty() {
+            checks.push(Check::well(name, "plan"));
+        }
+        checks.extend(said.iter().map(|finding| Check { namespace: name.to_string(), ..Check::of(finding) }));
+    }
+    checks
 }
 
 /// How many checks ended in which way.
@@ -162,7 +219,7 @@ mod tests {
             line,
             namespace: "argus.a_test".into(),
             name: format!("data.argus.a_test.{name}"),
-            id: "policy-test".into(),
+            id: TEST.into(),
             title: "A test of the policies".into(),
             outcome,
             message: message.into(),
@@ -186,6 +243,7 @@ mod tests {
             Check {
                 file: "policies/a.rego".into(),
                 namespace: "argus.a".into(),
+                id: "ARG3113".into(),
                 ..check("x", 1, Outcome::Warned, "nothing uses it")
             },
         ]

@@ -9,6 +9,7 @@ mod commands;
 mod contracts;
 mod crashes;
 mod drift;
+mod faces;
 mod guards;
 mod ownership;
 mod parity;

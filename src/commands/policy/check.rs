@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::draw;
 use crate::cli::{PolicyCheck, Report};
 use crate::commands::context::{Context, Done};
+use crate::commands::report::draw;
 use crate::commands::{output, policies};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;

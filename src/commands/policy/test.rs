@@ -2,19 +2,16 @@
 
 use regex::Regex;
 
-use super::draw;
 use crate::cli::PolicyTest;
 use crate::commands::context::{Context, Done, Failure};
+use crate::commands::report::draw;
 use crate::commands::{output, policies};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::policy::PolicyFile;
-use crate::render::checks::{Check, Outcome, Tally};
+use crate::render::checks::{Check, Outcome, TEST, Tally};
 use crate::sandbox::{Outcome as Ended, Sandbox, TestResult};
-
-/// What speaks where a test fails.
-const ID: &str = "policy-test";
 
 /// The longest regular expression, compiled, in bytes.
 const REGEX_BYTES_MAX: usize = 1024 * 1024;
@@ -70,7 +67,7 @@ fn check(test: TestResult, files: &[PolicyFile]) -> Check {
         line,
         namespace: package,
         name,
-        id: ID.into(),
+        id: TEST.into(),
         title: "A test of the policies".into(),
         outcome,
         message,

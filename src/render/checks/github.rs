@@ -12,10 +12,11 @@ pub fn draw(checks: &[Check]) -> String {
         let Some(first) = group.first() else { continue };
         let (file, namespace) = (line(&first.file), line(&first.namespace));
         let of = if namespace.is_empty() { String::new() } else { format!(" in namespace \"{namespace}\"") };
+        let place = if file.is_empty() { String::new() } else { format!(" file={},line=1", property(&file)) };
         let _ = writeln!(out, "::group::Testing \"{}\" against {} policies{}", data(&file), group.len(), data(&of));
         group.iter().for_each(|check| note(&mut out, check));
         let passed = Tally::of(group).passed;
-        let _ = writeln!(out, "::notice file={},line=1::Number of successful checks: {passed}", property(&file));
+        let _ = writeln!(out, "::notice{place}::Number of successful checks: {passed}");
         out.push_str("::endgroup::\n");
     }
     let _ = writeln!(out, "{}", Tally::of(checks).line());
@@ -30,10 +31,16 @@ fn note(out: &mut String, check: &Check) {
         Outcome::Skipped => ("notice", "Test was skipped: "),
         Outcome::Passed => return,
     };
-    let said = std::iter::once(&check.message).chain(&check.detail).chain(&check.prints).map(|text| line(text));
-    let said = said.collect::<Vec<_>>().join("\n");
-    let file = property(&line(&check.file));
-    let _ = writeln!(out, "::{level} file={file},line={}::{lead}{}", check.line.max(1), data(&said));
+    let said = std::iter::once(&check.said())
+        .chain(&check.detail)
+        .chain(&check.prints)
+        .map(|text| line(text))
+        .collect::<Vec<_>>();
+    let place = match check.file.is_empty() {
+        true => String::new(),
+        false => format!(" file={},line={}", property(&line(&check.file)), check.line.max(1)),
+    };
+    let _ = writeln!(out, "::{level}{place}::{lead}{}", data(&said.join("\n")));
 }
 
 /// Text behind a command.
@@ -52,6 +59,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_stands_in_no_file_has_no_place() {
+        let check = Check { file: "".into(), namespace: "acme".into(), ..some().remove(3) };
+        let text = draw(&[check]);
+        assert!(text.contains("\n::warning::ARG3113: nothing uses it\n::notice::Number"), "{text}");
+    }
+
+    #[test]
     fn failures_are_noted_at_their_lines_and_nothing_in_them_is_a_command() {
         assert_eq!(
             draw(&some()),
@@ -62,7 +76,7 @@ mod tests {
              ::notice file=policies/a%2Cb_test.rego,line=1::Number of successful checks: 1\n\
              ::endgroup::\n\
              ::group::Testing \"policies/a.rego\" against 1 policies in namespace \"argus.a\"\n\
-             ::warning file=policies/a.rego,line=1::nothing uses it\n\
+             ::warning file=policies/a.rego,line=1::ARG3113: nothing uses it\n\
              ::notice file=policies/a.rego,line=1::Number of successful checks: 0\n\
              ::endgroup::\n\
              4 tests, 1 passed, 1 warning, 1 failure, 0 exceptions, 1 skipped\n"

@@ -44,11 +44,15 @@ fn case(out: &mut String, check: &Check, suite: &str) {
         check.duration.as_secs_f64()
     );
     let detail = || {
-        let place = format!("{}:{}: {}", line(&check.file), check.line, line(&check.message));
+        let said = line(&check.said());
+        let place = match check.file.is_empty() {
+            true => said,
+            false => format!("{}:{}: {said}", line(&check.file), check.line),
+        };
         let lines = check.detail.iter().chain(&check.prints).map(|detail| line(detail));
         text(&std::iter::once(place).chain(lines).collect::<Vec<_>>().join("\n"))
     };
-    let message = text(&check.message);
+    let message = text(&check.said());
     let _ = match check.outcome {
         Outcome::Passed | Outcome::Excepted => writeln!(out, "/>"),
         Outcome::Skipped => writeln!(out, ">\n      <skipped/>\n    </testcase>"),
@@ -102,7 +106,7 @@ mod tests {
         assert!(xml.contains("<skipped/>"), "{xml}");
         assert!(
             xml.contains(
-                "<failure message=\"nothing uses it\" type=\"warning\">policies/a.rego:1: nothing uses it</failure>"
+                "<failure message=\"ARG3113: nothing uses it\" type=\"warning\">policies/a.rego:1: ARG3113: nothing uses it</failure>"
             ),
             "{xml}"
         );

@@ -10,6 +10,9 @@ use crate::render::inert::line;
 /// Where the form of the document is told.
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
+/// The file of what stands in none: code scanning takes no result without one.
+const NOWHERE: &str = "argus.yaml";
+
 /// All checks that did not pass, as one run that ended with this code.
 pub fn draw(checks: &[Check], exit_code: u8) -> String {
     let told: Vec<&Check> = checks.iter().filter(|check| level(check.outcome).is_some()).collect();
@@ -56,17 +59,16 @@ fn result(check: &Check, rule: Option<usize>) -> Value {
         "level": level(check.outcome),
         "message": { "text": said.collect::<Vec<_>>().join("\n") },
     });
-    if !check.file.is_empty() {
-        let mut physical = json!({ "artifactLocation": { "uri": uri(&check.file) } });
-        if check.line > 0 {
-            physical["region"] = json!({ "startLine": check.line });
-        }
-        let mut location = json!({ "physicalLocation": physical });
-        if !check.name.is_empty() {
-            location["logicalLocations"] = json!([{ "fullyQualifiedName": line(&check.name) }]);
-        }
-        result["locations"] = json!([location]);
+    let file = if check.file.is_empty() { NOWHERE } else { &check.file };
+    let mut physical = json!({ "artifactLocation": { "uri": uri(file) } });
+    if check.line > 0 {
+        physical["region"] = json!({ "startLine": check.line });
     }
+    let mut location = json!({ "physicalLocation": physical });
+    if !check.name.is_empty() {
+        location["logicalLocations"] = json!([{ "fullyQualifiedName": line(&check.name) }]);
+    }
+    result["locations"] = json!([location]);
     result
 }
 

@@ -23,7 +23,7 @@ pub fn draw(checks: &[Check], paint: Paint) -> String {
             0 => line(&check.file),
             number => format!("{}:{number}", line(&check.file)),
         };
-        let parts = [place, line(&check.namespace), line(&check.message)];
+        let parts = [place, line(&check.namespace), line(&check.said())];
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         let _ = writeln!(out, "{} - {}", paint.wrap(code, word), parts.join(" - "));
         for detail in &check.detail {
@@ -53,7 +53,7 @@ mod tests {
             "PRNT  policies/a,b_test.rego:8: <x> 100%\n\
              FAIL - policies/a,b_test.rego:7 - argus.a_test - data.argus.a_test.test_bad\\n::error::<b> & \"100%\" ********\n       \
              9 | x == \\u{202e}1\n\
-             WARN - policies/a.rego:1 - argus.a - nothing uses it\n\
+             WARN - policies/a.rego:1 - argus.a - ARG3113: nothing uses it\n\
              \n4 tests, 1 passed, 1 warning, 1 failure, 0 exceptions, 1 skipped\n"
         );
         assert!(draw(&some(), Paint { color: true }).starts_with("\u{1b}[34mPRNT\u{1b}[0m  "));

@@ -26,8 +26,8 @@ pub fn draw(checks: &[Check]) -> String {
 }
 
 fn row(check: &Check) -> [String; 4] {
-    let said = if check.outcome == Outcome::Passed { &check.name } else { &check.message };
-    [check.outcome.word().into(), line(&check.file), line(&check.namespace), line(said)]
+    let said = if check.outcome == Outcome::Passed { check.name.clone() } else { check.said() };
+    [check.outcome.word().into(), line(&check.file), line(&check.namespace), line(&said)]
 }
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ pub fn draw(checks: &[Check]) -> String {
     let mut out = format!("1..{}\n", checks.len());
     for (number, check) in (1..).zip(checks) {
         let (ok, text, directive) = match check.outcome {
-            Outcome::Passed => ("ok", &check.name, ""),
-            Outcome::Excepted => ("ok", &check.message, ""),
-            Outcome::Skipped => ("ok", &check.name, " # SKIP"),
-            Outcome::Warned | Outcome::Failed => ("not ok", &check.message, ""),
+            Outcome::Passed => ("ok", check.name.clone(), ""),
+            Outcome::Excepted => ("ok", check.said(), ""),
+            Outcome::Skipped => ("ok", check.name.clone(), " # SKIP"),
+            Outcome::Warned | Outcome::Failed => ("not ok", check.said(), ""),
         };
-        let parts = [&*check.file, &check.namespace, text].map(plain);
+        let parts = [&*check.file, &check.namespace, &text].map(plain);
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         let _ = writeln!(out, "{ok} {number} - {}{directive}", parts.join(" - "));
         for detail in check.detail.iter().chain(&check.prints) {
@@ -45,7 +45,7 @@ mod tests {
              # 9 | x == \\u{202e}1\n\
              # policies/a,b_test.rego:8: <x> 100%\n\
              ok 3 - policies/a,b_test.rego - argus.a_test - data.argus.a_test.todo_test_later # SKIP\n\
-             not ok 4 - policies/a.rego - argus.a - nothing uses it\n"
+             not ok 4 - policies/a.rego - argus.a - ARG3113: nothing uses it\n"
         );
     }
 }

@@ -1,0 +1,33 @@
+//! Checks and findings in the formats of conftest, which CI systems read.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::context::Context;
+use crate::cli::Report;
+use crate::exit_code::ExitCode;
+use crate::render::checks::{self, Check};
+
+/// Checks in the format that was asked for.
+pub fn draw(context: &Context, checks: &[Check], format: Report, code: ExitCode) -> String {
+    match format {
+        Report::Stdout => checks::standard::draw(checks, context.paint()),
+        Report::Json => checks::json::draw(checks),
+        Report::Tap => checks::tap::draw(checks),
+        Report::Table => checks::table::draw(checks),
+        Report::Junit => checks::junit::draw(checks),
+        Report::Github => checks::github::draw(checks),
+        Report::Sarif => checks::sarif::draw(checks, code as u8),
+    }
+}
+
+/// The same checks with the files as they are called from here: findings name them from the root of their source.
+pub fn from_here(checks: Vec<Check>, root: &Path) -> Vec<Check> {
+    let folder = if root.is_file() { root.parent().unwrap_or(Path::new("")) } else { root };
+    let folder = folder.strip_prefix(".").unwrap_or(folder).to_path_buf();
+    let named = |check: Check| match check.file.is_empty() {
+        true => check,
+        false => Check { file: Arc::from(folder.join(&*check.file).display().to_string()), ..check },
+    };
+    checks.into_iter().map(named).collect()
+}
