@@ -26,6 +26,7 @@ const LOAD: u8 = 1;
 const JUDGE: u8 = 2;
 const QUERY: u8 = 3;
 const TEST: u8 = 4;
+const PREPARE: u8 = 5;
 
 const LOADING: u8 = 11;
 const LOADED: u8 = 12;
@@ -33,6 +34,7 @@ const ANSWERS: u8 = 13;
 const RESULT: u8 = 14;
 const RAN: u8 = 15;
 const FAILED: u8 = 16;
+const READY: u8 = 17;
 
 /// What a worker is asked.
 #[derive(Clone, Debug)]
@@ -50,6 +52,19 @@ pub enum Request {
     },
     /// To run a test.
     Test(TestName),
+    /// To get ready for more than judging, which takes time that no single request should pay.
+    Prepare(Purpose),
+}
+
+/// What a worker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// To judge, for which it was loaded.
+    Judging,
+    /// To answer queries.
+    Asking,
+    /// To run tests.
+    Testing,
 }
 
 /// What to load, and under which limits.
@@ -91,6 +106,8 @@ pub enum Reply {
     Ran(Ran),
     /// It was too much, and the worker lives on.
     Failed(Failure),
+    /// It got ready, as well as it could: what does not load is told to whoever asks for it.
+    Ready,
 }
 
 impl Request {
@@ -104,6 +121,7 @@ impl Request {
                 append(QUERY, &[&length, query.as_bytes(), input], into)
             }
             Request::Test(name) => append_json(TEST, name, into),
+            Request::Prepare(purpose) => append_json(PREPARE, purpose, into),
         }
     }
 
@@ -118,6 +136,7 @@ impl Request {
                 Request::Query { query: String::from_utf8(query.to_vec()).ok()?, input: input.to_vec() }
             }
             TEST => Request::Test(serde_json::from_slice(&content).ok()?),
+            PREPARE => Request::Prepare(serde_json::from_slice(&content).ok()?),
             _ => return None,
         })
     }
@@ -127,7 +146,17 @@ impl Request {
         match self {
             Request::Judge(input) => input.len(),
             Request::Query { query, input } => query.len() + input.len(),
-            Request::Load(_) | Request::Test(_) => 0,
+            Request::Load(_) | Request::Test(_) | Request::Prepare(_) => 0,
+        }
+    }
+
+    /// What a worker must be ready for.
+    pub fn purpose(&self) -> Purpose {
+        match self {
+            Request::Load(_) | Request::Judge(_) => Purpose::Judging,
+            Request::Query { .. } => Purpose::Asking,
+            Request::Test(_) => Purpose::Testing,
+            Request::Prepare(purpose) => *purpose,
         }
     }
 
@@ -136,7 +165,7 @@ impl Request {
         let (query, input): (&str, &[u8]) = match self {
             Request::Judge(input) => ("", input),
             Request::Query { query, input } => (query, input),
-            Request::Load(_) | Request::Test(_) => return None,
+            Request::Load(_) | Request::Test(_) | Request::Prepare(_) => return None,
         };
         let too_large = input.len() > INPUT_BYTES_MAX || query.len() > QUERY_BYTES_MAX;
         too_large.then_some(Failure::TooLarge(input.len().max(query.len())))
@@ -153,6 +182,7 @@ impl Reply {
             Reply::Result(result) => append_json(RESULT, result, into),
             Reply::Ran(ran) => append_json(RAN, ran, into),
             Reply::Failed(failure) => append_json(FAILED, failure, into),
+            Reply::Ready => append(READY, &[], into),
         }
     }
 
@@ -165,6 +195,7 @@ impl Reply {
             RESULT => Reply::Result(serde_json::from_slice(&content).ok()?),
             RAN => Reply::Ran(serde_json::from_slice(&content).ok()?),
             FAILED => Reply::Failed(serde_json::from_slice(&content).ok()?),
+            READY => Reply::Ready,
             _ => return None,
         })
     }

@@ -168,6 +168,9 @@ impl Pool {
         sent: &mut VecDeque<(usize, Request)>,
         answered: &mut Answered,
     ) -> Result<(), Lost> {
+        if let Some((_, first)) = sent.front() {
+            process.prepare(first.purpose()).await?;
+        }
         let mut frames = Vec::new();
         let mut pending = 0;
         let mut began = Instant::now();

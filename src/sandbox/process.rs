@@ -12,8 +12,8 @@ use tokio::time::timeout_at;
 
 use super::Limits;
 use super::frame;
-use super::messages::{REPLY_BYTES_MAX, Reply};
-use super::worker::WORD;
+use super::messages::{Purpose, REPLY_BYTES_MAX, Reply, Request};
+use super::worker::{LOAD_WALL, WORD};
 use crate::policy::judgement::Failure;
 
 /// How long beyond its limit a worker may take to say by itself that it was too slow.
@@ -36,6 +36,7 @@ pub struct Process {
     stdout: BufReader<ChildStdout>,
     stderr: ChildStderr,
     limits: Limits,
+    ready_for: Vec<Purpose>,
 }
 
 impl Process {
@@ -60,7 +61,14 @@ impl Process {
             return Err(io::Error::other("no pipes"));
         };
         let (stdin, stdout) = (ChildStdin::from_std(stdin)?, ChildStdout::from_std(stdout)?);
-        Ok(Process { child, stdin, stdout: BufReader::with_capacity(64 * 1024, stdout), stderr, limits })
+        Ok(Process {
+            child,
+            stdin,
+            stdout: BufReader::with_capacity(64 * 1024, stdout),
+            stderr,
+            limits,
+            ready_for: vec![Purpose::Judging],
+        })
     }
 
     /// Whether it still runs.
@@ -85,6 +93,22 @@ impl Process {
             Ok(Err(_)) => Err(Lost::Gone),
             Err(_) => Err(Lost::Late),
         }
+    }
+
+    /// Gets it ready for what it will be asked.
+    pub async fn prepare(&mut self, purpose: Purpose) -> Result<(), Lost> {
+        if self.ready_for.contains(&purpose) {
+            return Ok(());
+        }
+        let mut frame = Vec::new();
+        Request::Prepare(purpose).write(&mut frame).map_err(|error| Lost::Garbled(error.to_string()))?;
+        let deadline = self.deadline(Instant::now(), LOAD_WALL);
+        self.send(&frame, deadline).await?;
+        match self.reply(deadline).await? {
+            Reply::Ready => self.ready_for.push(purpose),
+            _ => return Err(Lost::Garbled("it answers another question".into())),
+        }
+        Ok(())
     }
 
     /// By when the reply to a request that it began at this moment must be here.

@@ -95,8 +95,16 @@ fn serve(queue: &mpsc::Receiver<Request>) -> io::Result<()> {
                 let Some(policies) = &mut policies else {
                     return Err(io::Error::other("nothing was loaded"));
                 };
-                confine::allow_cpu(policies.limits().cpu_seconds)?;
+                let seconds = match request {
+                    Request::Prepare(_) => LOAD_CPU_SECONDS,
+                    _ => policies.limits().cpu_seconds,
+                };
+                confine::allow_cpu(seconds)?;
                 match request {
+                    Request::Prepare(purpose) => {
+                        policies.prepare(purpose);
+                        Reply::Ready
+                    }
                     Request::Judge(input) => policies.judge(input),
                     Request::Query { query, input } => policies.query(query, input),
                     Request::Test(name) => policies.test(&name),

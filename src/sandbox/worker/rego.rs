@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::super::Limits;
 use super::super::check;
-use super::super::messages::{ANSWER_BYTES_MAX, Load, Loaded, Reply};
+use super::super::messages::{ANSWER_BYTES_MAX, Load, Loaded, Purpose, Reply};
 use super::super::test::{Outcome, Ran, TestName};
 use super::testing::Testing;
 use crate::model::code::Code;
@@ -30,10 +30,10 @@ pub struct Policies {
     limits: Limits,
     files: Vec<PolicyFile>,
     rules: Vec<Rule>,
-    /// The same without what asks all rules at once, made when the first query comes: it may ask for all of `data`.
-    asking: Option<Engine>,
-    /// The same with the tests among them, made when the first one is run: tests must not change what judges.
-    testing: Option<Testing>,
+    /// The same without what asks all rules at once, for queries, which may ask for all of `data`; or why there is none.
+    asking: Option<Result<Engine, String>>,
+    /// The same with the tests among them, which must not change what judges; or why there is none.
+    testing: Option<Result<Testing, String>>,
 }
 
 impl Policies {
@@ -70,6 +70,24 @@ impl Policies {
     /// The limits that they are loaded under.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Makes what a purpose needs, once.
+    pub fn prepare(&mut self, purpose: Purpose) {
+        let why =
+            |findings: Vec<Finding>| findings.into_iter().next().map(|finding| finding.message).unwrap_or_default();
+        match purpose {
+            Purpose::Judging => {}
+            Purpose::Asking => {
+                let judged = self.files.iter().filter(|file| !file.is_test());
+                let silent = |mut engine: Engine| {
+                    engine.set_gather_prints(true);
+                    engine
+                };
+                self.asking = Some(check::engine(judged).map(silent).map_err(why));
+            }
+            Purpose::Testing => self.testing = Some(Testing::load(&self.files, &self.rules).map_err(why)),
+        }
     }
 
     /// What the rules say of an input.
@@ -130,20 +148,11 @@ impl Policies {
             Ok(input) => input,
             Err(error) => return Reply::Result(Err(format!("the input is no JSON: {error}"))),
         };
-        if self.asking.is_none() {
-            let judged = self.files.iter().filter(|file| !file.is_test());
-            match check::engine(judged) {
-                Ok(mut asking) => {
-                    asking.set_gather_prints(true);
-                    self.asking = Some(asking);
-                }
-                Err(findings) => {
-                    let said = findings.first().map_or("the policies do not load", |finding| finding.message.as_str());
-                    return Reply::Result(Err(said.into()));
-                }
-            }
-        }
-        let Some(asking) = &mut self.asking else { return too_much() };
+        let asking = match &mut self.asking {
+            Some(Ok(asking)) => asking,
+            Some(Err(said)) => return Reply::Result(Err(said.clone())),
+            None => return Reply::Result(Err("nobody got ready for queries".into())),
+        };
         asking.set_input(input);
         clock.limit(asking);
         let result = asking.eval_query(query, false);
@@ -163,19 +172,10 @@ impl Policies {
 
     /// Runs a test.
     pub fn test(&mut self, test: &TestName) -> Reply {
-        if self.testing.is_none() {
-            match Testing::load(&self.files, &self.rules) {
-                Ok(testing) => self.testing = Some(testing),
-                Err(findings) => {
-                    let said = findings.first().map_or("the tests do not load", |finding| finding.message.as_str());
-                    return Reply::Ran(Ran::ended(Outcome::Errored(said.into())));
-                }
-            }
-        }
-        match self.testing.as_mut().map(|testing| testing.run(test, self.limits)) {
-            Some(Ok(ran)) => Reply::Ran(ran),
-            Some(Err(failure)) => Reply::Failed(failure),
-            None => too_much(),
+        match &mut self.testing {
+            Some(Ok(testing)) => testing.run(test, self.limits).map_or_else(Reply::Failed, Reply::Ran),
+            Some(Err(said)) => Reply::Ran(Ran::ended(Outcome::Errored(said.clone()))),
+            None => Reply::Ran(Ran::ended(Outcome::Errored("nobody got ready for tests".into()))),
         }
     }
 
@@ -216,6 +216,11 @@ impl Clock {
     /// Starts it.
     pub fn start(limits: Limits) -> Clock {
         Clock { began: Instant::now(), limits }
+    }
+
+    /// How long it may run.
+    pub fn wall(&self) -> Duration {
+        self.limits.wall
     }
 
     /// How long it runs.
