@@ -160,3 +160,37 @@ async fn what_was_suspended_is_never_forgotten_and_lifted_only_once() {
     assert_eq!(store.resume(acme(None), "ada", "over").await.expect("resumed").len(), 1);
     assert_eq!(store.resume(acme(None), "ada", "over").await.expect("nothing is left").len(), 0);
 }
+
+#[tokio::test]
+async fn a_suspension_is_over_when_the_clock_of_the_database_says_so() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let mut session = database.session().await;
+    let ends = "INSERT INTO argus.suspension (source, organization, reason, owner, ends_at, created_by)
+                VALUES ('', 'acme', 'short', 'x', clock_timestamp() + interval '2 seconds', 'x')";
+    run(&mut session, ends).await;
+    let is_on =
+        || async { store.planning().await.expect("planning").suspensions(None).await.expect("read").len() == 1 };
+    let mut refused = 0;
+    loop {
+        let over = "SELECT clock_timestamp() >= ends_at FROM argus.suspension";
+        let over_before = one(&mut session, over).await == "true";
+        let (listed, applied) = (is_on().await, writes(&store, "acme").await);
+        let over_after = one(&mut session, over).await == "true";
+        match &applied {
+            Err(error) => {
+                assert_eq!(error.code(), Code::Suspended);
+                assert!(!over_before, "it was over");
+                refused += 1;
+            }
+            Ok(()) => assert!(over_after, "it was not over"),
+        }
+        assert!(if listed { !over_before } else { over_after }, "what is listed is what is on");
+        if applied.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(refused > 0, "it was on for a while");
+    assert!(!is_on().await);
+}
