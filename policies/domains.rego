@@ -15,8 +15,8 @@ import data.argus.lib.changes
 deny_member contains finding if {
 	count(allowed) > 0
 	some change in changes.written("Member")
-	is_new(change)
 	not is_allowed(change.name)
+	is_new(change)
 	message := sprintf("`%s` is of none of the domains that are allowed here: %s", [change.name, shown])
 	finding := changes.finding(change, "", message)
 }
@@ -63,7 +63,10 @@ allowed := {lower(domain) | some domain in input.after.organization.allowedEmail
 
 shown := concat(", ", allowed)
 
-is_allowed(email) if domain_of(email) in allowed
+is_allowed(email) if {
+	parts := split(lower(email), "@")
+	parts[count(parts) - 1] in allowed
+}
 
 was_allowed(_, domains) if count(domains) == 0
 

@@ -22,8 +22,8 @@ scopes_broad := {"*", "admin"}
 #   remediation: set `ttl`, such as 90d, and a `rotation`, or an earlier `expiresAt`
 deny_life contains finding if {
 	some change in changes.written("ApiKey")
-	changes.writes(change, {"expiresAt", "ttl"})
 	not ends_in_time(change.after)
+	changes.writes(change, {"expiresAt", "ttl"})
 	message := sprintf("the key `%s` %s, and a key lives %d days at most", [change.name, life(change.after), life_days_max])
 	finding := changes.finding(change, life_field(change.after), message)
 }
@@ -37,9 +37,9 @@ deny_life contains finding if {
 #   remediation: add the scopes that the program needs, such as `read` or `projects:read`, and drop the broad ones
 deny_scope contains finding if {
 	some change in changes.written("ApiKey")
-	changes.writes(change, {"scopes"})
-	narrow := [scope | some scope in change.after.scopes; not is_broad(scope)]
+	narrow := [scope | some scope in change.after.scopes; not scope in scopes_broad; not endswith(scope, ":*")]
 	count(narrow) == 0
+	changes.writes(change, {"scopes"})
 	message := sprintf("the key `%s` has no narrow scope", [change.name])
 	finding := changes.finding(change, "scopes", message)
 }
@@ -53,9 +53,9 @@ deny_scope contains finding if {
 #   remediation: name the permissions one by one
 deny_wildcard contains finding if {
 	some change in changes.written("ApiKey")
-	changes.writes(change, {"scopes", "owner.user", "owner.serviceAccount"})
 	some scope in change.after.scopes
-	is_wildcard(scope)
+	endswith(concat("", [":", scope]), ":*") # `*` itself, too
+	changes.writes(change, {"scopes", "owner.user", "owner.serviceAccount"})
 	not acts_for_an_owner(change.after)
 	message := sprintf("the key `%s` may do `%s`, and acts for nobody who is an owner", [change.name, scope])
 	finding := changes.finding(change, "scopes", message)
@@ -63,9 +63,11 @@ deny_wildcard contains finding if {
 
 latest_end := times.in_days(life_days_max)
 
-ends_in_time(key) if key.expiresAt <= latest_end
-
-ends_in_time(key) if times.seconds(key.ttl) <= life_days_max * 86400
+ends_in_time(key) if {
+	key.expiresAt <= latest_end
+} else if {
+	times.seconds(key.ttl) <= life_days_max * 86400
+}
 
 life(key) := sprintf("ends at %s", [key.expiresAt]) if {
 	key.expiresAt
@@ -77,12 +79,4 @@ life_field(key) := "ttl" if {
 	key.ttl
 } else := "expiresAt"
 
-is_broad(scope) if scope in scopes_broad
-
-is_broad(scope) if is_wildcard(scope)
-
-is_wildcard(scope) if scope == "*"
-
-is_wildcard(scope) if endswith(scope, ":*")
-
-acts_for_an_owner(key) if people.holds(input.after.members[key.owner.user], {"owner"})
+acts_for_an_owner(key) if key.owner.user in people.holders.owner

@@ -22,10 +22,7 @@ deny_unprotected contains finding if {
 	not is_protected(input.after.organization)
 	some change in changes.written("Organization")
 	changes.writes(change, {"requireMfa", "sso.enforced"})
-	administrators := [email |
-		some email, member in input.after.members
-		people.holds(member, roles_of_administrators)
-	]
+	administrators := {email | some role in roles_of_administrators; some email in people.holders[role]}
 	count(administrators) > 0
 	message := sprintf("%d of its members administer `%s`, and none of them would need a second factor", [count(administrators), change.name])
 	finding := changes.finding(change, "requireMfa", message)

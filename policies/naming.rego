@@ -26,8 +26,8 @@ looks_built_in := `^(owners?|admins?|administrators?|members?|viewers?|root|supe
 #   remediation: choose a name such as `search-frontend`
 deny_pattern contains finding if {
 	some change in changes.written_of(kinds)
-	is_new_name(change)
 	not is_good(change.name)
+	is_new_name(change)
 	message := sprintf("`%s` is no name as names are here: lower case with hyphens, at most %d characters", [change.name, chars_max])
 	finding := changes.finding(change, "", message)
 }
@@ -41,8 +41,8 @@ deny_pattern contains finding if {
 #   remediation: name the role after what it is for, such as `auditor`
 deny_role contains finding if {
 	some change in changes.written("Role")
-	is_new_name(change)
 	regex.match(looks_built_in, change.name)
+	is_new_name(change)
 	message := sprintf("the role `%s` looks like one that every organization has", [change.name])
 	finding := changes.finding(change, "", message)
 }

@@ -72,6 +72,7 @@ losses contains change if {
 
 losses contains change if {
 	some change in changes.written("Member")
+	change.before != null
 	people.holds(change.before, {"owner"})
 	not people.holds(change.after, {"owner"})
 }
@@ -80,7 +81,4 @@ losses contains change if {
 touched := array.concat(changes.written("Member"), changes.deleted("Member"))
 
 # The owners as they would be.
-owners := count([email |
-	some email, member in input.after.members
-	people.holds(member, {"owner"})
-])
+owners := count(object.get(people.holders, "owner", set()))

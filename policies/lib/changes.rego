@@ -7,21 +7,31 @@
 package argus.lib.changes
 
 # Changes of a kind after which there is a row that the plan has written.
-written(kind) := written_of({kind})
+written(kind) := object.get(written_by_kind, kind, [])
 
 # The same of several kinds.
 written_of(kinds) := [change |
-	some change in input.changes
-	change.kind in kinds
-	change.action in {"create", "update", "adopt"}
+	some kind in kinds
+	some change in written(kind)
 ]
 
 # Changes that take a row of a kind away.
-deleted(kind) := [change |
-	some change in input.changes
-	change.kind == kind
+deleted(kind) := object.get(deleted_by_kind, kind, [])
+
+written_by_kind[kind] := [change |
+	some i in places
+	change := input.changes[i]
+	change.action in {"create", "update", "adopt"}
+] if some kind, places in places_by_kind
+
+deleted_by_kind[kind] := [change |
+	some i in places
+	change := input.changes[i]
 	change.action == "delete"
-]
+] if some kind, places in places_by_kind
+
+# Where the changes of each kind stand: the list is read once, and not by every rule again.
+places_by_kind[change.kind] contains i if some i, change in input.changes
 
 # Whether the plan brings the organization into being.
 organization_is_new if {

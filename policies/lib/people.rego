@@ -2,6 +2,21 @@
 # description: Members, and what they are.
 package argus.lib.people
 
+# Who would hold each role after the plan, now and after its moment.
+holders[role] contains email if {
+	some email, member in input.after.members
+	member.status != "suspended"
+	not email in over
+	some role in member.roles
+}
+
+# Whose membership would have ended.
+over contains email if {
+	some email, member in input.after.members
+	member.expiresAt != null
+	member.expiresAt <= input.time
+}
+
 # Whether a member holds one of these roles, now and after the plan's moment.
 holds(member, roles) if {
 	is_active(member)
