@@ -161,12 +161,21 @@ pub enum Command {
 /// Where the manifests are.
 #[derive(Args, Clone, Debug)]
 pub struct Manifests {
-    /// The directory (or file) with the manifests; `apply` also takes a saved plan
-    #[arg(default_value = ".", value_name = "PATH")]
-    pub path: PathBuf,
+    /// The directory (or file) with the manifests, by default this one; `apply` also takes a saved plan
+    #[arg(value_name = "PATH")]
+    pub path: Option<PathBuf>,
     /// The name of the source, as `source` in argus.yaml sets it
     #[arg(long, value_name = "NAME", env = "ARGUS_SOURCE")]
     pub source: Option<String>,
+    /// Read a Git repository instead: an https or ssh address, or a path
+    #[arg(long, value_name = "URL", env = "ARGUS_GIT_URL", conflicts_with = "path")]
+    pub git: Option<String>,
+    /// The branch, tag or commit of the repository; without --git, of the one that PATH stands in
+    #[arg(long = "ref", value_name = "REF", env = "ARGUS_GIT_REF")]
+    pub reference: Option<String>,
+    /// Read only this directory or file, instead of those that argus.yaml names; may be repeated
+    #[arg(long = "path", value_name = "PATH")]
+    pub only: Vec<PathBuf>,
 }
 
 /// How to plan.

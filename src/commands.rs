@@ -14,6 +14,7 @@ pub mod history;
 pub mod judges;
 pub mod manual;
 pub mod output;
+mod place;
 pub mod plan;
 pub mod policies;
 pub mod policy;

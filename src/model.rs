@@ -9,6 +9,7 @@ pub mod money;
 pub mod origin;
 pub mod plain;
 pub mod resource;
+pub mod revision;
 pub mod secret;
 pub mod shape;
 pub mod state;

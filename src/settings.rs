@@ -15,6 +15,7 @@ use crate::model::finding::Finding;
 use crate::model::id::name_fault;
 use crate::model::origin::{Origin, Position};
 use crate::sandbox::Limits;
+use crate::source::git::settings::GitSettings;
 use crate::verdict::Terms;
 
 /// The file at the root of a config repo with the settings of that source.
@@ -43,7 +44,8 @@ const MACHINE_ONLY: &[&str] = &[
     "secrets",
     "force",
     "policyLimits",
-    "approvers",
+    "git",
+    "verify",
 ];
 
 /// The settings of the machine, as `--config FILE` holds them.
@@ -64,6 +66,8 @@ pub struct Machine {
     pub policies: Option<PathBuf>,
     /// What a policy may use.
     pub policy_limits: Limits,
+    /// Repositories: where they are, how to get in, whom to trust.
+    pub git: GitSettings,
 }
 
 /// The settings of a source, as `argus.yaml` holds them.
@@ -119,9 +123,6 @@ impl Source {
     /// Reads `argus.yaml` beside the manifests; without one, the defaults hold.
     pub fn read(root: &Path) -> Result<Source, Box<Finding>> {
         let path = root.join(SOURCE_FILE);
-        let bad = |message: String| {
-            Box::new(Finding::error(Code::BadSettings, message).at(Origin::file(&SOURCE_FILE.into())))
-        };
         // What cannot be read must not be taken for what is not there: other guards would hold.
         match std::fs::symlink_metadata(&path) {
             Ok(about) if about.is_file() => {}
@@ -134,7 +135,21 @@ impl Source {
             }
             Err(error) => return Err(bad(format!("cannot read the settings: {error}"))),
         }
-        let settings: Source = read(&path, SOURCE_FILE)?;
+        read(&path, SOURCE_FILE).and_then(Source::checked)
+    }
+
+    /// Reads the text of `argus.yaml`.
+    pub fn from_text(text: &str) -> Result<Source, Box<Finding>> {
+        if text.len() as u64 > SETTINGS_BYTES_MAX {
+            let message = format!("settings of {} bytes; {SETTINGS_BYTES_MAX} is the most", text.len());
+            return Err(bad(message));
+        }
+        parse(text, SOURCE_FILE).and_then(Source::checked)
+    }
+
+    /// The same settings, if they make sense.
+    pub fn checked(self) -> Result<Source, Box<Finding>> {
+        let settings = self;
         if let Some(fault) = name_fault(&settings.source) {
             return Err(bad(format!("`source` is not a name: {fault}")));
         }
@@ -151,6 +166,10 @@ impl Source {
         }
         Ok(settings)
     }
+}
+
+fn bad(message: String) -> Box<Finding> {
+    Box::new(Finding::error(Code::BadSettings, message).at(Origin::file(&SOURCE_FILE.into())))
 }
 
 /// Settings under a name that is nearly the right one would be read by nobody.

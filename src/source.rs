@@ -2,7 +2,10 @@
 
 pub mod decode;
 pub mod directory;
+mod gather;
+pub mod git;
 pub mod manifest;
+pub mod names;
 pub mod patch;
 pub mod policies;
 pub mod slots;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::context::{Context, Database, Done, Failure};
 use super::judges::{Judges, NONE};
+use super::place::{Found, Place};
 use super::progress::Progress;
 use super::show::Saved;
 use super::{held, output, plan, show};
-use crate::cli::{Apply, Format, Planning};
+use crate::cli::{Apply, Format, Manifests, Planning};
 use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
@@ -73,8 +74,8 @@ pub fn exit_code(outcome: &Outcome, failed: bool) -> ExitCode {
 /// The plan: the saved one, or a new one.
 async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let timeout = Duration::from_secs(args.lock_timeout.into());
-    if is_saved_plan(&args.manifests.path) {
-        let Saved { plan, terms, policies, told: _ } = show::read(&args.manifests.path)?;
+    if let Some(saved) = args.manifests.path.as_deref().filter(|path| is_saved_plan(path)) {
+        let Saved { plan, terms, policies, told: _ } = show::read(saved)?;
         let other_source = args.manifests.source.as_ref().is_some_and(|source| *source != plan.source);
         let Planning { target, no_drift, full, judging } = &args.planning;
         if !target.is_empty() || *no_drift || *full || other_source {
@@ -85,8 +86,10 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         let database = context.database().await?;
         let lock = database.store.source_lock(&plan.source, timeout).await?;
         // Whatever was said of it when it was made: what counts is what is said of it now.
-        let folder = judging.policies.as_deref();
-        let judges = Judges::new(context, folder, policies.as_deref(), Path::new(""), terms).await?;
+        let machine = context.policies(judging.policies.as_deref()).map(|folder| folder.display().to_string());
+        let place = || Place::new(context, &Manifests { path: None, ..args.manifests.clone() });
+        let found = Found::of_saved(place, machine.as_deref().or(policies.as_deref()))?;
+        let judges = Judges::of(context, found, context.authors(None), terms).await?;
         let judgements = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
         return Ok(Prepared { database, lock, plan, judges, judgements, failed: false });
     }

@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
+use super::place::Place;
 use crate::cli::{Color, Global, Manifests};
 use crate::exit_code::ExitCode;
 use crate::identity::Approvers;
 use crate::model::code::Code;
 use crate::model::finding::{Finding, in_order};
+use crate::model::revision::Revision;
 use crate::model::state::World;
 use crate::render::excerpt::{self, Excerpts};
 use crate::render::text::Paint;
 use crate::sandbox::Limits;
 use crate::settings::{Machine, Source};
-use crate::source::directory;
+use crate::source::git::settings::GitSettings;
 use crate::store::error::StoreError;
 use crate::store::private::PrivateServer;
 use crate::store::run::RunId;
@@ -104,7 +106,7 @@ pub struct Reading {
     /// The settings of the source.
     pub settings: Source,
     /// Where they are.
-    pub root: PathBuf,
+    pub place: Place,
 }
 
 /// Randomness from the system.
@@ -198,9 +200,12 @@ impl Context {
         named("ARGUS_ACTOR").or_else(|| named("USER")).or_else(|| named("LOGNAME")).unwrap_or_else(|| "argus".into())
     }
 
-    /// Whoever acts, by every name that is known here, in lower case: none of them approves what they did.
-    pub fn authors(&self) -> BTreeSet<String> {
-        BTreeSet::from([self.actor().to_lowercase()])
+    /// Whoever acts, and whoever wrote the commit, by every name that is known here, in lower case: none of them approves
+    /// what they did.
+    pub fn authors(&self, revision: Option<&Revision>) -> BTreeSet<String> {
+        let people = revision.into_iter().flat_map(|revision| [&revision.commit.author, &revision.commit.committer]);
+        let names = people.flat_map(|person| [&person.name, &person.email]).filter(|name| !name.is_empty());
+        names.map(|name| name.to_lowercase()).chain([self.actor().to_lowercase()]).collect()
     }
 
     /// Who may approve, by the settings of this machine.
@@ -217,26 +222,37 @@ impl Context {
 
     /// Reads and checks the manifests.
     pub fn read(&self, manifests: &Manifests) -> Result<Reading, Failure> {
-        let root = manifests.path.clone();
-        let mut settings = Source::read(&root)?;
+        let place = Place::new(self, manifests)?;
+        let settings = self.source_settings(&place, manifests)?;
+        let mut world = place.world(&settings)?;
+        validate::validate(&mut world, self.now());
+        world.findings = in_order(std::mem::take(&mut world.findings));
+        Ok(Reading { world, settings, place })
+    }
+
+    /// The settings of a source, with what the command line and the machine say instead.
+    pub fn source_settings(&self, place: &Place, manifests: &Manifests) -> Result<Source, Failure> {
+        let mut settings = place.settings()?;
         if let Some(name) = &manifests.source {
             settings.source = name.clone();
         }
-        let mut options = directory::Options { paths: settings.paths.clone(), ..directory::Options::default() };
-        if let Some(folder) = &settings.policies {
-            options.policies = folder.clone();
+        let of_the_machine = place.revision().map(|_| &self.machine.git.paths);
+        let only = Some(&manifests.only).filter(|only| !only.is_empty()).or(of_the_machine);
+        if let Some(only) = only.filter(|only| !only.is_empty()) {
+            settings.paths = only.clone();
         }
-        let mut world = directory::read(&root, &options);
-        validate::validate(&mut world, self.now());
-        world.findings = in_order(std::mem::take(&mut world.findings));
-        Ok(Reading { world, settings, root })
+        Ok(settings.checked()?)
+    }
+
+    /// What the machine says of repositories.
+    pub fn git(&self) -> &GitSettings {
+        &self.machine.git
     }
 
     /// Draws the findings of manifests with the lines that they point at.
     pub fn draw(&self, reading: &Reading) {
         if !reading.world.findings.is_empty() {
-            let excerpts =
-                directory::excerpts(&reading.root, reading.world.findings.iter().filter_map(|f| f.origin.as_ref()));
+            let excerpts = reading.place.excerpts(reading.world.findings.iter().filter_map(|f| f.origin.as_ref()));
             self.complain(&reading.world.findings, &excerpts);
         }
     }

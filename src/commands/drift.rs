@@ -1,7 +1,5 @@
 //! `argus drift`: what has been changed behind the manifests' back, by whom, when and through what.
 
-use std::path::{Component, Path};
-
 use super::context::{Context, Done};
 use super::output::report;
 use super::plan;
@@ -28,7 +26,8 @@ pub async fn run(context: &Context, args: &Drift) -> Done {
         (false, false) => ExitCode::Done,
     };
     if args.emit_patch {
-        let adopted = patch::adopt(&reading.root, &prefix(&reading.root), &reading.world, &plan);
+        let adopted =
+            patch::adopt(&|file| reading.place.text(file), &reading.place.patch_prefix(), &reading.world, &plan);
         context.complain(&adopted.findings, &Default::default());
         return report(&adopted.patch, code);
     }
@@ -43,22 +42,4 @@ pub async fn run(context: &Context, args: &Drift) -> Done {
         }
     };
     report(&shown, code)
-}
-
-/// What stands before the names of files, so that `git apply` finds them from where the command runs.
-fn prefix(root: &Path) -> String {
-    let here = std::env::current_dir().ok();
-    let here = here.as_deref().and_then(|here| root.strip_prefix(here).ok());
-    let below = here.unwrap_or(root);
-    let below = if root.is_file() { below.parent() } else { Some(below) };
-    let mut prefix = String::new();
-    for part in below.into_iter().flat_map(Path::components) {
-        match part {
-            Component::Normal(name) => prefix.push_str(&format!("{}/", name.to_string_lossy())),
-            Component::CurDir => {}
-            // Outside of where the command runs, only the names below the root are of use.
-            _ => return String::new(),
-        }
-    }
-    prefix
 }

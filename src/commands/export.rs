@@ -15,7 +15,7 @@ use crate::model::secret::veil;
 use crate::model::state::Live;
 use crate::render::excerpt::Excerpts;
 use crate::render::{json, schema, yaml};
-use crate::source::directory::{SCHEMA_FILE, SETTINGS_FILE};
+use crate::source::names::{SCHEMA_FILE, SETTINGS_FILE};
 
 /// How many organizations are read at a time.
 const ORGANIZATIONS_PER_READ: usize = 200;

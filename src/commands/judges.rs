@@ -4,18 +4,17 @@
 //! hold a rule. Without any word of them, `policies` beside the manifests is taken if it is there.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use super::context::{Context, Failure};
+use super::place::{Found, Place};
 use super::policies;
+use crate::cli::Judging;
 use crate::engine::hearing::{Bench, Policies};
 use crate::identity::Approvers;
 use crate::policy;
 use crate::sandbox::Sandbox;
+use crate::settings::Source;
 use crate::verdict::Terms;
-
-/// The folder that is taken where nobody names one.
-const DEFAULT_FOLDER: &str = "policies";
 
 /// What says that there should be none.
 pub const NONE: &str = "none";
@@ -35,36 +34,38 @@ pub struct Judges {
 }
 
 impl Judges {
-    /// Loads the policies of a source: `named` is what its settings say, relative to `root`.
-    pub async fn new(
+    /// Loads the policies of a source.
+    pub async fn new(context: &Context, place: &Place, how: &Judging, settings: &Source) -> Result<Judges, Failure> {
+        let found =
+            place.policies(context.policies(how.policies.as_deref()).as_deref(), settings.policies.as_deref())?;
+        let authors = context.authors(place.revision());
+        Judges::of(context, found, authors, settings.terms()).await
+    }
+
+    /// Loads the policies that were found.
+    pub async fn of(
         context: &Context,
-        flag: Option<&Path>,
-        named: Option<&str>,
-        root: &Path,
+        found: Found,
+        authors: BTreeSet<String>,
         terms: Terms,
     ) -> Result<Judges, Failure> {
-        let folder = folder(context.policies(flag), named, root);
-        let files = match folder.as_deref() {
-            None | Some(NONE) => Vec::new(),
-            Some(folder) => policies::read(Path::new(folder))?,
-        };
+        let Found { folder, files } = found;
         let rules_digest = policy::rules_digest(&files, &terms);
         let sandbox = match folder.as_deref() {
             None | Some(NONE) => None,
             Some(folder) => {
                 let sandbox = policies::load(context, files).await?;
-                policies::must_judge(&sandbox, Path::new(folder))?;
+                policies::must_judge(&sandbox, folder)?;
                 Some(sandbox)
             }
         };
-        let (authors, approvers) = (context.authors(), context.approvers().clone());
-        Ok(Judges { terms, authors, approvers, folder, sandbox, rules_digest })
+        Ok(Judges { terms, authors, approvers: context.approvers().clone(), folder, sandbox, rules_digest })
     }
 
     /// Terms without policies, for those who only look.
     pub fn terms_alone(context: &Context, terms: Terms) -> Judges {
         let rules_digest = policy::rules_digest(&[], &terms);
-        let (authors, approvers) = (context.authors(), context.approvers().clone());
+        let (authors, approvers) = (context.authors(None), context.approvers().clone());
         Judges { terms, authors, approvers, folder: Some(NONE.into()), sandbox: None, rules_digest }
     }
 
@@ -82,22 +83,6 @@ impl Judges {
             mode: self.terms.mode.word(),
             authors: &self.authors,
             approvers: &self.approvers,
-        }
-    }
-}
-
-/// Which folder it is.
-fn folder(machine: Option<PathBuf>, named: Option<&str>, root: &Path) -> Option<String> {
-    if let Some(folder) = machine {
-        return Some(folder.display().to_string());
-    }
-    let base = if root.is_file() { root.parent().unwrap_or(Path::new(".")) } else { root };
-    match named {
-        Some(NONE) => Some(NONE.into()),
-        Some(folder) => Some(base.join(folder).display().to_string()),
-        None => {
-            let default = base.join(DEFAULT_FOLDER);
-            default.symlink_metadata().is_ok().then(|| default.display().to_string())
         }
     }
 }

@@ -40,15 +40,14 @@ pub async fn run(context: &Context, args: &Args) -> Done {
         Err(face) => {
             let mut checks: Vec<Check> = reading.world.findings.iter().map(Check::of).collect();
             checks.extend(checks::of_plan(&plan, &told));
-            report(&draw(context, &from_here(checks, &reading.root), face, code), code)
+            report(&draw(context, &from_here(checks, &reading.place), face, code), code)
         }
     }
 }
 
 /// What judges the plans of this source.
 pub async fn judges(context: &Context, reading: &Reading, judging: &Judging) -> Result<Judges, Failure> {
-    let (named, terms) = (reading.settings.policies.as_deref(), reading.settings.terms());
-    Judges::new(context, judging.policies.as_deref(), named, &reading.root, terms).await
+    Judges::new(context, &reading.place, judging, &reading.settings).await
 }
 
 /// Whether part of the manifests or of the plan cannot be carried out.

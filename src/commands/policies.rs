@@ -30,10 +30,13 @@ pub fn read_as_named(folder: &Path) -> Result<Vec<PolicyFile>, Failure> {
 
 fn read_as(folder: &Path, shown: &str) -> Result<Vec<PolicyFile>, Failure> {
     let files = policies::read(folder, shown).map_err(Failure::from_findings)?;
-    files.ok_or_else(|| {
-        let finding = Finding::error(Code::BadPolicy, format!("there is no folder {}", folder.display()));
-        Failure::from(finding.hint("the policies are meant to stand there; bring it back, or name another one"))
-    })
+    files.ok_or_else(|| missing(folder))
+}
+
+/// There is no such folder, although there should be.
+pub fn missing(folder: &Path) -> Failure {
+    let finding = Finding::error(Code::BadPolicy, format!("there is no folder {}", folder.display()));
+    Failure::from(finding.hint("the policies are meant to stand there; bring it back, or name another one"))
 }
 
 /// Loads policies, into as many workers as there are cores.
@@ -48,10 +51,9 @@ pub async fn load(context: &Context, files: Vec<PolicyFile>) -> Result<Sandbox, 
 }
 
 /// Refuses policies that judge nothing.
-pub fn must_judge(sandbox: &Sandbox, folder: &Path) -> Result<(), Failure> {
+pub fn must_judge(sandbox: &Sandbox, folder: &str) -> Result<(), Failure> {
     if sandbox.rules().is_empty() {
-        let finding =
-            Finding::error(Code::BadPolicy, format!("{} holds no rule that judges anything", folder.display()));
+        let finding = Finding::error(Code::BadPolicy, format!("{folder} holds no rule that judges anything"));
         let hint = "write a `deny`, `hold` or `warn` rule; if the source is meant to go without, say `policies: none`";
         return Err(Failure::from(finding.hint(hint)));
     }

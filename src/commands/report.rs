@@ -1,9 +1,9 @@
 //! Checks and findings in the formats of conftest, which CI systems read.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::context::Context;
+use super::place::Place;
 use crate::cli::Report;
 use crate::exit_code::ExitCode;
 use crate::render::checks::{self, Check};
@@ -22,12 +22,10 @@ pub fn draw(context: &Context, checks: &[Check], format: Report, code: ExitCode)
 }
 
 /// The same checks with the files as they are called from here: findings name them from the root of their source.
-pub fn from_here(checks: Vec<Check>, root: &Path) -> Vec<Check> {
-    let folder = if root.is_file() { root.parent().unwrap_or(Path::new("")) } else { root };
-    let folder = folder.strip_prefix(".").unwrap_or(folder).to_path_buf();
+pub fn from_here(checks: Vec<Check>, place: &Place) -> Vec<Check> {
     let named = |check: Check| match check.file.is_empty() {
         true => check,
-        false => Check { file: Arc::from(folder.join(&*check.file).display().to_string()), ..check },
+        false => Check { file: Arc::from(place.from_here(&check.file)), ..check },
     };
     checks.into_iter().map(named).collect()
 }

@@ -46,7 +46,9 @@ pub async fn run(context: &Context, args: &Resume) -> Done {
 
 /// Prints what others have written to what is resumed, so that nobody is surprised when it is corrected.
 async fn drift(context: &Context, store: &Store, subject: &Subject) -> Result<(), Failure> {
-    let manifests = Manifests { path: subject.path.clone(), source: subject.source().map(str::to_owned) };
+    let source = subject.source().map(str::to_owned);
+    let manifests =
+        Manifests { path: Some(subject.path.clone()), source, git: None, reference: None, only: Vec::new() };
     let reading = context.read(&manifests)?;
     context.draw(&reading);
     let target = subject.organization().map(str::to_owned).into_iter().collect();

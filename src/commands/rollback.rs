@@ -6,6 +6,7 @@ use super::apply;
 use super::context::{Context, Done, Failure};
 use super::judges::{Judges, NONE};
 use super::output;
+use super::place::Place;
 use super::plan;
 use super::progress::Progress;
 use crate::cli::{Format, Rollback};
@@ -15,7 +16,6 @@ use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::render::inert;
-use crate::settings::Source;
 use crate::store::history::RunRow;
 
 impl From<RollbackError> for Failure {
@@ -30,18 +30,14 @@ impl From<RollbackError> for Failure {
 /// Plans to undo the run, asks, and does it.
 pub async fn run(context: &Context, args: &Rollback) -> Done {
     let targets = Targets::parse(&args.target)?;
-    let mut settings = Source::read(&args.manifests.path)?;
-    if let Some(name) = &args.manifests.source {
-        settings.source = name.clone();
-    }
+    let place = Place::new(context, &args.manifests)?;
+    let settings = context.source_settings(&place, &args.manifests)?;
     let database = context.database().await?;
     let row = rollback::run(&database.store, &args.run).await?;
     if row.source != settings.source {
         return Err(other_source(&row, &settings.source));
     }
-    let folder = args.judging.policies.as_deref();
-    let named = settings.policies.as_deref();
-    let judges = Judges::new(context, folder, named, &args.manifests.path, settings.terms()).await?;
+    let judges = Judges::new(context, &place, &args.judging, &settings).await?;
     let lock = match args.plan {
         true => None,
         false => Some(database.store.source_lock(&row.source, Duration::from_secs(args.lock_timeout.into())).await?),

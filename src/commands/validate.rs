@@ -19,7 +19,7 @@ pub fn run(context: &Context, args: &Validate) -> Done {
         Ok(format) => format,
         Err(face) => {
             let checks = checks::of_findings(&world.findings, &format!("{resources} resources"));
-            return report(&draw(context, &from_here(checks, &reading.root), face, code), code);
+            return report(&draw(context, &from_here(checks, &reading.place), face, code), code);
         }
     };
     match format {

@@ -128,6 +128,38 @@ codes! {
     /// Fields do not fit together.
     FieldsDisagree = 1120,
 
+    // 17xx: repositories
+    /// The address of a repository is none, or may not be read.
+    BadRepository = 1701,
+    /// A repository cannot be reached or is not there.
+    RepositoryUnreachable = 1702,
+    /// A repository does not let us in.
+    RepositoryRefused = 1703,
+    /// Nobody vouches for the host of a repository.
+    HostNotTrusted = 1704,
+    /// A repository sends us to another address.
+    RepositoryMoved = 1705,
+    /// There is no such branch, tag or commit.
+    NoSuchRevision = 1706,
+    /// A repository sends too much, or for too long.
+    RepositoryTooLarge = 1707,
+    /// Objects of a repository are broken or missing.
+    RepositoryCorrupt = 1708,
+    /// An entry of a tree has a name that leads elsewhere or cannot be shown.
+    BadEntryName = 1711,
+    /// Two entries of a tree are one and the same on many machines.
+    NameTwice = 1712,
+    /// A submodule stands among the manifests.
+    Submodule = 1713,
+    /// A manifest only points at its content.
+    LfsPointer = 1714,
+    /// A branch does not lead on from what was applied.
+    Rewound = 1721,
+    /// Something is gone and no commit removes it.
+    Unexplained = 1722,
+    /// A branch cannot be merged.
+    MergeConflict = 1723,
+
     // 20xx: what a plan found
     /// Another source owns the resource.
     OwnedElsewhere = 2001,

@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::gather::on_all_cores;
 use super::manifest::{FileReading, read_file};
+use super::names::{POLICIES_DIRECTORY, SCHEMA_FILE, SETTINGS_FILE, is_manifest};
 use super::world::assemble;
 use super::yaml::{FILE_BYTES_MAX, too_large};
 use crate::model::code::Code;
@@ -15,14 +16,6 @@ use crate::model::origin::Origin;
 use crate::model::plain::is_unseen;
 use crate::model::state::World;
 use crate::render::excerpt::{Excerpts, LINE_CHARS_MAX};
-
-/// The settings of a source, at its root. Not a manifest.
-pub const SETTINGS_FILE: &str = "argus.yaml";
-/// The schema that an export puts beside its manifests, for editors. It is no manifest.
-pub const SCHEMA_FILE: &str = "argus.schema.json";
-
-/// The directory of policies, at the root.
-pub const POLICIES_DIRECTORY: &str = "policies";
 
 /// What is read of a directory, and the limits on it.
 #[derive(Clone, Debug)]
@@ -61,47 +54,13 @@ impl Default for Options {
 pub fn read(root: &Path, options: &Options) -> World {
     let found = find(root, options);
     let files = found.files;
-    let threads = options
-        .threads
-        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
-        .unwrap_or(1)
-        .clamp(1, files.len().max(1));
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut readings = Vec::new();
-        let mut bytes = Vec::new();
-        loop {
-            // A few files at a time: a counter per file would be shared too often, a fixed share would be uneven.
-            let from = next.fetch_add(FILES_PER_TURN, Ordering::Relaxed);
-            if from >= files.len() {
-                return readings;
-            }
-            for (at, file) in files.iter().enumerate().skip(from).take(FILES_PER_TURN) {
-                readings.push((at, read_one(file, &mut bytes)));
-            }
-        }
-    };
-    let mut readings: Vec<(usize, FileReading)> = if threads == 1 {
-        work()
-    } else {
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            // A worker only ends early by a panic of ours, which goes on here.
-            workers
-                .into_iter()
-                .flat_map(|worker| worker.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
-                .collect()
-        })
-    };
-    readings.sort_by_key(|(at, _)| *at);
-    let mut world = assemble(readings.into_iter().map(|(_, reading)| reading).chain(found.unreadable));
+    let readings = on_all_cores(&files, options.threads, Vec::new, |bytes, file| read_one(file, bytes));
+    let mut world = assemble(readings.into_iter().chain(found.unreadable));
     world.files = files.len();
     world.findings.extend(found.findings);
     world.findings = crate::model::finding::in_order(std::mem::take(&mut world.findings));
     world
 }
-
-const FILES_PER_TURN: usize = 16;
 
 struct Candidate {
     path: PathBuf,
@@ -234,9 +193,7 @@ fn walk(directory: &Path, prefix: &str, depth: usize, options: &Options, found: 
             continue;
         }
         let name: Arc<str> = format!("{prefix}{}", file_name(Path::new(&raw))).into();
-        let is_manifest = Path::new(&raw)
-            .extension()
-            .is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end.eq_ignore_ascii_case(known)));
+        let is_manifest = is_manifest(&raw.to_string_lossy());
         match entry.file_type() {
             Err(fault) => found.unreadable.push(FileReading::unreadable(&name, unreadable(&name, &fault))),
             Ok(kind) if kind.is_symlink() => {

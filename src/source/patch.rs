@@ -9,7 +9,6 @@ mod expect;
 mod write;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::manifest;
@@ -41,13 +40,12 @@ struct Drifted<'a> {
     origin: &'a Origin,
 }
 
-/// Writes the live state of all that has drifted into the manifests below `root`. The patch names the files with
-/// `prefix` before them.
-pub fn adopt(root: &Path, prefix: &str, world: &World, plan: &Plan) -> Adopted {
+/// Writes the live state of all that has drifted into the manifests, whose texts `text_of` gives. The patch names the
+/// files with `prefix` before them.
+pub fn adopt(text_of: &dyn Fn(&str) -> Result<String, String>, prefix: &str, world: &World, plan: &Plan) -> Adopted {
     let mut adopted = Adopted::default();
     for (file, drift) in by_file(world, plan, &mut adopted.findings) {
-        let path = if root.is_file() { root.to_owned() } else { root.join(&*file) };
-        match std::fs::read_to_string(&path) {
+        match text_of(&file) {
             Ok(text) => {
                 let new = adopt_in_file(&file, &text, &drift, &mut adopted.findings);
                 adopted.patch.push_str(&git_patch(&format!("{prefix}{file}"), &text, new.as_deref()));

@@ -8,7 +8,7 @@ mod scenarios;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -36,6 +36,10 @@ impl Drop for Case {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
     }
+}
+
+fn text_of(root: &Path, file: &str) -> Result<String, String> {
+    fs::read_to_string(root.join(file)).map_err(|error| error.to_string())
 }
 
 impl Case {
@@ -102,7 +106,7 @@ impl Case {
     /// Adopts the drift with a real `git apply`; gives what was left to do by hand.
     fn adopt(&self) -> Vec<Finding> {
         let world = self.read();
-        let adopted = patch::adopt(&self.root, "", &world, &self.plan(&world));
+        let adopted = patch::adopt(&|file| text_of(&self.root, file), "", &world, &self.plan(&world));
         if !adopted.patch.is_empty() {
             self.git_apply(&adopted.patch);
         }

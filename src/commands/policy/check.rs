@@ -19,7 +19,7 @@ use crate::sandbox::{Sandbox, TestResult};
 pub async fn run(context: &Context, args: &PolicyCheck) -> Done {
     let files = policies::read_as_named(&args.folder)?;
     let sandbox = policies::load(context, files.clone()).await?;
-    policies::must_judge(&sandbox, &args.folder)?;
+    policies::must_judge(&sandbox, &args.folder.display().to_string())?;
     let tests = sandbox.test(None).await;
     let mut findings = sandbox.flaws().to_vec();
     findings.extend(untested(&sandbox, &tests));

@@ -29,7 +29,7 @@ pub async fn run(context: &Context, args: &PolicyEval) -> Done {
     match (&args.query, input) {
         (Some(query), input) => ask(&sandbox, input.unwrap_or_default(), query, args).await,
         (None, Some(input)) => {
-            policies::must_judge(&sandbox, &args.policies)?;
+            policies::must_judge(&sandbox, &args.policies.display().to_string())?;
             judge(context, &sandbox, input, args).await
         }
         (None, None) => {

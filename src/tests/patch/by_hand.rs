@@ -47,7 +47,7 @@ fn a_file_that_has_changed_meanwhile_is_left_alone() {
     let plan = case.plan(&world);
     let moved = format!("# new\n{HEAD}  displayName: A\n");
     std::fs::write(case.root.join("acme.yaml"), &moved).expect("a manifest");
-    let adopted = argus::source::patch::adopt(&case.root, "", &world, &plan);
+    let adopted = argus::source::patch::adopt(&|file| super::text_of(&case.root, file), "", &world, &plan);
     assert_eq!(adopted.patch, "");
     assert_eq!(adopted.findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::DriftLeft]);
 }

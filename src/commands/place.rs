@@ -1,0 +1,266 @@
+//! Where the manifests of a run are: a directory, or a commit of a repository. Settings, policies, manifests and lines all
+//! come from the same place, so that none of them is of another revision.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::context::{Context, Failure};
+use super::judges::NONE;
+use super::policies;
+use super::progress::Progress;
+use crate::cli::Manifests;
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::origin::Origin;
+use crate::model::revision::Revision;
+use crate::model::state::World;
+use crate::policy::PolicyFile;
+use crate::render::excerpt::Excerpts;
+use crate::settings::Source;
+use crate::source::directory;
+use crate::source::git::address::Address;
+use crate::source::git::hosts::KnownHosts;
+use crate::source::git::mirror::{Credentials, Fetch};
+use crate::source::git::settings::GitSettings;
+use crate::source::git::{self, Checkout, Depot};
+use crate::source::names::POLICIES_DIRECTORY;
+
+/// The largest file with a password, a passphrase or keys of hosts.
+const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What stands before the folder of policies that were read from a commit, where a plan tells of it.
+const FROM_COMMIT: &str = "git:";
+
+/// Where the manifests are.
+pub enum Place {
+    /// A directory, or a single file.
+    Folder(PathBuf),
+    /// A commit.
+    Commit(Box<Checkout>),
+}
+
+/// The policies of a source.
+pub struct Found {
+    /// Where they are: a folder, `none`, or nothing where nobody has said anything and there are none.
+    pub folder: Option<String>,
+    /// Their files.
+    pub files: Vec<PolicyFile>,
+}
+
+impl Place {
+    /// The place that the command line names, or else the settings of the machine.
+    pub fn new(context: &Context, manifests: &Manifests) -> Result<Place, Failure> {
+        let Manifests { path, source: _, git, reference, only: _ } = manifests;
+        let machine = context.git();
+        let typed = git.is_some() || reference.is_some();
+        let url = git.as_ref().or_else(|| machine.url.as_ref().filter(|_| typed || path.is_none()));
+        match url {
+            Some(url) => {
+                let reference = reference.as_ref().or(machine.reference.as_ref());
+                let depot = open(context, url)?;
+                Ok(Place::Commit(Box::new(Checkout::of(&depot, reference.map(String::as_str))?)))
+            }
+            None if reference.is_some() => {
+                let around = path.clone().unwrap_or_else(here);
+                let depot = Depot::around(&around, machine.limits)?;
+                Ok(Place::Commit(Box::new(Checkout::of(&depot, reference.as_deref())?)))
+            }
+            None => Ok(Place::Folder(path.clone().unwrap_or_else(here))),
+        }
+    }
+
+    /// The settings of the source.
+    pub fn settings(&self) -> Result<Source, Box<Finding>> {
+        match self {
+            Place::Folder(root) => Source::read(root),
+            Place::Commit(checkout) => match checkout.settings()? {
+                Some(text) => Source::from_text(&text),
+                None => Ok(Source::default()),
+            },
+        }
+    }
+
+    /// What the manifests say.
+    pub fn world(&self, settings: &Source) -> Result<World, Failure> {
+        match self {
+            Place::Folder(root) => {
+                let usual = directory::Options::default();
+                let policies = settings.policies.clone().unwrap_or_else(|| usual.policies.clone());
+                Ok(directory::read(root, &directory::Options { paths: settings.paths.clone(), policies, ..usual }))
+            }
+            Place::Commit(checkout) => {
+                let reading = git::Reading { paths: settings.paths.clone(), policies: settings.policies.clone() };
+                Ok(checkout.read(&reading)?)
+            }
+        }
+    }
+
+    /// The commit, if it is one.
+    pub fn revision(&self) -> Option<&Revision> {
+        match self {
+            Place::Folder(_) => None,
+            Place::Commit(checkout) => Some(&checkout.revision),
+        }
+    }
+
+    /// The lines that some places point at.
+    pub fn excerpts<'a>(&self, origins: impl IntoIterator<Item = &'a Origin>) -> Excerpts {
+        match self {
+            Place::Folder(root) => directory::excerpts(root, origins),
+            Place::Commit(checkout) => checkout.excerpts(origins),
+        }
+    }
+
+    /// The text of a manifest.
+    pub fn text(&self, file: &str) -> Result<String, String> {
+        match self {
+            Place::Folder(root) => {
+                let path = if root.is_file() { root.clone() } else { root.join(file) };
+                std::fs::read_to_string(path).map_err(|error| error.to_string())
+            }
+            Place::Commit(checkout) => {
+                let bytes = checkout.file(file).ok_or("it is not in the commit")?;
+                String::from_utf8(bytes).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// The policies: those that the command line or the machine names come first, then those that the settings of the
+    /// source name, and then those beside the manifests, if there are any.
+    pub fn policies(&self, machine: Option<&Path>, named: Option<&str>) -> Result<Found, Failure> {
+        if let Some(folder) = machine {
+            return Found::on_this_machine(folder.display().to_string());
+        }
+        match (self, named) {
+            (_, Some(NONE)) => Ok(Found { folder: Some(NONE.into()), files: Vec::new() }),
+            (Place::Folder(root), named) => {
+                let base = if root.is_file() { root.parent().unwrap_or(Path::new(".")) } else { root };
+                let folder = base.join(named.unwrap_or(POLICIES_DIRECTORY));
+                match named.is_some() || folder.symlink_metadata().is_ok() {
+                    true => Found::on_this_machine(folder.display().to_string()),
+                    false => Ok(Found { folder: None, files: Vec::new() }),
+                }
+            }
+            (Place::Commit(checkout), named) => {
+                let folder = named.unwrap_or(POLICIES_DIRECTORY);
+                match checkout.policies(folder).map_err(Failure::from_findings)? {
+                    Some(files) => Ok(Found { folder: Some(format!("{FROM_COMMIT}{folder}")), files }),
+                    None if named.is_some() => Err(policies::missing(Path::new(folder))),
+                    None => Ok(Found { folder: None, files: Vec::new() }),
+                }
+            }
+        }
+    }
+
+    /// The name of a file as it is called from where the command runs.
+    pub fn from_here(&self, file: &str) -> String {
+        match self {
+            Place::Folder(root) => {
+                let folder = if root.is_file() { root.parent().unwrap_or(Path::new("")) } else { root };
+                folder.strip_prefix(".").unwrap_or(folder).join(file).display().to_string()
+            }
+            Place::Commit(_) => file.to_owned(),
+        }
+    }
+
+    /// What stands before the names of files in a patch, so that `git apply` finds them from where the command runs.
+    pub fn patch_prefix(&self) -> String {
+        let Place::Folder(root) = self else { return String::new() };
+        let here = std::env::current_dir().ok();
+        let here = here.as_deref().and_then(|here| root.strip_prefix(here).ok());
+        let below = here.unwrap_or(root);
+        let below = if root.is_file() { below.parent() } else { Some(below) };
+        let mut prefix = String::new();
+        for part in below.into_iter().flat_map(Path::components) {
+            match part {
+                Component::Normal(name) => prefix.push_str(&format!("{}/", name.to_string_lossy())),
+                Component::CurDir => {}
+                // Outside of where the command runs, only the names below the root are of use.
+                _ => return String::new(),
+            }
+        }
+        prefix
+    }
+}
+
+impl Found {
+    fn on_this_machine(folder: String) -> Result<Found, Failure> {
+        let files = if folder == NONE { Vec::new() } else { policies::read(Path::new(&folder))? };
+        Ok(Found { folder: Some(folder), files })
+    }
+
+    /// The policies that a saved plan tells of. Those of a commit are those of the commit that `place` is at now.
+    pub fn of_saved(place: impl FnOnce() -> Result<Place, Failure>, folder: Option<&str>) -> Result<Found, Failure> {
+        match folder {
+            None => Ok(Found { folder: None, files: Vec::new() }),
+            Some(folder) => match folder.strip_prefix(FROM_COMMIT) {
+                Some(folder) => place()?.policies(None, Some(folder)),
+                None => Found::on_this_machine(folder.to_owned()),
+            },
+        }
+    }
+}
+
+fn here() -> PathBuf {
+    PathBuf::from(".")
+}
+
+/// Opens a repository; what is on a server is fetched first.
+fn open(context: &Context, url: &str) -> Result<std::rc::Rc<Depot>, Failure> {
+    let settings = context.git();
+    let progress = Arc::new(Progress::new("fetching"));
+    let fetch = Fetch {
+        address: Address::parse(url, &settings.allow)?,
+        credentials: credentials(settings)?,
+        limits: settings.limits,
+        cache: settings.cache_dir.clone().unwrap_or_else(default_cache),
+        progress: Arc::new(move |done, total, _| progress.tell(done, total)),
+    };
+    Ok(Depot::open(&fetch, settings.ca_file.as_deref())?)
+}
+
+/// What the files and the environment say of how one gets in.
+fn credentials(settings: &GitSettings) -> Result<Credentials, Failure> {
+    let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let secret = |file: &Option<PathBuf>| -> Result<Option<String>, Failure> {
+        let text = file.as_deref().map(small_file).transpose()?;
+        Ok(text.map(|text| text.trim_end_matches(['\n', '\r']).to_owned()))
+    };
+    let password = secret(&settings.password_file)?.or_else(|| named("ARGUS_GIT_PASSWORD"));
+    let known_hosts = match &settings.known_hosts_file {
+        Some(file) => Some(KnownHosts::parse(&file.display().to_string(), &small_file(file)?)?),
+        None => None,
+    };
+    // What is named and cannot be read would otherwise show as a refusal of the server.
+    for file in settings.ca_file.iter().chain(&settings.ssh_key_file) {
+        small_file(file)?;
+    }
+    Ok(Credentials {
+        username: settings.username.clone().or_else(|| named("ARGUS_GIT_USERNAME")),
+        password,
+        ssh_key: settings.ssh_key_file.clone(),
+        ssh_passphrase: secret(&settings.ssh_passphrase_file)?,
+        known_hosts,
+    })
+}
+
+fn small_file(path: &Path) -> Result<String, Failure> {
+    let bad = |why: String| {
+        let message = format!("{} cannot be read: {why}", path.display());
+        Failure::from(
+            Finding::error(Code::BadSettings, message).hint("the settings of the machine name it under `git`"),
+        )
+    };
+    let about = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
+    if !about.is_file() || about.len() > SMALL_FILE_BYTES_MAX {
+        return Err(bad(format!("it is no regular file of at most {SMALL_FILE_BYTES_MAX} bytes")));
+    }
+    std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))
+}
+
+/// Where mirrors are kept when nobody says so.
+fn default_cache() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    cache.unwrap_or_else(|| PathBuf::from("/var/cache")).join("argus/git")
+}

@@ -1,0 +1,78 @@
+//! One state of a source that has a history: which commit, whose, and through which request it came.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The longest that is kept of a name, an address or a subject, in characters.
+pub const TEXT_CHARS_MAX: usize = 200;
+
+/// Somebody, as a commit names them. Nothing of it is verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Person {
+    /// Their name.
+    pub name: String,
+    /// Their email address.
+    pub email: String,
+}
+
+impl fmt::Display for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.name.is_empty(), self.email.is_empty()) {
+            (_, true) => f.write_str(&self.name),
+            (true, false) => f.write_str(&self.email),
+            (false, false) => write!(f, "{} <{}>", self.name, self.email),
+        }
+    }
+}
+
+/// A commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Commit {
+    /// Its id, in hexadecimal.
+    pub id: String,
+    /// Who wrote it.
+    pub author: Person,
+    /// Who put it there.
+    pub committer: Person,
+    /// When it was put there, as it says itself.
+    #[schemars(with = "String")]
+    pub committed_at: DateTime<Utc>,
+    /// The first line of its message.
+    pub subject: String,
+    /// The pull request that it came through, where its message tells: `#12`, `!12`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Who signed it, if that was verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+}
+
+impl Commit {
+    /// Its id as people write it.
+    pub fn short(&self) -> &str {
+        self.id.get(..SHORT_CHARS).unwrap_or(&self.id)
+    }
+}
+
+/// How many characters of an id people read.
+const SHORT_CHARS: usize = 12;
+
+/// A commit under the name by which it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Revision {
+    /// The branch, tag or commit that was asked for.
+    pub reference: String,
+    /// The commit.
+    pub commit: Commit,
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@sha1:{}", self.reference, self.commit.id)
+    }
+}

@@ -1,0 +1,303 @@
+//! Git: a bare repository whose objects are read, and never checked out, so that nothing in it is executed, linked or
+//! followed. The only home of git2.
+//!
+//! `address` and `settings` say what may be read, `mirror` brings it here, `tree` finds the manifests of a commit, and a
+//! [`Checkout`] is one commit: its settings, policies, manifests and lines.
+
+pub mod address;
+mod commit;
+mod fault;
+pub mod hosts;
+mod library;
+pub mod mirror;
+pub mod settings;
+mod tree;
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use git2::{ObjectType, Oid, Repository};
+
+use self::address::Place;
+use self::mirror::{Fetch, Mirror};
+use self::settings::Limits;
+use self::tree::{Entry, Search};
+use super::gather::on_all_cores;
+use super::manifest::{FileReading, read_file};
+use super::names::{POLICIES_DIRECTORY, SETTINGS_FILE};
+use super::world::assemble;
+use super::yaml::FILE_BYTES_MAX;
+use crate::model::code::Code;
+use crate::model::finding::{self, Finding};
+use crate::model::origin::Origin;
+use crate::model::revision::Revision;
+use crate::model::state::World;
+use crate::policy::{self, PolicyFile};
+use crate::render::excerpt::{Excerpts, LINE_CHARS_MAX};
+
+/// How a file begins that only points at its content.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+/// The most files that are opened again to show lines of them.
+const EXCERPT_FILES_MAX: usize = 1_000;
+
+/// A repository on this machine: the user's own, or a mirror of one on a server.
+pub struct Depot {
+    repository: Repository,
+    /// Where it is.
+    path: PathBuf,
+    /// What people call it.
+    shown: String,
+    mirror: Option<Mirror>,
+    limits: Limits,
+}
+
+/// One commit of a repository.
+pub struct Checkout {
+    depot: Rc<Depot>,
+    /// The commit, and what it was asked for as.
+    pub revision: Revision,
+    tree: Oid,
+}
+
+/// What of a commit is read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// The directories and files; none for all of it.
+    pub paths: Vec<PathBuf>,
+    /// The directory of policies, if it is not the usual one.
+    pub policies: Option<String>,
+}
+
+impl Depot {
+    /// Opens a repository; what is on a server is fetched first.
+    pub fn open(fetch: &Fetch, authorities: Option<&Path>) -> Result<Rc<Depot>, Box<Finding>> {
+        library::set_up(&fetch.limits, authorities);
+        let shown = fetch.address.to_string();
+        let (path, mirror) = match fetch.address.place() {
+            Place::Here(path) => (path.clone(), None),
+            Place::Https(_) | Place::Ssh(_) => {
+                let mirror = Mirror::fetch(fetch)?;
+                (mirror.path.clone(), Some(mirror))
+            }
+        };
+        Depot::at(&path, shown, mirror, fetch.limits)
+    }
+
+    /// Opens the repository that a directory stands in.
+    pub fn around(directory: &Path, limits: Limits) -> Result<Rc<Depot>, Box<Finding>> {
+        library::set_up(&limits, None);
+        let shown = directory.display().to_string();
+        let path = Repository::discover(directory).map_err(|_| Box::new(no_repository(&shown)))?.path().to_owned();
+        Depot::at(&path, shown, None, limits)
+    }
+
+    fn at(path: &Path, shown: String, mirror: Option<Mirror>, limits: Limits) -> Result<Rc<Depot>, Box<Finding>> {
+        let repository = Repository::open(path).map_err(|_| Box::new(no_repository(&shown)))?;
+        Ok(Rc::new(Depot { repository, path: path.to_owned(), shown, mirror, limits }))
+    }
+
+    /// Throws a broken mirror away, so that the next run makes it anew.
+    pub fn discard(self) -> std::io::Result<()> {
+        self.mirror.map_or(Ok(()), Mirror::discard)
+    }
+
+    fn resolve(&self, reference: Option<&str>) -> Option<Oid> {
+        let commit = |object: git2::Object<'_>| object.peel(ObjectType::Commit).ok().map(|commit| commit.id());
+        if let Some(name) = reference
+            && name.len() == 40
+            && let Ok(id) = Oid::from_str(name)
+        {
+            return self.repository.find_object(id, None).ok().and_then(commit);
+        }
+        if self.mirror.is_none() {
+            return self.repository.revparse_single(reference.unwrap_or("HEAD")).ok().and_then(commit);
+        }
+        let mut names = Mirror::candidates(reference).into_iter();
+        let found = names.find_map(|name| self.repository.find_reference(&name).ok())?;
+        found.peel(ObjectType::Commit).ok().map(|commit| commit.id())
+    }
+
+    /// What `HEAD` stands for.
+    fn head_name(&self) -> String {
+        let head = self.repository.head().ok().filter(|_| self.mirror.is_none());
+        head.and_then(|head| head.shorthand().ok().map(fault::quoted)).unwrap_or_else(|| "HEAD".into())
+    }
+}
+
+impl Checkout {
+    /// The commit that a name means.
+    pub fn of(depot: &Rc<Depot>, reference: Option<&str>) -> Result<Checkout, Box<Finding>> {
+        let name = reference.unwrap_or("HEAD");
+        let found = depot.resolve(reference).ok_or_else(|| {
+            let message = format!("{} has no branch, tag or commit `{}`", depot.shown, fault::quoted(name));
+            let hint = "nothing was planned, and what was applied before stays as it is";
+            Box::new(Finding::error(Code::NoSuchRevision, message).hint(hint))
+        })?;
+        let unreadable = |error: git2::Error| Box::new(fault::reading(&format!("the commit {found}"), &error));
+        let commit = depot.repository.find_commit(found).map_err(unreadable)?;
+        let tree = commit.tree_id();
+        let reference = match reference {
+            Some(name) => fault::quoted(name),
+            None => depot.head_name(),
+        };
+        let revision = Revision { reference, commit: commit::read(&commit) };
+        Ok(Checkout { depot: depot.clone(), revision, tree })
+    }
+
+    /// The text of `argus.yaml`, if there is one.
+    pub fn settings(&self) -> Result<Option<String>, Box<Finding>> {
+        let bad = |message: &str| {
+            Box::new(Finding::error(Code::BadSettings, message).at(Origin::file(&SETTINGS_FILE.into())))
+        };
+        let Some((id, kind)) = self.find(SETTINGS_FILE) else { return Ok(None) };
+        if kind != ObjectType::Blob {
+            return Err(bad("argus.yaml is no regular file"));
+        }
+        let bytes = self.blob(id, policy::FILE_BYTES_MAX as u64).map_err(|why| bad(&why))?;
+        String::from_utf8(bytes).map(Some).map_err(|_| bad("the settings are not UTF-8"))
+    }
+
+    /// The policies in a folder of the commit; none where there is no such folder.
+    pub fn policies(&self, folder: &str) -> Result<Option<Vec<PolicyFile>>, Vec<Finding>> {
+        let folder = folder.trim_matches('/');
+        let fault = |path: &str, message: &str| Finding::error(Code::BadPolicy, message).at(Origin::file(&path.into()));
+        let Some((id, kind)) = self.find(folder) else { return Ok(None) };
+        if kind != ObjectType::Tree {
+            return Err(vec![fault(folder, "it is no folder")]);
+        }
+        let (mut files, mut findings, mut entries) = (Vec::new(), Vec::new(), 0);
+        let mut waiting = vec![(id, folder.to_owned(), 0)];
+        while let Some((id, path, depth)) = waiting.pop() {
+            let tree = self.depot.repository.find_tree(id).map_err(|error| vec![fault::reading(&path, &error)])?;
+            for entry in tree.iter().filter(|entry| !entry.name_bytes().starts_with(b".")) {
+                entries += 1;
+                if entries > POLICY_ENTRIES_MAX || depth > POLICY_DEPTH_MAX {
+                    return Err(vec![fault(
+                        folder,
+                        "there are too many files and folders, or they are nested too deeply",
+                    )]);
+                }
+                let name = format!("{path}/{}", tree::shown(entry.name_bytes()));
+                let is_rego = entry.name_bytes().ends_with(b".rego");
+                match entry.kind() {
+                    Some(ObjectType::Tree) => waiting.push((entry.id(), name, depth + 1)),
+                    _ if !is_rego => {}
+                    Some(ObjectType::Blob) if entry.filemode() != tree::LINK => {
+                        let text = self.blob(entry.id(), policy::FILE_BYTES_MAX as u64 + 1);
+                        match text
+                            .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".into()))
+                        {
+                            Ok(text) => files.push(PolicyFile { path: name.into(), text }),
+                            Err(why) => findings.push(fault(&name, &why)),
+                        }
+                    }
+                    _ => findings.push(fault(&name, "it is no regular file; links are never followed")),
+                }
+            }
+        }
+        if findings.is_empty() {
+            findings = policy::oversized(&files);
+        }
+        if !findings.is_empty() {
+            return Err(finding::in_order(findings));
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Some(files))
+    }
+
+    /// Reads all manifests.
+    pub fn read(&self, reading: &Reading) -> Result<World, Box<Finding>> {
+        let unreadable = |error: git2::Error| Box::new(fault::reading("the tree of the commit", &error));
+        let root = self.depot.repository.find_tree(self.tree).map_err(unreadable)?;
+        let search = Search {
+            repository: &self.depot.repository,
+            paths: &reading.paths,
+            policies: reading.policies.as_deref().unwrap_or(POLICIES_DIRECTORY),
+            limits: &self.depot.limits,
+        };
+        let listing = search.run(&root)?;
+        let path = &self.depot.path;
+        let own = || Repository::open(path);
+        let readings = on_all_cores(&listing.files, None, own, |repository, entry| read_one(repository, entry));
+        let readings: Vec<FileReading> = readings.into_iter().collect::<Result<_, _>>()?;
+        let mut world = assemble(readings.into_iter().chain(listing.unreadable));
+        world.files = listing.files.len();
+        Ok(world)
+    }
+
+    /// Just the lines that some places point at.
+    pub fn excerpts<'o>(&self, origins: impl IntoIterator<Item = &'o Origin>) -> Excerpts {
+        let mut wanted: Vec<&Origin> = origins.into_iter().filter(|origin| origin.line > 0).collect();
+        wanted.sort();
+        wanted.dedup_by(|a, b| a.file == b.file && a.line == b.line);
+        let mut excerpts = Excerpts::default();
+        for group in wanted.chunk_by(|a, b| a.file == b.file).take(EXCERPT_FILES_MAX) {
+            let file: &Arc<str> = &group[0].file;
+            let Some(bytes) = self.file(file) else { continue };
+            let bytes = bytes.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&bytes);
+            let mut lines = bytes.split(|b| *b == b'\n').zip(1..);
+            for origin in group {
+                let Some((line, _)) = lines.find(|(_, number)| *number == origin.line) else { break };
+                let text = String::from_utf8_lossy(&line[..line.len().min(4 * LINE_CHARS_MAX)]);
+                excerpts.insert(file, origin.line, text.trim_end_matches('\r'));
+            }
+        }
+        excerpts
+    }
+
+    /// The bytes of a file, if it is one and no larger than a manifest.
+    pub fn file(&self, path: &str) -> Option<Vec<u8>> {
+        let (id, kind) = self.find(path)?;
+        (kind == ObjectType::Blob).then(|| self.blob(id, FILE_BYTES_MAX).ok()).flatten()
+    }
+
+    /// What stands at a path; links are no files.
+    fn find(&self, path: &str) -> Option<(Oid, ObjectType)> {
+        let tree = self.depot.repository.find_tree(self.tree).ok()?;
+        let entry = tree.get_path(Path::new(path)).ok()?;
+        match entry.filemode() {
+            tree::LINK => Some((entry.id(), ObjectType::Any)),
+            _ => Some((entry.id(), entry.kind()?)),
+        }
+    }
+
+    fn blob(&self, id: Oid, bytes_max: u64) -> Result<Vec<u8>, String> {
+        bounded(&self.depot.repository, id, bytes_max)
+    }
+}
+
+/// The most entries of any sort in a folder of policies, and how deep it may be.
+const POLICY_ENTRIES_MAX: usize = 20_000;
+const POLICY_DEPTH_MAX: usize = 16;
+
+/// A blob, whose size is looked at before it is read.
+fn bounded(repository: &Repository, id: Oid, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let quoted = |error: git2::Error| fault::quoted(error.message());
+    let (bytes, _) = repository.odb().and_then(|odb| odb.read_header(id)).map_err(quoted)?;
+    if bytes as u64 > bytes_max {
+        return Err(format!("it has {bytes} bytes, and {bytes_max} are the most"));
+    }
+    repository.find_blob(id).map(|blob| blob.content().to_vec()).map_err(quoted)
+}
+
+fn read_one(repository: &mut Result<Repository, git2::Error>, entry: &Entry) -> Result<FileReading, Box<Finding>> {
+    let unreadable = |error: &git2::Error| Box::new(fault::reading(&entry.path, error));
+    let repository = repository.as_ref().map_err(unreadable)?;
+    let blob = repository.find_blob(entry.blob).map_err(|error| unreadable(&error))?;
+    if blob.content().starts_with(LFS_POINTER) {
+        let finding =
+            Finding::error(Code::LfsPointer, format!("{} only points at its content, which Git LFS keeps", entry.path));
+        return Ok(FileReading::unreadable(
+            &entry.path,
+            finding.hint("take manifests out of `.gitattributes` and commit them"),
+        ));
+    }
+    Ok(read_file(&entry.path, blob.content()))
+}
+
+fn no_repository(shown: &str) -> Finding {
+    Finding::error(Code::RepositoryUnreachable, format!("there is no Git repository at {shown}"))
+        .hint("name one with `--git`, or run Argus within one")
+}

@@ -1,0 +1,311 @@
+//! Mirrors: bare repositories on this machine into which servers are fetched. One process at a time fetches into a
+//! mirror; what a fetch that was cut short leaves behind is swept away by the next one, and a mirror that is broken is
+//! made anew.
+
+use std::fs::{self, File};
+use std::net::ToSocketAddrs as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use git2::{
+    AutotagOption, Cred, CredentialType, FetchOptions, ProxyOptions, RemoteCallbacks, RemoteRedirect, Repository,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::address::{Address, Place, Server, is_off_limits};
+use super::fault;
+use super::hosts::KnownHosts;
+use super::settings::Limits;
+use crate::failpoint::failpoint;
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+
+/// How one gets in.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// Who signs in over https; the user of the address comes first.
+    pub username: Option<String>,
+    /// Their password or token.
+    pub password: Option<String>,
+    /// The private key for ssh.
+    pub ssh_key: Option<PathBuf>,
+    /// Its passphrase.
+    pub ssh_passphrase: Option<String>,
+    /// The keys of the hosts that are trusted over ssh; none leaves it to the file of the user.
+    pub known_hosts: Option<KnownHosts>,
+}
+
+/// Told how far a fetch has come: objects, of how many, and bytes.
+pub type FetchProgress = std::sync::Arc<dyn Fn(usize, usize, usize) + Send + Sync>;
+
+/// What a fetch is told.
+#[derive(Clone)]
+pub struct Fetch {
+    /// Where from.
+    pub address: Address,
+    /// How one gets in.
+    pub credentials: Credentials,
+    /// How much is too much.
+    pub limits: Limits,
+    /// Where mirrors are kept.
+    pub cache: PathBuf,
+    /// Who is told.
+    pub progress: FetchProgress,
+}
+
+/// Where the branches and tags of a server stand in its mirror.
+const MIRRORED: &str = "refs/argus/";
+
+/// After so many packs a mirror is made anew, as one.
+const PACKS_MAX: usize = 100;
+
+/// How much longer than allowed a fetch is waited for before its thread is left alone.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A mirror that holds what its server had a moment ago.
+pub struct Mirror {
+    /// The repository.
+    pub path: PathBuf,
+    /// Keeps other processes from replacing the mirror while it is read.
+    _lock: File,
+}
+
+impl Mirror {
+    /// Fetches everything that branches and tags lead to.
+    pub fn fetch(fetch: &Fetch) -> Result<Mirror, Box<Finding>> {
+        let folder = fetch.cache.join(name(&fetch.address));
+        let unwritable = |error: std::io::Error| {
+            let message = format!("the mirror in {} cannot be written: {error}", folder.display());
+            Box::new(Finding::error(Code::CannotWrite, message).hint("`git.cacheDir` names where mirrors are kept"))
+        };
+        fs::create_dir_all(&folder).map_err(unwritable)?;
+        let lock = File::create(folder.join("lock")).map_err(unwritable)?;
+        lock.lock().map_err(unwritable)?;
+        let path = folder.join("repository.git");
+        sweep(&path);
+        let fresh = !path.join("HEAD").is_file();
+        match on_a_thread(fetch, &path) {
+            Err(finding) if finding.code == Code::RepositoryCorrupt && !fresh => {
+                tracing::warn!(mirror = %path.display(), "the mirror is broken and is made anew");
+                remove(&path).map_err(unwritable)?;
+                on_a_thread(fetch, &path)?;
+            }
+            other => other?,
+        }
+        lock.unlock().map_err(unwritable)?;
+        lock.lock_shared().map_err(unwritable)?;
+        Ok(Mirror { path, _lock: lock })
+    }
+
+    /// Throws a mirror away that turned out to be broken.
+    pub fn discard(self) -> std::io::Result<()> {
+        remove(&self.path)
+    }
+
+    /// The names in a mirror that a name may mean, the most likely first.
+    pub fn candidates(reference: Option<&str>) -> Vec<String> {
+        match reference {
+            None => vec![format!("{MIRRORED}HEAD")],
+            Some(full) if full.starts_with("refs/") => vec![full.replacen("refs/", MIRRORED, 1)],
+            Some(name) => vec![format!("{MIRRORED}heads/{name}"), format!("{MIRRORED}tags/{name}")],
+        }
+    }
+}
+
+/// A folder for each address, which tells people which.
+fn name(address: &Address) -> String {
+    let digest = Sha256::digest(address.to_string().as_bytes());
+    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let text = address.to_string();
+    let readable = text.rsplit(['/', ':']).find(|part| !part.is_empty()).unwrap_or_default();
+    let plain: String = readable.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
+    format!("{plain}-{digest}")
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Removes what fetches that were cut short have left, and a mirror of too many packs.
+fn sweep(path: &Path) {
+    let Ok(entries) = fs::read_dir(path.join("objects/pack")) else { return };
+    let mut packs = 0;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let bytes = name.as_encoded_bytes();
+        if bytes.ends_with(b".idx") || bytes.ends_with(b".pack") {
+            packs += usize::from(bytes.ends_with(b".idx"));
+        } else {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    if packs > PACKS_MAX {
+        let _ = remove(path);
+    }
+}
+
+/// Servers that send a byte now and then cannot be told from slow ones by the library: the whole fetch has an end.
+fn on_a_thread(fetch: &Fetch, path: &Path) -> Result<(), Box<Finding>> {
+    let (done, wait) = mpsc::sync_channel(1);
+    let (own, into) = (fetch.clone(), path.to_owned());
+    std::thread::Builder::new()
+        .name("fetch".into())
+        .spawn(move || {
+            let _ = done.send(fetch_into(&own, &into));
+        })
+        .map_err(|error| Finding::error(Code::RepositoryUnreachable, format!("no thread could be started: {error}")))?;
+    let most = Duration::from_secs(u64::from(fetch.limits.fetch_seconds_max));
+    wait.recv_timeout(most + GRACE).unwrap_or_else(|_| Err(Box::new(too_long(fetch))))
+}
+
+fn too_long(fetch: &Fetch) -> Finding {
+    let seconds = fetch.limits.fetch_seconds_max;
+    let message = format!("{} was not fetched within {seconds} seconds", fetch.address);
+    Finding::error(Code::RepositoryTooLarge, message).hint("`git.limits.fetchSecondsMax` allows more")
+}
+
+fn fetch_into(fetch: &Fetch, path: &Path) -> Result<(), Box<Finding>> {
+    let shown = fetch.address.to_string();
+    if let Some(server) = fetch.address.server() {
+        refuse_off_limits(server)?;
+    }
+    let repository = match Repository::open_bare(path) {
+        Ok(repository) => repository,
+        Err(_) => {
+            // A mirror is made beside its place and moved there, so that half of one is never taken for a whole one.
+            let making = path.with_extension("making");
+            let unwritable = |error: std::io::Error| {
+                Finding::error(
+                    Code::CannotWrite,
+                    format!("the mirror in {} cannot be written: {error}", path.display()),
+                )
+            };
+            remove(&making).map_err(unwritable)?;
+            Repository::init_bare(&making).map_err(|error| fault::reading(&making.display().to_string(), &error))?;
+            remove(path).map_err(unwritable)?;
+            fs::rename(&making, path).map_err(unwritable)?;
+            Repository::open_bare(path).map_err(|error| fault::reading(&path.display().to_string(), &error))?
+        }
+    };
+    let stopped = std::cell::RefCell::new(None);
+    let began = Instant::now();
+    let most = Duration::from_secs(u64::from(fetch.limits.fetch_seconds_max));
+    let callbacks = || {
+        let mut callbacks = RemoteCallbacks::new();
+        let mut asked = 0;
+        callbacks.credentials(move |_, user, allowed| {
+            asked += 1;
+            credential(fetch, user, allowed, asked)
+        });
+        callbacks.certificate_check(|certificate, host| check_host(fetch, certificate, host, &stopped));
+        callbacks.sideband_progress(|_| began.elapsed() <= most);
+        callbacks.transfer_progress(|progress| {
+            (fetch.progress)(progress.received_objects(), progress.total_objects(), progress.received_bytes());
+            let limits = &fetch.limits;
+            let too_much = if progress.total_objects() > limits.objects_max {
+                Some((progress.total_objects(), "objects", limits.objects_max, "objectsMax"))
+            } else if progress.received_bytes() > limits.pack_bytes_max {
+                Some((progress.received_bytes(), "bytes", limits.pack_bytes_max, "packBytesMax"))
+            } else {
+                None
+            };
+            if let Some((number, what, most, setting)) = too_much {
+                let message = format!("{} sends {number} {what} or more, and {most} are the most", fetch.address);
+                let finding = Finding::error(Code::RepositoryTooLarge, message);
+                *stopped.borrow_mut() = Some(finding.hint(format!("`git.limits.{setting}` allows more")));
+            } else if began.elapsed() > most {
+                *stopped.borrow_mut() = Some(too_long(fetch));
+            }
+            stopped.borrow().is_none()
+        });
+        callbacks
+    };
+    let failed = |error: git2::Error| Box::new(stopped.take().unwrap_or_else(|| fault::fetching(&shown, &error)));
+    let mut remote = repository.remote_anonymous(&shown).map_err(failed)?;
+    let mut proxy = ProxyOptions::new();
+    proxy.auto();
+    let mut options = FetchOptions::new();
+    options.remote_callbacks(callbacks());
+    options.proxy_options(proxy);
+    options.download_tags(AutotagOption::None);
+    options.follow_redirects(RemoteRedirect::None);
+    options.update_fetchhead(false);
+    options.prune(git2::FetchPrune::On);
+    let wanted = ["+HEAD", "+refs/heads/*", "+refs/tags/*"]
+        .map(|from| format!("{from}:{MIRRORED}{}", from.trim_start_matches('+').trim_start_matches("refs/")));
+    remote.fetch(&wanted, Some(&mut options), None).map_err(failed)?;
+    failpoint("git.fetched", &shown);
+    Ok(())
+}
+
+/// The host may have several addresses; none of them may be one that nobody should be sent to.
+fn refuse_off_limits(server: &Server) -> Result<(), Box<Finding>> {
+    let unresolved = |error: std::io::Error| {
+        let message = format!("the host `{}` cannot be found: {error}", server.host);
+        Box::new(Finding::error(Code::RepositoryUnreachable, message))
+    };
+    for address in (server.host.as_str(), server.port).to_socket_addrs().map_err(unresolved)? {
+        if is_off_limits(address.ip()) {
+            let message = format!("the host `{}` is at {}, where no repository is", server.host, address.ip());
+            let finding = Finding::error(Code::BadRepository, message);
+            return Err(Box::new(finding.hint("addresses of the own link are never asked: clouds keep secrets there")));
+        }
+    }
+    Ok(())
+}
+
+/// Each way in is tried once: libgit2 asks again as long as it is given something.
+fn credential(fetch: &Fetch, user: Option<&str>, allowed: CredentialType, asked: usize) -> Result<Cred, git2::Error> {
+    let Credentials { username, password, ssh_key, ssh_passphrase, known_hosts: _ } = &fetch.credentials;
+    let refused = |why: &str| git2::Error::new(git2::ErrorCode::Auth, git2::ErrorClass::Callback, why);
+    if asked > 3 {
+        return Err(refused("what was offered is not accepted"));
+    }
+    let is_ssh = matches!(fetch.address.place(), Place::Ssh(_));
+    let user = user.or(username.as_deref());
+    if allowed.contains(CredentialType::USERNAME) {
+        return Cred::username(user.unwrap_or("git"));
+    }
+    if is_ssh && allowed.contains(CredentialType::SSH_KEY) {
+        return match ssh_key {
+            Some(key) if asked <= 2 => Cred::ssh_key(user.unwrap_or("git"), None, key, ssh_passphrase.as_deref()),
+            Some(_) => Err(refused("the key is not accepted")),
+            None => Err(refused("no key is named for it")),
+        };
+    }
+    if !is_ssh && allowed.contains(CredentialType::USER_PASS_PLAINTEXT) {
+        return match password {
+            Some(password) if asked == 1 => Cred::userpass_plaintext(user.unwrap_or("git"), password),
+            Some(_) => Err(refused("the password is not accepted")),
+            None => Err(refused("no password is named for it")),
+        };
+    }
+    Err(refused("it wants something else than a password or a key"))
+}
+
+fn check_host(
+    fetch: &Fetch,
+    certificate: &git2::cert::Cert<'_>,
+    host: &str,
+    stopped: &std::cell::RefCell<Option<Finding>>,
+) -> Result<git2::CertificateCheckStatus, git2::Error> {
+    let (Some(key), Some(known)) = (certificate.as_hostkey(), &fetch.credentials.known_hosts) else {
+        // Certificates are checked against the authorities, and keys against the file of the user.
+        return Ok(git2::CertificateCheckStatus::CertificatePassthrough);
+    };
+    let port = fetch.address.server().map_or(22, |server| server.port);
+    match key.hostkey().map(|key| known.check(host, port, key)) {
+        Some(Ok(())) => Ok(git2::CertificateCheckStatus::CertificateOk),
+        verdict => {
+            let why = verdict.and_then(Result::err).unwrap_or("the library does not show its key");
+            let finding = Finding::error(Code::HostNotTrusted, format!("the host `{host}` is not trusted: {why}"));
+            *stopped.borrow_mut() =
+                Some(finding.hint("`git.knownHostsFile` holds the keys, as `ssh-keyscan HOST` prints them"));
+            Err(git2::Error::new(git2::ErrorCode::Certificate, git2::ErrorClass::Ssh, why))
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What the machine says of repositories: where they are, how to get in, whom to trust, and how much is too much.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The section `git` of the settings of the machine.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct GitSettings {
+    /// The address of the repository; without one, manifests are read from a directory.
+    pub url: Option<String>,
+    /// The branch, tag or commit; without one, what the repository calls its `HEAD`.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    /// The directories and files that are read, instead of those that `argus.yaml` names.
+    pub paths: Vec<PathBuf>,
+    /// The addresses that may be read: `*` stands for any run of characters. None allows every one over https and ssh.
+    pub allow: Vec<String>,
+    /// Where mirrors and what was read of them are kept.
+    pub cache_dir: Option<PathBuf>,
+    /// Who signs in over https.
+    pub username: Option<String>,
+    /// The file that holds their password or token.
+    pub password_file: Option<PathBuf>,
+    /// The private key for ssh.
+    pub ssh_key_file: Option<PathBuf>,
+    /// The file that holds its passphrase.
+    pub ssh_passphrase_file: Option<PathBuf>,
+    /// The keys of the hosts that are trusted over ssh; without them, those of the user (`~/.ssh/known_hosts`).
+    pub known_hosts_file: Option<PathBuf>,
+    /// The authorities that are trusted over https; without them, those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// How much is too much.
+    pub limits: Limits,
+}
+
+/// Limits on what a repository may hold.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Limits {
+    /// The most entries of any sort in the trees that are looked at.
+    pub entries_max: usize,
+    /// The most manifests.
+    pub files_max: usize,
+    /// The deepest directory.
+    pub depth_levels_max: usize,
+    /// The most bytes in all manifests together.
+    pub total_bytes_max: u64,
+    /// The most bytes that are received in one fetch.
+    pub pack_bytes_max: usize,
+    /// The most objects that are received in one fetch.
+    pub objects_max: usize,
+    /// How long a connection may take to come about.
+    pub connect_seconds_max: u32,
+    /// How long a server may be silent.
+    pub silence_seconds_max: u32,
+    /// How long a fetch may take.
+    pub fetch_seconds_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            entries_max: 400_000,
+            files_max: 100_000,
+            depth_levels_max: 64,
+            total_bytes_max: 2 * 1024 * 1024 * 1024,
+            pack_bytes_max: 1024 * 1024 * 1024,
+            objects_max: 5_000_000,
+            connect_seconds_max: 15,
+            silence_seconds_max: 30,
+            fetch_seconds_max: 600,
+        }
+    }
+}

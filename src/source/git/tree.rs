@@ -1,0 +1,276 @@
+//! Trees of a commit -> the manifests in them. Nothing is followed: links, other repositories and pointers to files that
+//! are kept elsewhere are told, and so is a name that could mean something else on a machine that checks it out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use git2::{ObjectType, Odb, Oid, Repository, Tree};
+
+use super::fault;
+use super::settings::Limits;
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::origin::Origin;
+use crate::model::plain::is_unseen;
+use crate::source::manifest::FileReading;
+use crate::source::names::{SCHEMA_FILE, SETTINGS_FILE, is_manifest};
+use crate::source::yaml::{FILE_BYTES_MAX, too_large};
+
+pub const LINK: i32 = 0o120_000;
+const FOLDER: i32 = 0o040_000;
+const REPOSITORY: i32 = 0o160_000;
+
+/// The longest name of an entry.
+const NAME_BYTES_MAX: usize = 255;
+
+/// A manifest that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its path from the root of the repository.
+    pub path: Arc<str>,
+    /// Its content.
+    pub blob: Oid,
+    /// How large it is.
+    pub bytes: u64,
+}
+
+/// What was found in a tree.
+#[derive(Default)]
+pub struct Listing {
+    /// The manifests, by path.
+    pub files: Vec<Entry>,
+    /// What is there and cannot be used.
+    pub unreadable: Vec<FileReading>,
+}
+
+/// What is looked for.
+pub struct Search<'a> {
+    /// The repository.
+    pub repository: &'a Repository,
+    /// The directories and files that are read; none for all of it.
+    pub paths: &'a [PathBuf],
+    /// The directory that holds policies and no manifests.
+    pub policies: &'a str,
+    /// How much is too much.
+    pub limits: &'a Limits,
+}
+
+impl Search<'_> {
+    /// Finds the manifests of a tree.
+    pub fn run(&self, root: &Tree<'_>) -> Result<Listing, Box<Finding>> {
+        let odb = self.repository.odb().map_err(|error| Box::new(fault::reading("the objects", &error)))?;
+        let mut walk = Walk { search: self, odb, listing: Listing::default(), entries: 0, bytes: 0, full: false };
+        if self.paths.is_empty() {
+            walk.tree(root, "", 0)?;
+        }
+        for path in self.paths {
+            walk.below(root, path)?;
+        }
+        let mut listing = walk.listing;
+        listing.files.sort_by(|a, b| a.path.cmp(&b.path));
+        listing.files.dedup_by(|a, b| a.path == b.path);
+        if listing.files.is_empty() && listing.unreadable.is_empty() {
+            let finding = Finding::error(Code::Unreadable, "the commit holds no manifest");
+            let hint = "manifests are files that end in .yaml, .yml or .json; an empty source deletes nothing";
+            let nothing = FileReading { unreadable: true, ..FileReading::empty(&".".into()) };
+            listing.unreadable.push(FileReading { findings: vec![finding.hint(hint)], ..nothing });
+        }
+        Ok(listing)
+    }
+}
+
+struct Walk<'a> {
+    search: &'a Search<'a>,
+    odb: Odb<'a>,
+    listing: Listing,
+    entries: usize,
+    bytes: u64,
+    full: bool,
+}
+
+impl Walk<'_> {
+    fn refuse(&mut self, path: &str, finding: Finding) {
+        self.listing.unreadable.push(FileReading::unreadable(&path.into(), finding));
+    }
+
+    /// One of the configured paths: a directory or a file.
+    fn below(&mut self, root: &Tree<'_>, path: &std::path::Path) -> Result<(), Box<Finding>> {
+        let parts: Vec<_> = path.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect();
+        let mut place = String::new();
+        let mut id = root.id();
+        for (at, part) in parts.iter().enumerate() {
+            let tree = self.search.repository.find_tree(id);
+            let tree = tree.map_err(|error| Box::new(fault::reading(&shown(place.as_bytes()), &error)))?;
+            let name = part.as_os_str().as_encoded_bytes();
+            let Some((found, mode)) =
+                tree.iter().find(|entry| entry.name_bytes() == name).map(|e| (e.id(), e.filemode()))
+            else {
+                let path = path.display().to_string();
+                let finding = Finding::error(Code::Unreadable, format!("{path} is not in this commit"));
+                self.refuse(&path, finding.hint("what it held before stays as it is until it is there again"));
+                return Ok(());
+            };
+            let last = at + 1 == parts.len();
+            if mode != FOLDER {
+                if !last {
+                    let finding = Finding::error(Code::Unreadable, format!("{} is no directory", shown(name)));
+                    self.refuse(&path.display().to_string(), finding);
+                    return Ok(());
+                }
+                return self.leaf(&place, name, found, mode, true).map(drop);
+            }
+            place.push_str(&format!("{}/", shown(name)));
+            id = found;
+        }
+        let tree = self.search.repository.find_tree(id);
+        let tree = tree.map_err(|error| Box::new(fault::reading(&shown(place.as_bytes()), &error)))?;
+        self.tree(&tree, &place, 0)
+    }
+
+    fn tree(&mut self, tree: &Tree<'_>, prefix: &str, depth: usize) -> Result<(), Box<Finding>> {
+        let here = if prefix.is_empty() { "." } else { prefix.trim_end_matches('/') };
+        if depth > self.search.limits.depth_levels_max {
+            let most = self.search.limits.depth_levels_max;
+            let finding =
+                Finding::error(Code::TooManyFiles, format!("directories are nested more than {most} levels deep"));
+            self.refuse(here, finding.hint("no config repo needs this depth"));
+            return Ok(());
+        }
+        let mut seen: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        for entry in tree.iter() {
+            if self.full {
+                return Ok(());
+            }
+            self.entries += 1;
+            let (name, mode) = (entry.name_bytes(), entry.filemode());
+            if let Some(finding) = bad_name(name) {
+                self.refuse(&format!("{prefix}{}", shown(name)), finding);
+                continue;
+            }
+            let of_interest = mode == FOLDER || std::str::from_utf8(name).is_ok_and(is_manifest);
+            if of_interest && let Some(other) = seen.insert(name.to_ascii_lowercase(), name.to_vec()) {
+                let (one, other) = (shown(name), shown(&other));
+                let message = if one == other {
+                    format!("{one} stands twice in the same directory")
+                } else {
+                    format!("{one} and {other} differ only in case")
+                };
+                let finding = Finding::error(Code::NameTwice, message);
+                self.refuse(
+                    &format!("{prefix}{one}"),
+                    finding.hint("many machines keep only one of the two; rename one"),
+                );
+                continue;
+            }
+            if name.starts_with(b".") {
+                continue;
+            }
+            if mode == FOLDER {
+                let path = format!("{prefix}{}", shown(name));
+                if path == self.search.policies.trim_matches('/') {
+                    continue;
+                }
+                match self.search.repository.find_tree(entry.id()) {
+                    Ok(tree) => self.tree(&tree, &format!("{path}/"), depth + 1)?,
+                    Err(error) => return Err(Box::new(fault::reading(&path, &error))),
+                }
+            } else {
+                self.leaf(prefix, name, entry.id(), mode, false)?;
+            }
+            self.look_at_limits();
+        }
+        Ok(())
+    }
+
+    /// An entry that is no directory; `asked` says that its very path was asked for.
+    fn leaf(&mut self, prefix: &str, name: &[u8], id: Oid, mode: i32, asked: bool) -> Result<(), Box<Finding>> {
+        let path = format!("{prefix}{}", shown(name));
+        let settings = prefix.is_empty() && name == SETTINGS_FILE.as_bytes() || name == SCHEMA_FILE.as_bytes();
+        let manifest = asked || std::str::from_utf8(name).is_ok_and(is_manifest) && !settings;
+        match mode {
+            REPOSITORY => {
+                let finding = Finding::error(Code::Submodule, format!("{path} is a submodule"));
+                let hint = "put the manifests themselves here, or leave it out by naming `paths` in argus.yaml";
+                self.refuse(&path, finding.hint(hint));
+            }
+            LINK if manifest || !has_extension(name) => {
+                let finding = Finding::error(Code::Symlink, format!("{path} is a symbolic link"));
+                self.refuse(&path, finding.hint("put the file itself here; links are never followed"));
+            }
+            _ if !manifest || mode == LINK => {}
+            _ if std::str::from_utf8(name).ok().is_none_or(|name| name != shown(name.as_bytes())) => {
+                let finding = Finding::error(Code::BadEntryName, format!("the name of {path} is not plain text"));
+                self.refuse(&path, finding.hint("rename the file"));
+            }
+            _ => {
+                let (bytes, kind) = match self.odb.read_header(id) {
+                    Ok((bytes, kind)) => (bytes as u64, kind),
+                    Err(error) => return Err(Box::new(fault::reading(&path, &error))),
+                };
+                if kind != ObjectType::Blob {
+                    let finding =
+                        Finding::error(Code::RepositoryCorrupt, format!("{path} is no file, though it says so"));
+                    self.refuse(&path, finding);
+                } else if bytes > FILE_BYTES_MAX {
+                    self.refuse(&path, too_large(bytes));
+                } else {
+                    self.bytes += bytes;
+                    self.listing.files.push(Entry { path: path.into(), blob: id, bytes });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_limits(&mut self) {
+        let limits = self.search.limits;
+        let over = if self.entries > limits.entries_max {
+            Some((format!("there are more than {} files and directories", limits.entries_max), "entriesMax"))
+        } else if self.listing.files.len() > limits.files_max {
+            Some((format!("there are more than {} manifests", limits.files_max), "filesMax"))
+        } else if self.bytes > limits.total_bytes_max {
+            Some((format!("the manifests have more than {} bytes together", limits.total_bytes_max), "totalBytesMax"))
+        } else {
+            None
+        };
+        if let Some((message, setting)) = over.filter(|_| !self.full) {
+            // Which files were not looked at is unknown, so that nothing of this source can be trusted.
+            self.listing.files.clear();
+            self.full = true;
+            let finding = Finding::error(Code::TooManyFiles, message).at(Origin::file(&".".into()));
+            self.refuse(
+                ".",
+                finding.hint(format!("split the source into several; `git.limits.{setting}` allows more")),
+            );
+        }
+    }
+}
+
+fn has_extension(name: &[u8]) -> bool {
+    name.iter().skip(1).any(|b| *b == b'.')
+}
+
+/// Names that lead elsewhere, on this machine or on another one.
+fn bad_name(name: &[u8]) -> Option<Finding> {
+    let lower = name.to_ascii_lowercase();
+    let why = if name.is_empty() || name == b"." || name == b".." {
+        "names another directory"
+    } else if name.contains(&b'/') || name.contains(&b'\\') {
+        "holds a separator of paths"
+    } else if lower == b".git" || lower.starts_with(b"git~") && lower[4..].iter().all(u8::is_ascii_digit) {
+        "is the folder in which Git keeps itself"
+    } else if name.len() > NAME_BYTES_MAX {
+        "is longer than names of files can be"
+    } else {
+        return None;
+    };
+    let finding = Finding::error(Code::BadEntryName, format!("the entry {} {why}", shown(name)));
+    Some(finding.hint("no ordinary Git makes such an entry; find out who did"))
+}
+
+/// A name in which everything can be seen.
+pub fn shown(name: &[u8]) -> String {
+    let visible = |c: char| if c.is_control() || is_unseen(c) || c == '\u{FFFD}' { '?' } else { c };
+    String::from_utf8_lossy(name).chars().take(NAME_BYTES_MAX).map(visible).collect()
+}
