@@ -203,6 +203,7 @@ pub fn blank(local: &LocalId, action: Action, cause: Cause) -> Change {
         set: BTreeMap::new(),
         undo: BTreeMap::new(),
         origin: None,
+        written_by: None,
         moved_by: None,
         reason: None,
     }

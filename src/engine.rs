@@ -7,6 +7,7 @@ mod digest;
 pub mod hearing;
 pub mod judging;
 mod outcome;
+pub mod provenance;
 pub mod rollback;
 mod scope;
 
@@ -20,6 +21,7 @@ pub use scope::Targets;
 
 use crate::diff;
 use crate::engine::hearing::{Bench, Case, Hearing};
+use crate::engine::provenance::History;
 use crate::guard::{self, Guards};
 use crate::model::code::Code;
 use crate::model::finding::{Finding, Severity};
@@ -55,6 +57,8 @@ pub struct Pass<'a> {
     pub bench: &'a Bench<'a>,
     /// What the pass is limited to.
     pub targets: &'a Targets,
+    /// Where it comes from, if the source has a history.
+    pub history: Option<&'a History<'a>>,
     /// When it happens.
     pub now: DateTime<Utc>,
 }
@@ -98,6 +102,9 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
         findings.extend(read.iter().flat_map(|read| read.missing_targets(pass.targets)));
         let mut plans = compare(&read, &rules, &states);
         attribute::movers(&mut planning, &mut plans).await?;
+        if let Some(history) = pass.history {
+            findings.extend(history.explain(&mut plans));
+        }
         let cases: Vec<Case<'_>> = plans.iter().zip(&read).map(|(plan, read)| read.case(plan)).collect();
         hearing.hear(&mut planning, &cases).await?;
         organizations.extend(plans);
@@ -109,7 +116,8 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
     let resources = world.organizations.values().map(|desired| desired.resources.len()).sum();
     let seen = world.organizations.keys().filter(|name| &***name != GLOBAL).count();
     organizations.retain(OrganizationPlan::has_something_to_tell);
-    let plan = Plan::new(pass.source, (seen, resources), organizations, findings);
+    let revision = pass.history.map(|history| history.checkout.revision.clone());
+    let plan = Plan { revision, ..Plan::new(pass.source, (seen, resources), organizations, findings) };
     let judgements = hearing.end(&mut planning, &plan.organizations).await?;
     Ok(Heard { plan, judgements })
 }
@@ -248,6 +256,7 @@ pub async fn apply(
         policed: *policed,
         forced: *forced,
         rolls_back: rolls_back.as_ref().map(|rolls_back| &rolls_back.run),
+        revision: plan.revision.as_ref(),
     };
     store.begin_run(&start).await?;
     let unkept = approving::keep(store, plan, &verdict.told, applying).await?;

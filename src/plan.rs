@@ -12,6 +12,7 @@ use crate::model::finding::Finding;
 use crate::model::id::OrganizationName;
 use crate::model::kind::{Kind, KindId, Scope};
 use crate::model::origin::Origin;
+use crate::model::revision::{Authorship, Revision};
 use crate::model::state::AppliedRow;
 use crate::model::value::Value;
 
@@ -74,6 +75,9 @@ pub struct FieldChange {
     /// Where the desired value was written.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub origin: Option<Origin>,
+    /// Who wrote it there, where the source has a history.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub written_by: Option<Authorship>,
     /// Who moved live, where live has moved.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub moved_by: Option<Attribution>,
@@ -114,6 +118,9 @@ pub struct Change {
     /// Where the resource was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// Who wrote it there, or took it away from there, where the source has a history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<Authorship>,
     /// Who wrote the row that goes or came, where that is not Argus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_by: Option<Attribution>,
@@ -216,6 +223,9 @@ pub struct Plan {
     pub format: u32,
     /// The source.
     pub source: String,
+    /// The commit that it was made of, where the source has a history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
     /// The digest of the digests of the organizations.
     pub digest: String,
     /// How many organizations the source describes.
@@ -270,6 +280,7 @@ impl Change {
             extra: _,
             fields: _,
             origin: _,
+            written_by: _,
             moved_by: _,
             reason: _,
         } = self;
@@ -370,6 +381,7 @@ impl Plan {
         let plan = Plan {
             format: PLAN_FORMAT,
             source: source.into(),
+            revision: None,
             digest: String::new(),
             organizations_seen: seen.0,
             resources_seen: seen.1,

@@ -408,6 +408,7 @@ fn fields(kind: &'static Kind, live: Option<&Spec>, set: &BTreeMap<String, Value
         applied: None,
         cause: Cause::Change,
         origin: None,
+        written_by: None,
         moved_by: None,
     };
     let mut fields = Vec::new();

@@ -89,16 +89,17 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         let machine = context.policies(judging.policies.as_deref()).map(|folder| folder.display().to_string());
         let place = || Place::new(context, &Manifests { path: None, ..args.manifests.clone() });
         let found = Found::of_saved(place, machine.as_deref().or(policies.as_deref()))?;
-        let judges = Judges::of(context, found, context.authors(None), terms).await?;
+        let judges = Judges::of(context, found, plan.revision.clone(), terms).await?;
         let judgements = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
         return Ok(Prepared { database, lock, plan, judges, judgements, failed: false });
     }
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
-    let judges = plan::judges(context, &reading, &args.planning.judging).await?;
+    let mut judges = plan::judges(context, &reading, &args.planning.judging).await?;
     let database = context.database().await?;
     let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
-    let Heard { plan, judgements } = plan::make(context, &database.store, &reading, &judges, &args.planning).await?;
+    let Heard { plan, judgements } =
+        plan::make(context, &database.store, &reading, &mut judges, &args.planning).await?;
     let failed = plan::has_errors(&reading, &plan);
     Ok(Prepared { database, lock, plan, judges, judgements, failed })
 }

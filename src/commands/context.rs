@@ -203,9 +203,8 @@ impl Context {
     /// Whoever acts, and whoever wrote the commit, by every name that is known here, in lower case: none of them approves
     /// what they did.
     pub fn authors(&self, revision: Option<&Revision>) -> BTreeSet<String> {
-        let people = revision.into_iter().flat_map(|revision| [&revision.commit.author, &revision.commit.committer]);
-        let names = people.flat_map(|person| [&person.name, &person.email]).filter(|name| !name.is_empty());
-        names.map(|name| name.to_lowercase()).chain([self.actor().to_lowercase()]).collect()
+        let people = revision.into_iter().flat_map(|revision| revision.commit.people());
+        people.chain([self.actor().to_lowercase()]).collect()
     }
 
     /// Who may approve, by the settings of this machine.

@@ -188,6 +188,7 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
                 "FORCED",
                 "APPROVED BY",
                 "ROLLS BACK",
+                "REVISION",
             ];
             let line = |run: &crate::store::history::RunRow| {
                 vec![
@@ -201,6 +202,7 @@ async fn runs(planning: &mut Planning, output: Rows) -> Done {
                     run.forced.to_string(),
                     Some(text::names(run.approved_by.iter())).filter(|names| !names.is_empty()).unwrap_or("-".into()),
                     run.rolls_back.as_deref().map_or_else(|| "-".to_owned(), inert::line),
+                    run.revision.as_deref().map_or_else(|| "-".to_owned(), inert::line),
                 ]
             };
             table::table(&header.map(String::from), &runs.iter().map(line).collect::<Vec<_>>())

@@ -11,6 +11,7 @@ use super::policies;
 use crate::cli::Judging;
 use crate::engine::hearing::{Bench, Policies};
 use crate::identity::Approvers;
+use crate::model::revision::{Commit, Revision};
 use crate::policy;
 use crate::sandbox::Sandbox;
 use crate::settings::Source;
@@ -27,6 +28,8 @@ pub struct Judges {
     pub authors: BTreeSet<String>,
     /// Who may approve them.
     pub approvers: Approvers,
+    /// The commit of the manifests, if they have one.
+    pub revision: Option<Revision>,
     /// The folder of the policies, `none`, or nothing where nobody has said anything.
     pub folder: Option<String>,
     sandbox: Option<Sandbox>,
@@ -38,15 +41,14 @@ impl Judges {
     pub async fn new(context: &Context, place: &Place, how: &Judging, settings: &Source) -> Result<Judges, Failure> {
         let found =
             place.policies(context.policies(how.policies.as_deref()).as_deref(), settings.policies.as_deref())?;
-        let authors = context.authors(place.revision());
-        Judges::of(context, found, authors, settings.terms()).await
+        Judges::of(context, found, place.revision().cloned(), settings.terms()).await
     }
 
     /// Loads the policies that were found.
     pub async fn of(
         context: &Context,
         found: Found,
-        authors: BTreeSet<String>,
+        revision: Option<Revision>,
         terms: Terms,
     ) -> Result<Judges, Failure> {
         let Found { folder, files } = found;
@@ -59,14 +61,21 @@ impl Judges {
                 Some(sandbox)
             }
         };
-        Ok(Judges { terms, authors, approvers: context.approvers().clone(), folder, sandbox, rules_digest })
+        let authors = context.authors(revision.as_ref());
+        let approvers = context.approvers().clone();
+        Ok(Judges { terms, authors, approvers, revision, folder, sandbox, rules_digest })
     }
 
     /// Terms without policies, for those who only look.
     pub fn terms_alone(context: &Context, terms: Terms) -> Judges {
         let rules_digest = policy::rules_digest(&[], &terms);
         let (authors, approvers) = (context.authors(None), context.approvers().clone());
-        Judges { terms, authors, approvers, folder: Some(NONE.into()), sandbox: None, rules_digest }
+        Judges { terms, authors, approvers, revision: None, folder: Some(NONE.into()), sandbox: None, rules_digest }
+    }
+
+    /// Notes whose commits are applied together with the last one: none of them approves.
+    pub fn add_authors<'a>(&mut self, commits: impl Iterator<Item = &'a Commit>) {
+        self.authors.extend(commits.flat_map(Commit::people));
     }
 
     /// What a pass and a verdict need of it.
@@ -83,6 +92,7 @@ impl Judges {
             mode: self.terms.mode.word(),
             authors: &self.authors,
             approvers: &self.approvers,
+            revision: self.revision.as_ref(),
         }
     }
 }

@@ -95,12 +95,17 @@ impl Place {
         }
     }
 
-    /// The commit, if it is one.
-    pub fn revision(&self) -> Option<&Revision> {
+    /// The commit and what is in it, if it is one.
+    pub fn checkout(&self) -> Option<&Checkout> {
         match self {
             Place::Folder(_) => None,
-            Place::Commit(checkout) => Some(&checkout.revision),
+            Place::Commit(checkout) => Some(checkout),
         }
+    }
+
+    /// The commit, if it is one.
+    pub fn revision(&self) -> Option<&Revision> {
+        self.checkout().map(|checkout| &checkout.revision)
     }
 
     /// The lines that some places point at.

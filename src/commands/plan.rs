@@ -8,12 +8,14 @@ use super::report::{draw, from_here};
 use crate::brake::Mode;
 use crate::cli::{Format, Judging, Plan as Args, Planning};
 use crate::engine::judging::{self, Asking};
+use crate::engine::provenance::History;
 use crate::engine::{self, Heard, Pass, Targets};
 use crate::exit_code::ExitCode;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::render::checks::{self, Check};
 use crate::render::{json, markdown, text};
+use crate::source::git::lineage::Since;
 use crate::store::Store;
 use crate::verdict::{Told, Verdict};
 
@@ -21,9 +23,9 @@ use crate::verdict::{Told, Verdict};
 pub async fn run(context: &Context, args: &Args) -> Done {
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
-    let judges = judges(context, &reading, &args.planning.judging).await?;
+    let mut judges = judges(context, &reading, &args.planning.judging).await?;
     let database = context.database().await?;
-    let Heard { plan, judgements } = make(context, &database.store, &reading, &judges, &args.planning).await?;
+    let Heard { plan, judgements } = make(context, &database.store, &reading, &mut judges, &args.planning).await?;
     let told = judge(context, &database.store, &plan, &judges, &judgements, false).await?.told;
     if let Some(file) = &args.output {
         let document = json::plan_document(&plan, &judges.terms, judges.folder.as_deref(), &told);
@@ -60,10 +62,14 @@ pub async fn make(
     context: &Context,
     store: &Store,
     reading: &Reading,
-    judges: &Judges,
+    judges: &mut Judges,
     how: &Planning,
 ) -> Result<Heard, Failure> {
     let targets = Targets::parse(&how.target)?;
+    let history = history(store, reading).await?;
+    if let Some(Since::Ahead(commits)) = history.as_ref().map(|history| &history.since) {
+        judges.add_authors(commits.iter());
+    }
     let bench = judges.bench();
     let pass = Pass {
         source: &reading.settings.source,
@@ -72,10 +78,19 @@ pub async fn make(
         guards: &reading.settings.guards,
         bench: &bench,
         targets: &targets,
+        history: history.as_ref(),
         now: context.now(),
     };
     let progress = Progress::new("comparing");
     Ok(engine::plan(&reading.world, store, &pass, &|done, total| progress.tell(done, total)).await?)
+}
+
+/// How the commit at hand stands to the one that was applied last.
+async fn history<'a>(store: &Store, reading: &'a Reading) -> Result<Option<History<'a>>, Failure> {
+    let Some(checkout) = reading.place.checkout() else { return Ok(None) };
+    let applied = store.planning().await?.last_commit(&reading.settings.source).await?;
+    let since = checkout.since(applied.as_deref())?;
+    Ok(Some(History { checkout, applied, since }))
 }
 
 /// The verdict on a plan as of now.

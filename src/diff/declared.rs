@@ -99,6 +99,7 @@ impl Diff<'_> {
                 applied: None,
                 cause,
                 origin: Some(Origin::new(&resource.origin.file, entry.at)).filter(|origin| origin.line > 0),
+                written_by: None,
                 moved_by: None,
             })
             .collect();

@@ -102,6 +102,7 @@ pub fn compare(
                             applied: point.written,
                             cause,
                             origin: origin.clone(),
+                            written_by: None,
                             moved_by: None,
                         };
                         compared.differing.push(Differing { field, change, whole: after });
@@ -123,6 +124,7 @@ pub fn held(kind: &'static Kind, live: &Spec) -> Vec<FieldChange> {
         applied: None,
         cause: Cause::Drift,
         origin: None,
+        written_by: None,
         moved_by: None,
     };
     telling.map(change).collect()

@@ -148,6 +148,7 @@ fn write(change: &mut Change, row: &LiveRow, number: u8, field: &'static Field, 
             applied: None,
             cause: Cause::Change,
             origin: None,
+            written_by: None,
             moved_by: None,
         }),
     }

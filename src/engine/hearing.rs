@@ -17,6 +17,7 @@ use crate::model::id::{GLOBAL, OrganizationName};
 use crate::model::kind::KindId;
 use crate::model::kinds;
 use crate::model::resource::Spec;
+use crate::model::revision::Revision;
 use crate::model::state::{Applied, Live};
 use crate::plan::{OrganizationPlan, Plan};
 use crate::policy::input::{Around, Input, Parts, View, Worlds};
@@ -47,6 +48,8 @@ pub struct Bench<'a> {
     pub authors: &'a BTreeSet<String>,
     /// Who may approve.
     pub approvers: &'a Approvers,
+    /// The commit of the manifests, if they have one.
+    pub revision: Option<&'a Revision>,
 }
 
 /// The policies of a source.
@@ -146,7 +149,7 @@ impl<'a> Hearing<'a> {
         let around = Around {
             source: self.source,
             mode: self.bench.mode,
-            revision: None,
+            revision: self.bench.revision,
             authors: self.bench.authors,
             tiers: &tiers,
             tiers_before: &tiers_before,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,9 +52,40 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// Its id as people write it.
-    pub fn short(&self) -> &str {
-        self.id.get(..SHORT_CHARS).unwrap_or(&self.id)
+    /// Whose commit it is, by all names, in lower case. A forge that commits for somebody is nobody.
+    pub fn people(&self) -> impl Iterator<Item = String> {
+        let names = [&self.author, &self.committer].into_iter().flat_map(|person| [&person.name, &person.email]);
+        names.filter(|name| !name.is_empty()).map(|name| name.to_lowercase())
+    }
+
+    /// Who is said to have written what it wrote.
+    pub fn authorship(&self) -> Authorship {
+        let at = self.committed_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        Authorship { commit: self.id.clone(), author: self.author.to_string(), at, request: self.request.clone() }
+    }
+}
+
+/// Who wrote a line, or took something away, and in which commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Authorship {
+    /// The id of the commit, in hexadecimal.
+    pub commit: String,
+    /// Its author.
+    pub author: String,
+    /// Its date, RFC 3339.
+    pub at: String,
+    /// The pull request that it came through, where its message tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+}
+
+impl fmt::Display for Authorship {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Authorship { commit, author, at, request } = self;
+        let short = commit.get(..SHORT_CHARS).unwrap_or(commit);
+        let day = at.split('T').next().unwrap_or(at);
+        write!(f, "{short} {author} {day}")?;
+        request.as_ref().map_or(Ok(()), |request| write!(f, " {request}"))
     }
 }
 

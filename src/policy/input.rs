@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::{self, Access};
 use crate::approval::Approval;
 use crate::model::origin::Origin;
+use crate::model::revision::{Authorship, Revision};
 use crate::model::value::Value;
 use crate::plan::{Action, Attribution, Cause, Plan, Summary};
 pub use resources::{Resources, View};
@@ -58,18 +59,6 @@ pub struct Around<'a> {
     pub tiers_before: &'a BTreeMap<String, View<'a>>,
     /// The present moment.
     pub now: DateTime<Utc>,
-}
-
-/// A state of a source that has a history.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Revision {
-    /// The commit.
-    pub commit: String,
-    /// Whoever wrote it, by email address.
-    pub author: String,
-    /// Whoever signed it, if the signature was verified.
-    pub signer: Option<String>,
 }
 
 /// What rules are told of one organization.
@@ -162,6 +151,8 @@ pub struct ChangePart<'a> {
     pub fields: Vec<FieldPart<'a>>,
     /// Where it is written; null where nobody declares it.
     pub origin: Option<&'a Origin>,
+    /// Who wrote it there, or took it away from there; null where the source has no history.
+    pub written_by: Option<&'a Authorship>,
     /// Who moved the row, where it moved; null where it did not.
     pub moved_by: Option<&'a Attribution>,
 }
@@ -207,9 +198,9 @@ impl<'a> Input<'a> {
             organization: &plan.organization,
             time: moment(around.now),
             source: SourcePart { name: around.source, mode: around.mode },
-            commit: around.revision.map(|revision| revision.commit.as_str()),
-            author: around.revision.map(|revision| revision.author.as_str()),
-            signer: around.revision.and_then(|revision| revision.signer.as_deref()),
+            commit: around.revision.map(|revision| revision.commit.id.as_str()),
+            author: around.revision.map(|revision| revision.commit.author.email.as_str()),
+            signer: around.revision.and_then(|revision| revision.commit.signer.as_deref()),
             authors: around.authors,
             plan: PlanPart { digest: &plan.digest, summary: Plan::count(std::iter::once(plan)) },
             changes: plan.changes.iter().map(|change| worlds.change(change)).collect(),

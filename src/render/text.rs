@@ -263,6 +263,10 @@ fn describe(out: &mut String, change: &Change, fields: &[&FieldChange], paint: P
     if let Some(origin) = &change.origin {
         let _ = write!(line, "  {}", paint.dim(&inert::line(&origin.to_string())));
     }
+    if let Some(by) = &change.written_by {
+        let verb = if matches!(change.action, Action::Delete | Action::Release) { "removed in " } else { "" };
+        let _ = write!(line, "  {}", paint.dim(&inert::line(&format!("({verb}{by})"))));
+    }
     let _ = writeln!(out, "{line}");
     if let Some(reason) = &change.reason {
         let _ = writeln!(out, "      {}", paint.dim(&inert::line(reason)));

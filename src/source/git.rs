@@ -9,6 +9,7 @@ mod commit;
 mod fault;
 pub mod hosts;
 mod library;
+pub mod lineage;
 pub mod mirror;
 pub mod settings;
 mod tree;
@@ -54,11 +55,18 @@ pub struct Depot {
 }
 
 /// One commit of a repository.
+#[derive(Clone)]
 pub struct Checkout {
     depot: Rc<Depot>,
     /// The commit, and what it was asked for as.
     pub revision: Revision,
     tree: Oid,
+}
+
+impl std::fmt::Debug for Checkout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Checkout({})", self.revision)
+    }
 }
 
 /// What of a commit is read.

@@ -189,6 +189,10 @@ pub struct RunRow {
     pub organizations_failed: i64,
     /// Whoever agreed with those that were held.
     pub approved_by: Vec<String>,
+    /// The commit that its plan was made of: `main@sha1:...`.
+    pub revision: Option<String>,
+    /// What that commit says of itself.
+    pub commit: Option<Value>,
 }
 
 impl Planning {
@@ -257,13 +261,28 @@ impl Planning {
         Ok(self.some_runs(Some(id), 1).await?.pop())
     }
 
+    /// The commit of the last run of a source that has applied one.
+    pub async fn last_commit(&mut self, source: &str) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query(
+            "SELECT r.commit ->> 'id' FROM argus.run r
+             WHERE r.source = $1 AND r.commit IS NOT NULL
+               AND (r.outcome = 'succeeded' OR EXISTS (
+                       SELECT FROM argus.run_organization o WHERE o.run = r.id AND o.outcome = 'applied'))
+             ORDER BY r.started_at DESC, r.id DESC LIMIT 1",
+        )
+        .bind(source)
+        .fetch_optional(&mut *self.transaction)
+        .await?;
+        row.as_ref().map_or(Ok(None), |row| content::text(row, 0))
+    }
+
     async fn some_runs(&mut self, id: Option<&str>, limit: u32) -> Result<Vec<RunRow>, StoreError> {
         let query = format!(
             "SELECT r.id, r.source, r.actor, r.plan_digest, {}, {}, r.outcome, r.summary::text, r.forced,
                     (SELECT count(*) FROM argus.run_organization o WHERE o.run = r.id AND o.outcome = 'applied'),
                     (SELECT count(*) FROM argus.run_organization o WHERE o.run = r.id AND o.outcome <> 'applied'),
                     ARRAY(SELECT DISTINCT p.used_as FROM argus.approval p WHERE p.used_by_run = r.id ORDER BY 1),
-                    r.rolls_back
+                    r.rolls_back, r.revision, r.commit::text
              FROM argus.run r WHERE $2::text IS NULL OR r.id = $2
              ORDER BY r.started_at DESC, r.id DESC LIMIT $1",
             content::moment("r.started_at"),
@@ -289,6 +308,8 @@ impl Planning {
                 organizations_failed: row.try_get(10)?,
                 approved_by: row.try_get(11)?,
                 rolls_back: content::text(row, 12)?,
+                revision: content::text(row, 13)?,
+                commit: content::json(row, 14)?,
             })
         };
         rows.iter().map(read).collect()

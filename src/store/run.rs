@@ -9,6 +9,7 @@ use sqlx::{Connection as _, Row as _};
 use super::Store;
 use super::error::StoreError;
 use crate::model::id::OrganizationName;
+use crate::model::revision::Revision;
 use crate::model::value::Value;
 use crate::plan::sha256_hex;
 
@@ -59,6 +60,8 @@ pub struct RunStart<'a> {
     pub forced: bool,
     /// The run that it rolls back, if it is a rollback.
     pub rolls_back: Option<&'a RunId>,
+    /// The commit that its plan was made of, if there is one.
+    pub revision: Option<&'a Revision>,
 }
 
 /// The run that another one rolls back.
@@ -107,11 +110,12 @@ impl SourceLock {
 impl Store {
     /// Notes that a run begins.
     pub async fn begin_run(&self, start: &RunStart<'_>) -> Result<(), StoreError> {
-        let RunStart { run, source, actor, plan_digest, rules_digest, policed, forced, rolls_back } = start;
+        let RunStart { run, source, actor, plan_digest, rules_digest, policed, forced, rolls_back, revision } = start;
+        let commit = revision.map(|revision| serde_json::to_string(&revision.commit).unwrap_or_default());
         let mut transaction = self.reconciling().await?;
         sqlx::query(
-            "INSERT INTO argus.run (id, source, actor, plan_digest, forced, rules_digest, policed, rolls_back)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO argus.run (id, source, actor, plan_digest, forced, rules_digest, policed, rolls_back, revision, commit)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb) ON CONFLICT (id) DO NOTHING",
         )
         .bind(run.as_str())
         .bind(*source)
@@ -121,6 +125,8 @@ impl Store {
         .bind(*rules_digest)
         .bind(*policed)
         .bind(rolls_back.map(RunId::as_str))
+        .bind(revision.map(|revision| revision.to_string()))
+        .bind(commit)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;

@@ -21,6 +21,7 @@ fn change(number: usize, action: Action) -> Change {
         applied: None,
         cause: Cause::Change,
         origin: None,
+        written_by: None,
         moved_by: None,
     };
     Change {
@@ -35,6 +36,7 @@ fn change(number: usize, action: Action) -> Change {
         set: BTreeMap::new(),
         undo: BTreeMap::new(),
         origin: None,
+        written_by: None,
         moved_by: None,
         reason: None,
     }

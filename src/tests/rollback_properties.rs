@@ -318,6 +318,7 @@ async fn apply(store: &Store, root: &Path, run: &str) -> bool {
         mode: "enforce",
         authors: &authors,
         approvers: &approvers,
+        revision: None,
     };
     let pass = Pass {
         source: "default",
@@ -327,6 +328,7 @@ async fn apply(store: &Store, root: &Path, run: &str) -> bool {
         bench: &bench,
         targets: &Targets::default(),
         now,
+        history: None,
     };
     let Heard { plan, judgements: _ } = engine::plan(&world, store, &pass, &|_, _| {}).await.expect("a plan");
     if world.findings.iter().chain(plan.all_findings()).any(|finding| finding.is_error()) {

@@ -18,9 +18,10 @@ const SHARED: &str = "_shared";
 pub async fn run(context: &Context, args: &PolicyInput) -> Done {
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
-    let judges = plan::judges(context, &reading, &args.planning.judging).await?;
+    let mut judges = plan::judges(context, &reading, &args.planning.judging).await?;
     let database = context.database().await?;
-    let Heard { plan, judgements: _ } = plan::make(context, &database.store, &reading, &judges, &args.planning).await?;
+    let Heard { plan, judgements: _ } =
+        plan::make(context, &database.store, &reading, &mut judges, &args.planning).await?;
     let wanted = |name: &str| args.organization.as_deref().is_none_or(|wanted| wanted == name);
     let told =
         |plan: &OrganizationPlan| wanted(&plan.organization) && (args.organization.is_some() || !plan.is_empty());

@@ -101,6 +101,7 @@ impl<'a> Worlds<'a> {
             set: _,
             undo: _,
             origin,
+            written_by,
             moved_by,
             reason: _,
         } = change;
@@ -134,6 +135,7 @@ impl<'a> Worlds<'a> {
                 })
                 .collect(),
             origin: origin.as_ref(),
+            written_by: written_by.as_ref(),
             moved_by: moved_by.as_ref(),
         }
     }

@@ -28,6 +28,9 @@ pub fn write(out: &mut String, change: &Change, fields: &[&FieldChange], paint: 
         }
         if let Some(origin) = field.origin.as_ref().filter(|_| change.action != Action::Create) {
             let _ = write!(line, "  {}", paint.dim(&inert::line(&origin.to_string())));
+            if let Some(by) = &field.written_by {
+                let _ = write!(line, "  {}", paint.dim(&inert::line(&format!("({by})"))));
+            }
         }
         let _ = writeln!(out, "{line}");
         for item in items {

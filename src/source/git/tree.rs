@@ -1,7 +1,7 @@
 //! Trees of a commit -> the manifests in them. Nothing is followed: links, other repositories and pointers to files that
 //! are kept elsewhere are told, and so is a name that could mean something else on a machine that checks it out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -273,4 +273,70 @@ fn bad_name(name: &[u8]) -> Option<Finding> {
 pub fn shown(name: &[u8]) -> String {
     let visible = |c: char| if c.is_control() || is_unseen(c) || c == '\u{FFFD}' { '?' } else { c };
     String::from_utf8_lossy(name).chars().take(NAME_BYTES_MAX).map(visible).collect()
+}
+
+/// The blob at a path of a tree.
+pub fn blob_at(repository: &Repository, root: &Tree<'_>, path: &str) -> Option<Oid> {
+    let (folders, name) = match path.rsplit_once('/') {
+        Some((folders, name)) => (folders.split('/').collect(), name),
+        None => (Vec::new(), path),
+    };
+    let mut at: Option<Tree<'_>> = None;
+    for folder in folders {
+        let entry = at.as_ref().unwrap_or(root).get_name(folder)?.id();
+        at = Some(repository.find_tree(entry).ok()?);
+    }
+    let entry = at.as_ref().unwrap_or(root).get_name(name)?;
+    (entry.kind() == Some(ObjectType::Blob)).then(|| entry.id())
+}
+
+/// The paths of the files in which two trees differ. Equal subtrees are not opened.
+pub fn changed(
+    repository: &Repository,
+    older: Option<&Tree<'_>>,
+    newer: Option<&Tree<'_>>,
+) -> Result<BTreeSet<String>, git2::Error> {
+    let mut paths = BTreeSet::new();
+    differing(repository, older, newer, "", 0, &mut paths)?;
+    Ok(paths)
+}
+
+/// The deepest directories that are compared. What lies deeper holds no manifest.
+const COMPARED_LEVELS_MAX: usize = 128;
+
+fn differing(
+    repository: &Repository,
+    older: Option<&Tree<'_>>,
+    newer: Option<&Tree<'_>>,
+    prefix: &str,
+    depth: usize,
+    paths: &mut BTreeSet<String>,
+) -> Result<(), git2::Error> {
+    if depth > COMPARED_LEVELS_MAX || older.map(Tree::id) == newer.map(Tree::id) {
+        return Ok(());
+    }
+    type Side = (Oid, i32);
+    let mut names: BTreeMap<Vec<u8>, (Option<Side>, Option<Side>)> = BTreeMap::new();
+    for entry in older.into_iter().flat_map(Tree::iter) {
+        names.entry(entry.name_bytes().to_vec()).or_default().0 = Some((entry.id(), entry.filemode()));
+    }
+    for entry in newer.into_iter().flat_map(Tree::iter) {
+        names.entry(entry.name_bytes().to_vec()).or_default().1 = Some((entry.id(), entry.filemode()));
+    }
+    for (name, (older, newer)) in names.into_iter().filter(|(_, (older, newer))| older != newer) {
+        let path = format!("{prefix}{}", String::from_utf8_lossy(&name));
+        let tree = |side: Option<Side>| match side {
+            Some((id, FOLDER)) => repository.find_tree(id).map(Some),
+            _ => Ok(None),
+        };
+        let is_file = |side: Option<Side>| side.is_some_and(|(_, mode)| mode != FOLDER);
+        if is_file(older) || is_file(newer) {
+            paths.insert(path.clone());
+        }
+        let (older, newer) = (tree(older)?, tree(newer)?);
+        if older.is_some() || newer.is_some() {
+            differing(repository, older.as_ref(), newer.as_ref(), &format!("{path}/"), depth + 1, paths)?;
+        }
+    }
+    Ok(())
 }

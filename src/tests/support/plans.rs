@@ -44,6 +44,7 @@ pub fn change(action: Action, of: &str, name: &str, version: Option<i64>, set: &
         set,
         undo: BTreeMap::new(),
         origin: None,
+        written_by: None,
         moved_by: None,
         reason: None,
     }
@@ -104,6 +105,7 @@ pub fn judge(plan: &Plan, guards: &Guards, force: bool) -> Verdict {
 /// What the guards let through.
 pub fn approved(plan: OrganizationPlan) -> Approved {
     let plan = Plan {
+        revision: None,
         format: PLAN_FORMAT,
         source: SOURCE.into(),
         digest: String::new(),
@@ -128,6 +130,7 @@ pub async fn begin(store: &Store, run: &str) -> RunId {
         policed: false,
         forced: false,
         rolls_back: None,
+        revision: None,
     };
     store.begin_run(&start).await.expect("a run begins");
     run
