@@ -316,6 +316,18 @@ fn the_example_is_allowed_by_the_policies_that_ship() {
 }
 
 #[test]
+fn what_the_benches_generate_is_allowed_by_the_policies_that_ship() {
+    let world = World::new();
+    // So many that every choice that the generator has is made.
+    crate::examples::world::write(&world.root, 3_000, 7).expect("a repo");
+    let verdict =
+        world.argus(&["plan", "--policies", &shipped(), "--format", "json"]).ends(0).json()["verdict"].clone();
+    for said in ["blocked", "denied", "held", "warned"] {
+        assert_eq!(verdict.get(said), None, "{said}");
+    }
+}
+
+#[test]
 fn a_rule_that_no_test_shows_both_ways_is_a_flaw() {
     let folder = good();
     folder.policy(&["check"]).ends(0).says("Well: 3 rules and 6 tests in 2 files.");
