@@ -37,9 +37,8 @@ struct Renames<'a>(BTreeMap<(&'a str, &'a str), &'a Arc<str>>);
 
 impl<'a> Renames<'a> {
     fn of(changes: &'a [Change]) -> Self {
-        let renamed = |change: &'a Change| {
-            Some(((change.kind.get().name, change.previous_name.as_deref()?), &change.name))
-        };
+        let renamed =
+            |change: &'a Change| Some(((change.kind.get().name, change.previous_name.as_deref()?), &change.name));
         Renames(changes.iter().filter_map(renamed).collect())
     }
 

@@ -99,7 +99,16 @@ impl<'a> Hearing<'a> {
         let shared = planning.live(&[GLOBAL.into()]).await?;
         let tiers = shared.get(GLOBAL).map(|live| rows::before(live, &[])).unwrap_or_default();
         let tiers_before = tiers.clone();
-        Ok(Hearing { bench, source, now, tiers_before, tiers, known: None, heard: BTreeMap::new(), moving: BTreeSet::new() })
+        Ok(Hearing {
+            bench,
+            source,
+            now,
+            tiers_before,
+            tiers,
+            known: None,
+            heard: BTreeMap::new(),
+            moving: BTreeSet::new(),
+        })
     }
 
     /// Hears those that have changes. What all organizations share has to come first: its tiers are those by which the

@@ -88,7 +88,10 @@ fn a_denied_change_of_the_organization_does_not_spare_the_tier() {
     world.write("acme.yaml", &organization(ACME, "team", &["grace"]));
     tier_is_denied(&world).ends(3);
     // It would leave the tier, and gets a new name.
-    world.write("acme.yaml", &organization("{name: apex, annotations: {argus.io/previous-name: acme}}", "team", &["mallory"]));
+    world.write(
+        "acme.yaml",
+        &organization("{name: apex, annotations: {argus.io/previous-name: acme}}", "team", &["mallory"]),
+    );
     tier_is_denied(&world).ends(3);
     // It cannot be understood.
     world.write("acme.yaml", &organization(ACME, "team", &["bob"]).replace("role: owner", "role: ower"));
