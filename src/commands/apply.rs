@@ -2,21 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::context::{Context, Database, Done, Failure};
 use super::judges::{Judges, NONE};
 use super::progress::Progress;
+use super::report::{draw, from_here};
 use super::show::Saved;
 use super::{held, output, plan, show};
-use crate::cli::{Apply, Format, Planning};
+use crate::cli::{Apply, Face, Format, Planning};
 use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
+use crate::render::checks::{self, Check};
 use crate::render::excerpt::Excerpts;
 use crate::render::json::{self, HeldOutcome, OutcomeDocument};
 use crate::render::text;
@@ -31,30 +33,43 @@ struct Prepared {
     plan: Plan,
     judges: Judges,
     judgements: Judgements,
+    /// What is said of the manifests, and where they are.
+    said: Vec<Check>,
+    root: PathBuf,
     /// Whether part of the manifests is wrong.
     failed: bool,
 }
 
 /// Applies what the guards let through.
 pub async fn run(context: &Context, args: &Apply) -> Done {
-    let Prepared { database, lock, plan, judges, judgements, failed } = prepare(context, args).await?;
+    let Prepared { database, lock, plan, judges, judgements, mut said, root, failed } = prepare(context, args).await?;
     let verdict = plan::judge(context, &database.store, &plan, &judges, &judgements, args.force).await?;
-    if args.format != Format::Json {
-        output::print(&plan::show(context, &plan, &judges, &verdict.told, args.format))?;
+    match args.format {
+        Face::Whole(Format::Json) | Face::Findings(_) => {}
+        Face::Whole(format) => output::print(&plan::show(context, &plan, &judges, &verdict.told, format))?,
     }
     let failed = failed || plan.findings.iter().any(Finding::is_error);
     if verdict.approved.iter().any(|approved| !approved.plan().is_empty()) && !agreed(args)? {
         return output::report("Apply cancelled: nothing was written.\n", ExitCode::Failed);
     }
     let policed = judges.folder.as_deref().is_some_and(|folder| folder != NONE) || judgements.by_organization.is_some();
+    let warned = verdict.told.warned.clone();
     let outcome = carry_out(context, &database, &plan, &judges, verdict, args, policed).await;
     lock.release().await;
     let outcome = outcome?;
     if let Some(file) = &args.invitations {
         invite(context, &database, file).await?;
     }
-    tell(context, &plan, &outcome, args.format)?;
-    Ok(exit_code(&outcome, failed))
+    let code = exit_code(&outcome, failed);
+    match args.format {
+        Face::Whole(format) => tell(context, &plan, &outcome, format)?,
+        Face::Findings(form) => {
+            let refused = |name: &str| outcome.refused.get(name).map_or(&[][..], |(_, why)| why.as_slice());
+            said.extend(checks::of_outcome(&plan, &warned, &refused));
+            output::print(&draw(context, &from_here(said, &root), form, code))?;
+        }
+    }
+    Ok(code)
 }
 
 /// How a command ends that has applied something.
@@ -88,7 +103,8 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         let folder = judging.policies.as_deref();
         let judges = Judges::new(context, folder, policies.as_deref(), Path::new(""), terms).await?;
         let judgements = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
-        return Ok(Prepared { database, lock, plan, judges, judgements, failed: false });
+        let (said, root) = (Vec::new(), PathBuf::new());
+        return Ok(Prepared { database, lock, plan, judges, judgements, said, root, failed: false });
     }
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
@@ -97,7 +113,8 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
     let Heard { plan, judgements } = plan::make(context, &database.store, &reading, &judges, &args.planning).await?;
     let failed = plan::has_errors(&reading, &plan);
-    Ok(Prepared { database, lock, plan, judges, judgements, failed })
+    let said = reading.world.findings.iter().map(Check::of).collect();
+    Ok(Prepared { database, lock, plan, judges, judgements, said, root: reading.root.clone(), failed })
 }
 
 /// A saved plan is a JSON file that says so at its beginning; manifests never do.

@@ -177,10 +177,10 @@ fn what_cannot_be_loaded_is_shown_with_its_line_and_ends_with_1() {
             .policy(&[command])
             .ends(1)
             .says("error[ARG3110]")
-            .says("--> policies/broken.rego:4:9")
+            .says("--> policies/broken.rego:4:6")
             .says("4 |     msg :=");
     }
-    folder.told(&["eval", "--input", "-"], &input("acme", "small")).ends(1).says("--> policies/broken.rego:4:9");
+    folder.told(&["eval", "--input", "-"], &input("acme", "small")).ends(1).says("--> policies/broken.rego:4:6");
     folder.policy(&["test", "elsewhere"]).ends(1).says("there is no folder elsewhere");
 }
 
