@@ -216,6 +216,10 @@ pub struct Plan {
     pub format: u32,
     /// The source.
     pub source: String,
+    /// The run that it takes back, if it is the plan of a rollback. It is not bound by the digest: the same changes need
+    /// the same approvals, whoever thought of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolls_back: Option<String>,
     /// The digest of the digests of the organizations.
     pub digest: String,
     /// How many organizations the source describes.
@@ -370,6 +374,7 @@ impl Plan {
         let plan = Plan {
             format: PLAN_FORMAT,
             source: source.into(),
+            rolls_back: None,
             digest: String::new(),
             organizations_seen: seen.0,
             resources_seen: seen.1,

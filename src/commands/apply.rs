@@ -12,7 +12,7 @@ use super::report::{draw, from_here};
 use super::show::Saved;
 use super::{held, output, plan, show};
 use crate::cli::{Apply, Face, Format, Planning};
-use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing};
+use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing, rollback};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
@@ -46,7 +46,12 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
     let verdict = plan::judge(context, &database.store, &plan, &judges, &judgements, args.force).await?;
     match args.format {
         Face::Whole(Format::Json) | Face::Findings(_) => {}
-        Face::Whole(format) => output::print(&plan::show(context, &plan, &judges, &verdict.told, format))?,
+        Face::Whole(format) => {
+            if format == Format::Text {
+                output::print(&show::heading(&plan))?;
+            }
+            output::print(&plan::show(context, &plan, &judges, &verdict.told, format))?;
+        }
     }
     let failed = failed || plan.findings.iter().any(Finding::is_error);
     if verdict.approved.iter().any(|approved| !approved.plan().is_empty()) && !agreed(args)? {
@@ -60,7 +65,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
     if let Some(file) = &args.invitations {
         invite(context, &database, file).await?;
     }
-    let code = exit_code(&outcome, failed);
+    let code = exit_code(&plan, &outcome, failed);
     match args.format {
         Face::Whole(format) => tell(context, &plan, &outcome, format)?,
         Face::Findings(form) => {
@@ -73,8 +78,10 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
 }
 
 /// How a command ends that has applied something.
-pub fn exit_code(outcome: &Outcome, failed: bool) -> ExitCode {
+pub fn exit_code(plan: &Plan, outcome: &Outcome, failed: bool) -> ExitCode {
     match outcome.worst() {
+        // Whoever rolls back wants more than a report.
+        Some(Refusal::Observed) if plan.rolls_back.is_some() && !failed => ExitCode::Held,
         Some(Refusal::Blocked | Refusal::Failed) => ExitCode::Failed,
         _ if failed => ExitCode::Failed,
         Some(Refusal::Stale) => ExitCode::Stale,
@@ -163,7 +170,7 @@ async fn carry_out(
         forced: args.force,
         policed,
         at_once: (context.connections() as usize / 2).max(1),
-        rolls_back: None,
+        rolls_back: rollback::of_plan(&database.store, plan).await?,
     };
     let progress = Progress::new("applying");
     let tell = |done, total| progress.tell(done, total);

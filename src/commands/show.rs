@@ -13,7 +13,7 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::{PLAN_FORMAT, Plan};
 use crate::render::json::{self, PLAN_DOCUMENT, PlanDocument};
-use crate::render::{checks, markdown, text};
+use crate::render::{checks, inert, markdown, text};
 use crate::verdict::{Terms, Told};
 
 /// The largest saved plan.
@@ -44,7 +44,7 @@ impl Saved {
     pub fn shown(&self, context: &Context, format: Face) -> String {
         let Saved { plan, terms, policies, told } = self;
         match format {
-            Face::Whole(Format::Text) => text::plan(plan, told, text::Part::All, context.paint()),
+            Face::Whole(Format::Text) => heading(plan) + &text::plan(plan, told, text::Part::All, context.paint()),
             Face::Whole(Format::Markdown) => markdown::plan(plan, told),
             Face::Whole(Format::Json) => {
                 json::pretty(&json::shown_plan_document(plan, terms, policies.as_deref(), told))
@@ -53,6 +53,12 @@ impl Saved {
             Face::Findings(form) => draw(context, &checks::of_plan(plan, told), form, ExitCode::Done),
         }
     }
+}
+
+/// What a saved plan is, where it is not one of manifests.
+pub fn heading(plan: &Plan) -> String {
+    let run = plan.rolls_back.as_deref().map(inert::line);
+    run.map(|run| format!("Rolling back the run {run}.\n\n")).unwrap_or_default()
 }
 
 /// Reads a saved plan; a damaged or changed one is refused.
