@@ -8,8 +8,9 @@ import data.argus.lib.changes
 # METADATA
 # title: Nobody raises their own role
 # description: |
-#   Whoever wrote the commit, and whoever runs Argus, gains nothing by the plan, be it through a role, a team, a project or
-#   a membership that would have ended. Somebody else has to propose it. In a new organization there is nobody else yet.
+#   Whoever wrote the commit, and whoever runs Argus, gains nothing by the plan, be it through a role, a team, a project, a
+#   membership that would have ended or the membership of somebody else that becomes theirs. Somebody else has to propose
+#   it. In a new organization there is nobody else yet, and in a new project nothing that was not theirs.
 # custom:
 #   id: own-role
 #   severity: critical
@@ -18,9 +19,17 @@ deny_own_role contains finding if {
 	not changes.organization_is_new
 	some grant in input.access.gained
 	lower(grant.person) in input.authors
+	not grant.project in projects_new
 	message := sprintf("`%s` would make themselves `%s`%s", [grant.person, grant.role, whereabouts(grant)])
 	about := {"msg": message, "subject": sprintf("%s/Member/%s", [input.organization, grant.person])}
 	finding := object.union(about, place(grant))
+}
+
+# The projects that the plan brings. Those with another name, and those that become managed, were there before.
+projects_new := {change.name |
+	some change in changes.written("Project")
+	change.action == "create"
+	change.cause == "change"
 }
 
 whereabouts(grant) := sprintf(" of the project `%s` through the team `%s`", [grant.project, grant.team]) if {

@@ -98,3 +98,43 @@ test_who_founds_an_organization_may_own_it if {
 	changes := [fixtures.create("Organization", "acme", {}), fixtures.create("Member", grace, {"roles": ["owner"]})]
 	found(changes, gains({})) == set()
 }
+
+project(fields) := object.union({"displayName": "Maps", "members": [{"user": grace, "role": "maintainer"}]}, fields)
+
+maintains(name) := gains({"project": name, "role": "maintainer"})
+
+test_who_founds_a_project_may_maintain_it if {
+	found([fixtures.create("Project", "maps", project({}))], maintains("maps")) == set()
+	through_a_team := gains({"project": "maps", "role": "maintainer", "team": "platform"})
+	found([fixtures.create("Project", "maps", project({}))], through_a_team) == set()
+}
+
+test_who_founds_a_project_gains_nothing_elsewhere if {
+	changes := [fixtures.create("Project", "maps", project({})), promoted]
+	both := array.concat(maintains("maps"), gains({}))
+	fixtures.messages(found(changes, both)) == {"`grace@acme.example` would make themselves `owner`"}
+	other := found([fixtures.create("Project", "maps", project({}))], maintains("search"))
+	fixtures.messages(other) == {"`grace@acme.example` would make themselves `maintainer` of the project `search`"}
+}
+
+test_a_project_that_was_there_is_not_new_by_another_name_or_by_being_managed if {
+	count(found([fixtures.rename("Project", "search", "maps", project({}))], maintains("maps"))) == 1
+	count(found([fixtures.adopt("Project", "maps", project({}))], maintains("maps"))) == 1
+}
+
+test_a_project_that_somebody_deleted_by_hand_is_not_new if {
+	gone := object.union(fixtures.create("Project", "maps", project({})), {"cause": "drift"})
+	count(found([gone, promoted], maintains("maps"))) == 1
+}
+
+test_who_takes_over_the_membership_of_somebody_else_is_denied_there if {
+	change := fixtures.rename("Member", "ada@acme.example", grace, {"roles": ["owner"]})
+	answer := found([change], gains({}))
+	fixtures.messages(answer) == {"`grace@acme.example` would make themselves `owner`"}
+	fixtures.places(answer, grace) == {"roles"}
+}
+
+test_who_gets_back_what_drift_took_needs_somebody_else if {
+	# Whether it is drift is said by the plan, and a plan may be saved and changed.
+	count(found([object.union(promoted, {"cause": "drift"})], gains({}))) == 1
+}

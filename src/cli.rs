@@ -1,10 +1,13 @@
 //! The command line: types for clap, one variant per command, and nothing else.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit_code::ExitCode;
+use crate::render::checks::{FORMS, Form};
 
 /// Keeps organizations in the shape that their manifests say they should have.
 #[derive(Debug, Parser)]
@@ -67,34 +70,37 @@ pub enum Format {
     Markdown,
 }
 
-/// How findings are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+/// How a report is written of which the findings are a part: the whole of it, or the findings alone.
+#[derive(Clone, Copy, Debug)]
 pub enum Face {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs; `argus schema` prints its schema.
-    Json,
-    /// For a comment under a pull request.
-    Markdown,
-    /// SARIF, for code scanning: the findings alone.
-    Sarif,
-    /// JUnit's XML, for CI systems: the findings alone.
-    Junit,
-    /// Notes beside the lines of a pull request: the findings alone.
-    Github,
+    /// The whole.
+    Whole(Format),
+    /// The findings alone, as CI systems read them.
+    Findings(Report),
 }
 
-impl Face {
-    /// The format of the whole, or else that of the findings alone.
-    pub fn whole(self) -> Result<Format, Report> {
+impl Default for Face {
+    fn default() -> Self {
+        Face::Whole(Format::default())
+    }
+}
+
+impl ValueEnum for Face {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Face>> = LazyLock::new(|| {
+            let wholes = Format::value_variants().iter().copied().map(Face::Whole);
+            wholes.chain(FORMS.iter().filter(|form| form.is_for_ci).map(|form| Face::Findings(Report(form)))).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
         match self {
-            Face::Text => Ok(Format::Text),
-            Face::Json => Ok(Format::Json),
-            Face::Markdown => Ok(Format::Markdown),
-            Face::Sarif => Err(Report::Sarif),
-            Face::Junit => Err(Report::Junit),
-            Face::Github => Err(Report::Github),
+            Face::Whole(format) => format.to_possible_value(),
+            Face::Findings(Report(form)) => {
+                let value = Report(form).to_possible_value()?;
+                Some(value.help(format!("{}: the findings alone", form.about)))
+            }
         }
     }
 }
@@ -257,7 +263,7 @@ pub struct Apply {
     pub invitations: Option<PathBuf>,
     /// How to write the plan and the outcome
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: Face,
 }
 
 /// `argus rollback`
@@ -353,7 +359,7 @@ pub struct Show {
     pub file: PathBuf,
     /// How to write it
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: Face,
 }
 
 /// `argus approve`
@@ -422,7 +428,7 @@ pub struct Drift {
     pub detailed_exitcode: bool,
     /// How to write the report
     #[arg(long, value_enum, default_value_t, conflicts_with = "emit_patch")]
-    pub format: Format,
+    pub format: Face,
 }
 
 /// `argus diff`
@@ -515,24 +521,25 @@ pub enum PolicyCommand {
 }
 
 /// How tests are reported; the formats of conftest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Report {
-    /// For people: what did not pass, and a summary.
-    #[default]
-    #[value(alias = "text")]
-    Stdout,
-    /// For programs.
-    Json,
-    /// The Test Anything Protocol.
-    Tap,
-    /// A table.
-    Table,
-    /// JUnit's XML, for CI systems.
-    Junit,
-    /// Notes beside the lines of a pull request.
-    Github,
-    /// SARIF, for code scanning.
-    Sarif,
+#[derive(Clone, Copy, Debug)]
+pub struct Report(pub &'static Form);
+
+impl Default for Report {
+    fn default() -> Self {
+        Report(&FORMS[0])
+    }
+}
+
+impl ValueEnum for Report {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Report>> = LazyLock::new(|| FORMS.iter().map(Report).collect());
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, others) = self.0.names.split_first()?;
+        Some(PossibleValue::new(*name).aliases(others.iter().copied()).help(self.0.about))
+    }
 }
 
 /// `argus policy test`

@@ -226,6 +226,10 @@ pub struct Plan {
     /// The commit that it was made of, where the source has a history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Revision>,
+    /// The run that it takes back, if it is the plan of a rollback. It is not bound by the digest: the same changes need
+    /// the same approvals, whoever thought of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolls_back: Option<String>,
     /// The digest of the digests of the organizations.
     pub digest: String,
     /// How many organizations the source describes.
@@ -382,6 +386,7 @@ impl Plan {
             format: PLAN_FORMAT,
             source: source.into(),
             revision: None,
+            rolls_back: None,
             digest: String::new(),
             organizations_seen: seen.0,
             resources_seen: seen.1,

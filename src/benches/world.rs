@@ -1,7 +1,8 @@
 //! Config repos of any size: 100 resources per organization, one file each, the same bytes for the same seed.
 //!
 //! An organization depends on the seed and on its own number only, so that a larger repo holds the smaller one.
-//! `Removal` does not occur: it is no state, and each would be reported by every plan as done.
+//! `Removal` does not occur: it is no state, and each would be reported by every plan as done. Everything is as the
+//! policies that ship want it, today and in ten years: what is measured is what a good repo costs.
 
 use std::fmt::Write as _;
 use std::io;
@@ -142,10 +143,9 @@ fn write_organization(out: &mut String, numbers: &mut Numbers, name: &str) -> st
         out,
         "apiVersion: argus.io/v1alpha1\nkind: Organization\nmetadata:\n  name: {name}\nspec:\n  displayName: {area} of \
          {name}\n  description: |\n    Does {area}.\n    Has its home in {region}.\n  tier: {tier}\n  billingEmail: \
-         billing@{name}.example\n  allowedEmailDomains: [{name}.example, consulting.example]\n  requireMfa: {mfa}\n  \
+         billing@{name}.example\n  allowedEmailDomains: [{name}.example, consulting.example]\n  requireMfa: true\n  \
          dataRetentionDays: {days}\n  settings:\n    defaultModel: medium\n    streaming: true\n  labels:\n    region: \
          {region}\n    costCenter: \"{cost}\"\n",
-        mfa = numbers.below(2) == 0,
         days = 30 * (1 + numbers.below(24)),
         cost = 1_000 + numbers.below(9_000),
     )?;
@@ -285,10 +285,9 @@ fn write_api_keys(
             )?,
             _ => writeln!(
                 out,
-                "        serviceAccount: {}\n      scopes: [\"projects:read\", \"keys:read\"]\n      expiresAt: \
-                 2035-{:02}-01T00:00:00Z",
+                "        serviceAccount: {}\n      scopes: [\"projects:read\", \"keys:read\"]\n      ttl: {}d",
                 accounts[number % SERVICE_ACCOUNTS],
-                1 + numbers.below(12),
+                30 * (1 + numbers.below(12)),
             )?,
         }
     }

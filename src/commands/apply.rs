@@ -2,22 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::context::{Context, Database, Done, Failure};
 use super::judges::{Judges, NONE};
 use super::place::{Found, Place};
 use super::progress::Progress;
+use super::report::{draw, from_here};
 use super::show::Saved;
 use super::{held, output, plan, show};
-use crate::cli::{Apply, Format, Manifests, Planning};
-use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing};
+use crate::cli::{Apply, Face, Format, Manifests, Planning};
+use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing, rollback};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
+use crate::render::checks::{self, Check};
 use crate::render::excerpt::Excerpts;
 use crate::render::json::{self, HeldOutcome, OutcomeDocument};
 use crate::render::text;
@@ -32,35 +35,55 @@ struct Prepared {
     plan: Plan,
     judges: Judges,
     judgements: Judgements,
+    /// What is said of the manifests, and where they are.
+    said: Vec<Check>,
+    place: Rc<Place>,
     /// Whether part of the manifests is wrong.
     failed: bool,
 }
 
 /// Applies what the guards let through.
 pub async fn run(context: &Context, args: &Apply) -> Done {
-    let Prepared { database, lock, plan, judges, judgements, failed } = prepare(context, args).await?;
+    let Prepared { database, lock, plan, judges, judgements, mut said, place, failed } = prepare(context, args).await?;
     let verdict = plan::judge(context, &database.store, &plan, &judges, &judgements, args.force).await?;
-    if args.format != Format::Json {
-        output::print(&plan::show(context, &plan, &judges, &verdict.told, args.format))?;
+    match args.format {
+        Face::Whole(Format::Json) | Face::Findings(_) => {}
+        Face::Whole(format) => {
+            if format == Format::Text {
+                output::print(&show::heading(&plan))?;
+            }
+            output::print(&plan::show(context, &plan, &judges, &verdict.told, format))?;
+        }
     }
     let failed = failed || plan.findings.iter().any(Finding::is_error);
     if verdict.approved.iter().any(|approved| !approved.plan().is_empty()) && !agreed(args)? {
         return output::report("Apply cancelled: nothing was written.\n", ExitCode::Failed);
     }
     let policed = judges.folder.as_deref().is_some_and(|folder| folder != NONE) || judgements.by_organization.is_some();
+    let warned = verdict.told.warned.clone();
     let outcome = carry_out(context, &database, &plan, &judges, verdict, args, policed).await;
     lock.release().await;
     let outcome = outcome?;
     if let Some(file) = &args.invitations {
         invite(context, &database, file).await?;
     }
-    tell(context, &plan, &outcome, args.format)?;
-    Ok(exit_code(&outcome, failed))
+    let code = exit_code(&plan, &outcome, failed);
+    match args.format {
+        Face::Whole(format) => tell(context, &plan, &outcome, format)?,
+        Face::Findings(form) => {
+            let refused = |name: &str| outcome.refused.get(name).map_or(&[][..], |(_, why)| why.as_slice());
+            said.extend(checks::of_outcome(&plan, &warned, &refused));
+            output::print(&draw(context, &from_here(said, &place), form, code))?;
+        }
+    }
+    Ok(code)
 }
 
 /// How a command ends that has applied something.
-pub fn exit_code(outcome: &Outcome, failed: bool) -> ExitCode {
+pub fn exit_code(plan: &Plan, outcome: &Outcome, failed: bool) -> ExitCode {
     match outcome.worst() {
+        // Whoever rolls back wants more than a report.
+        Some(Refusal::Observed) if plan.rolls_back.is_some() && !failed => ExitCode::Held,
         Some(Refusal::Blocked | Refusal::Failed) => ExitCode::Failed,
         _ if failed => ExitCode::Failed,
         Some(Refusal::Stale) => ExitCode::Stale,
@@ -91,7 +114,8 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         let found = Found::of_saved(place, machine.as_deref().or(policies.as_deref()))?;
         let judges = Judges::of(context, found, plan.revision.clone(), terms).await?;
         let judgements = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
-        return Ok(Prepared { database, lock, plan, judges, judgements, failed: false });
+        let (said, place) = (Vec::new(), Rc::new(Place::Folder(PathBuf::new())));
+        return Ok(Prepared { database, lock, plan, judges, judgements, said, place, failed: false });
     }
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
@@ -101,7 +125,8 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let Heard { plan, judgements } =
         plan::make(context, &database.store, &reading, &mut judges, &args.planning).await?;
     let failed = plan::has_errors(&reading, &plan);
-    Ok(Prepared { database, lock, plan, judges, judgements, failed })
+    let said = reading.world.findings.iter().map(Check::of).collect();
+    Ok(Prepared { database, lock, plan, judges, judgements, said, place: reading.place.clone(), failed })
 }
 
 /// A saved plan is a JSON file that says so at its beginning; manifests never do.
@@ -150,7 +175,7 @@ async fn carry_out(
         forced: args.force,
         policed,
         at_once: (context.connections() as usize / 2).max(1),
-        rolls_back: None,
+        rolls_back: rollback::of_plan(&database.store, plan).await?,
     };
     let progress = Progress::new("applying");
     let tell = |done, total| progress.tell(done, total);

@@ -10,7 +10,7 @@ use super::output::{print, report};
 use super::{apply, held};
 use crate::approval::statement::{STATEMENT_BYTES_MAX, Statement};
 use crate::approval::{Approver, End, LASTS_MAX, LASTS_MIN, Signed};
-use crate::cli::{Approve, Format};
+use crate::cli::{Approve, Face};
 use crate::engine::approving::{self, ApprovingError, Waiting};
 use crate::exit_code::ExitCode;
 use crate::identity::SIGNATURE_BYTES_MAX;
@@ -78,7 +78,7 @@ fn checked_comment(text: &str) -> Result<Cow<'_, str>, Failure> {
 
 /// Shows what is approved, and what it needs.
 async fn show(context: &Context, approving: &mut Approving, waiting: &[Waiting]) -> Result<(), Failure> {
-    print(&held::together(approving, waiting).await?.shown(context, Format::Text))
+    print(&held::together(approving, waiting).await?.shown(context, Face::default()))
 }
 
 /// Records an approval of each of these plans, and says what is still missing.

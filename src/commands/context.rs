@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
 
@@ -106,7 +107,7 @@ pub struct Reading {
     /// The settings of the source.
     pub settings: Source,
     /// Where they are.
-    pub place: Place,
+    pub place: Rc<Place>,
 }
 
 /// Randomness from the system.
@@ -226,7 +227,7 @@ impl Context {
         let mut world = place.world(&settings)?;
         validate::validate(&mut world, self.now());
         world.findings = in_order(std::mem::take(&mut world.findings));
-        Ok(Reading { world, settings, place })
+        Ok(Reading { world, settings, place: Rc::new(place) })
     }
 
     /// The settings of a source, with what the command line and the machine say instead.

@@ -3,9 +3,11 @@
 use super::context::{Context, Done};
 use super::output::report;
 use super::plan;
-use crate::cli::{Drift, Format, Planning};
+use super::report::{draw, from_here};
+use crate::cli::{Drift, Face, Format, Planning};
 use crate::engine::Heard;
 use crate::exit_code::ExitCode;
+use crate::render::checks::{self, Check};
 use crate::render::{json, markdown, text};
 use crate::source::patch;
 use crate::verdict::Told;
@@ -32,13 +34,18 @@ pub async fn run(context: &Context, args: &Drift) -> Done {
         return report(&adopted.patch, code);
     }
     let shown = match args.format {
-        Format::Text => text::plan(&plan, &Told::default(), text::Part::Drift, context.paint()),
-        Format::Markdown => markdown::drift(&plan),
-        Format::Json => {
+        Face::Whole(Format::Text) => text::plan(&plan, &Told::default(), text::Part::Drift, context.paint()),
+        Face::Whole(Format::Markdown) => markdown::drift(&plan),
+        Face::Whole(Format::Json) => {
             let drift = plan.only_drift();
             let verdict = plan::judge(context, &database.store, &drift, &judges, &judgements, false).await?;
             let folder = judges.folder.as_deref();
             json::pretty(&json::shown_plan_document(&drift, &judges.terms, folder, &verdict.told))
+        }
+        Face::Findings(form) => {
+            let mut checks: Vec<Check> = reading.world.findings.iter().map(Check::of).collect();
+            checks.extend(checks::drift::checks(&plan));
+            draw(context, &from_here(checks, &reading.place), form, code)
         }
     };
     report(&shown, code)

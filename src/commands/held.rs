@@ -8,7 +8,7 @@ use super::context::{Context, Done, Failure};
 use super::output::report;
 use super::show::Saved;
 use crate::approval::{End, Given};
-use crate::cli::{Format, Get, Rows};
+use crate::cli::{Face, Get, Rows};
 use crate::engine::approving::{self, ApprovingError, Listed, Waiting};
 use crate::exit_code::ExitCode;
 use crate::plan::{OrganizationPlan, Plan};
@@ -161,7 +161,7 @@ fn approval_line(item: &ApprovalItem) -> Vec<String> {
 }
 
 /// Prints the plans that are held under a digest.
-pub async fn show(context: &Context, begins: &str, format: Format) -> Done {
+pub async fn show(context: &Context, begins: &str, format: Face) -> Done {
     let database = context.database().await?;
     let mut approving = database.store.approving().await?;
     let waiting = approving::find(&mut approving, context.approvers(), begins, None).await?;

@@ -6,7 +6,7 @@ use super::output::{self, report};
 use super::progress::Progress;
 use super::report::{draw, from_here};
 use crate::brake::Mode;
-use crate::cli::{Format, Judging, Plan as Args, Planning};
+use crate::cli::{Face, Format, Judging, Plan as Args, Planning};
 use crate::engine::judging::{self, Asking};
 use crate::engine::provenance::History;
 use crate::engine::{self, Heard, Pass, Targets};
@@ -37,12 +37,12 @@ pub async fn run(context: &Context, args: &Args) -> Done {
         (false, true) => ExitCode::Differences,
         (false, false) => ExitCode::Done,
     };
-    match args.format.whole() {
-        Ok(format) => report(&show(context, &plan, &judges, &told, format), code),
-        Err(face) => {
+    match args.format {
+        Face::Whole(format) => report(&show(context, &plan, &judges, &told, format), code),
+        Face::Findings(form) => {
             let mut checks: Vec<Check> = reading.world.findings.iter().map(Check::of).collect();
             checks.extend(checks::of_plan(&plan, &told));
-            report(&draw(context, &from_here(checks, &reading.place), face, code), code)
+            report(&draw(context, &from_here(checks, &reading.place), form, code), code)
         }
     }
 }

@@ -6,19 +6,11 @@ use super::context::Context;
 use super::place::Place;
 use crate::cli::Report;
 use crate::exit_code::ExitCode;
-use crate::render::checks::{self, Check};
+use crate::render::checks::{Around, Check};
 
 /// Checks in the format that was asked for.
-pub fn draw(context: &Context, checks: &[Check], format: Report, code: ExitCode) -> String {
-    match format {
-        Report::Stdout => checks::standard::draw(checks, context.paint()),
-        Report::Json => checks::json::draw(checks),
-        Report::Tap => checks::tap::draw(checks),
-        Report::Table => checks::table::draw(checks),
-        Report::Junit => checks::junit::draw(checks),
-        Report::Github => checks::github::draw(checks),
-        Report::Sarif => checks::sarif::draw(checks, code as u8),
-    }
+pub fn draw(context: &Context, checks: &[Check], Report(form): Report, code: ExitCode) -> String {
+    form.draw(checks, Around { paint: context.paint(), exit_code: code as u8 })
 }
 
 /// The same checks with the files as they are called from here: findings name them from the root of their source.

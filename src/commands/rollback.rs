@@ -11,7 +11,7 @@ use super::plan;
 use super::progress::Progress;
 use crate::cli::{Format, Rollback};
 use crate::engine::rollback::{self, Asked, Planned, RollbackError};
-use crate::engine::{self, Applying, Refusal, Targets, hearing};
+use crate::engine::{self, Applying, Targets, hearing};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
@@ -78,11 +78,7 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
     }
     let outcome = outcome?;
     apply::tell(context, &plan, &outcome, args.format)?;
-    Ok(match outcome.worst() {
-        // Whoever rolls back wants more than a report.
-        Some(Refusal::Observed) => ExitCode::Held,
-        _ => apply::exit_code(&outcome, failed),
-    })
+    Ok(apply::exit_code(&plan, &outcome, failed))
 }
 
 fn agreed(args: &Rollback) -> Result<bool, Failure> {

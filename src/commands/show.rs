@@ -5,14 +5,15 @@ use std::path::Path;
 use super::context::{Context, Done, Failure};
 use super::held;
 use super::output::report;
-use crate::cli::{Format, Show};
+use super::report::draw;
+use crate::cli::{Face, Format, Show};
 use crate::engine::approving::is_digest;
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::{PLAN_FORMAT, Plan};
 use crate::render::json::{self, PLAN_DOCUMENT, PlanDocument};
-use crate::render::{markdown, text};
+use crate::render::{checks, inert, markdown, text};
 use crate::verdict::{Terms, Told};
 
 /// The largest saved plan.
@@ -40,14 +41,24 @@ pub struct Saved {
 
 impl Saved {
     /// The plan in the format that was asked for.
-    pub fn shown(&self, context: &Context, format: Format) -> String {
+    pub fn shown(&self, context: &Context, format: Face) -> String {
         let Saved { plan, terms, policies, told } = self;
         match format {
-            Format::Text => text::plan(plan, told, text::Part::All, context.paint()),
-            Format::Markdown => markdown::plan(plan, told),
-            Format::Json => json::pretty(&json::shown_plan_document(plan, terms, policies.as_deref(), told)),
+            Face::Whole(Format::Text) => heading(plan) + &text::plan(plan, told, text::Part::All, context.paint()),
+            Face::Whole(Format::Markdown) => markdown::plan(plan, told),
+            Face::Whole(Format::Json) => {
+                json::pretty(&json::shown_plan_document(plan, terms, policies.as_deref(), told))
+            }
+            // Where the root of the source is, a plan does not say: files are named from there.
+            Face::Findings(form) => draw(context, &checks::of_plan(plan, told), form, ExitCode::Done),
         }
     }
+}
+
+/// What a saved plan is, where it is not one of manifests.
+pub fn heading(plan: &Plan) -> String {
+    let run = plan.rolls_back.as_deref().map(inert::line);
+    run.map(|run| format!("Rolling back the run {run}.\n\n")).unwrap_or_default()
 }
 
 /// Reads a saved plan; a damaged or changed one is refused.

@@ -3,7 +3,7 @@
 use super::context::{Context, Done};
 use super::output::report;
 use super::report::{draw, from_here};
-use crate::cli::{Format, Validate};
+use crate::cli::{Face, Format, Validate};
 use crate::exit_code::ExitCode;
 use crate::render::json::{self, FINDINGS_FORMAT, FindingsDocument};
 use crate::render::{checks, markdown};
@@ -15,21 +15,18 @@ pub fn run(context: &Context, args: &Validate) -> Done {
     let resources = world.organizations.values().map(|desired| desired.resources.len()).sum();
     let failed = world.findings.iter().any(|finding| finding.is_error());
     let code = if failed { ExitCode::Failed } else { ExitCode::Done };
-    let format = match args.format.whole() {
-        Ok(format) => format,
-        Err(face) => {
+    match args.format {
+        Face::Findings(form) => {
             let checks = checks::of_findings(&world.findings, &format!("{resources} resources"));
-            return report(&draw(context, &from_here(checks, &reading.place), face, code), code);
+            report(&draw(context, &from_here(checks, &reading.place), form, code), code)
         }
-    };
-    match format {
-        Format::Text => {
+        Face::Whole(Format::Text) => {
             context.draw(&reading);
             let verdict = if failed { "There are errors" } else { "Valid" };
             report(&format!("{verdict}: {resources} resources in {} files.\n", world.files), code)
         }
-        Format::Markdown => report(&markdown::report(&world.findings, world.files), code),
-        Format::Json => {
+        Face::Whole(Format::Markdown) => report(&markdown::report(&world.findings, world.files), code),
+        Face::Whole(Format::Json) => {
             let document = FindingsDocument {
                 document: "argus.findings".into(),
                 format: FINDINGS_FORMAT,

@@ -15,27 +15,49 @@ pub type Rows = BTreeMap<KindId, BTreeMap<String, Spec>>;
 
 /// The rows as they are, under the names that they will have: a rename takes nothing from anybody.
 pub fn before(live: &Live, changes: &[Change]) -> Rows {
-    let renamed = changes.iter().filter_map(|change| {
-        let previous = change.previous_name.as_deref()?;
-        Some(((change.kind.get().name, previous), &change.name))
-    });
-    let renames: BTreeMap<(&str, &str), &Arc<str>> = renamed.collect();
-    let new_name = |kind: &str, name: &str| renames.get(&(kind, name)).map(|name| (*name).clone());
+    let renames = Renames::of(changes);
     let mut rows = Rows::new();
     for ((id, name), row) in &live.rows {
-        let kind = id.get();
-        let name = new_name(kind.name, name).unwrap_or_else(|| name.clone());
-        let mut spec = row.spec.clone();
-        if !renames.is_empty() {
-            let follow = |entry: &Entry| {
-                let value = renames::follow(kind, entry.field, &entry.value, &new_name);
-                (entry.field, value.unwrap_or_else(|| entry.value.clone()))
-            };
-            spec = Spec::from_values(row.spec.entries().iter().map(follow));
-        }
-        rows.entry(*id).or_default().insert(name.to_string(), spec);
+        let name = renames.new_name(id.get().name, name).unwrap_or_else(|| name.clone());
+        rows.entry(*id).or_default().insert(name.to_string(), renames.followed(id.get(), &row.spec));
     }
     rows
+}
+
+/// Lets rows follow what these changes rename elsewhere, as the database does.
+pub fn follow(live: &mut Live, changes: &[Change]) {
+    let renames = Renames::of(changes);
+    for ((id, _), row) in &mut live.rows {
+        row.spec = renames.followed(id.get(), &row.spec);
+    }
+}
+
+/// The new names, by kind and old name.
+struct Renames<'a>(BTreeMap<(&'a str, &'a str), &'a Arc<str>>);
+
+impl<'a> Renames<'a> {
+    fn of(changes: &'a [Change]) -> Self {
+        let renamed =
+            |change: &'a Change| Some(((change.kind.get().name, change.previous_name.as_deref()?), &change.name));
+        Renames(changes.iter().filter_map(renamed).collect())
+    }
+
+    fn new_name(&self, kind: &str, name: &str) -> Option<Arc<str>> {
+        self.0.get(&(kind, name)).map(|name| (*name).clone())
+    }
+
+    /// A row with what it refers to under the new names.
+    fn followed(&self, kind: &'static Kind, spec: &Spec) -> Spec {
+        if self.0.is_empty() {
+            return spec.clone();
+        }
+        let new_name = |kind: &str, name: &str| self.new_name(kind, name);
+        let follow = |entry: &Entry| {
+            let value = renames::follow(kind, entry.field, &entry.value, &new_name);
+            (entry.field, value.unwrap_or_else(|| entry.value.clone()))
+        };
+        Spec::from_values(spec.entries().iter().map(follow))
+    }
 }
 
 /// The rows as they will be.

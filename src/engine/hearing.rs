@@ -19,7 +19,7 @@ use crate::model::kinds;
 use crate::model::resource::Spec;
 use crate::model::revision::Revision;
 use crate::model::state::{Applied, Live};
-use crate::plan::{OrganizationPlan, Plan};
+use crate::plan::{Change, OrganizationPlan, Plan};
 use crate::policy::input::{Around, Input, Parts, View, Worlds};
 use crate::policy::judgement::{self, Judgement, Judgements};
 use crate::sandbox::Sandbox;
@@ -86,6 +86,9 @@ pub struct Hearing<'a> {
     /// The approvals of those that are heard.
     known: Option<Known>,
     heard: BTreeMap<OrganizationName, Judgement>,
+    /// The organizations that will have what their plans bring, as far as plans and policies can tell, by the names of
+    /// their rows. All others stay as they are.
+    moving: BTreeSet<OrganizationName>,
 }
 
 impl<'a> Hearing<'a> {
@@ -99,7 +102,16 @@ impl<'a> Hearing<'a> {
         let shared = planning.live(&[GLOBAL.into()]).await?;
         let tiers = shared.get(GLOBAL).map(|live| rows::before(live, &[])).unwrap_or_default();
         let tiers_before = tiers.clone();
-        Ok(Hearing { bench, source, now, tiers_before, tiers, known: None, heard: BTreeMap::new() })
+        Ok(Hearing {
+            bench,
+            source,
+            now,
+            tiers_before,
+            tiers,
+            known: None,
+            heard: BTreeMap::new(),
+            moving: BTreeSet::new(),
+        })
     }
 
     /// Hears those that have changes. What all organizations share has to come first: its tiers are those by which the
@@ -111,6 +123,12 @@ impl<'a> Hearing<'a> {
         }
         let changing: Vec<Case<'_>> = cases.iter().filter(|case| !case.plan.is_empty()).copied().collect();
         let judgements = self.judge(&changing).await;
+        let lets_through = |(case, judgement): &(&Case<'_>, &Judgement)| {
+            let is_held = !judgement.holds.is_empty() || !case.plan.holds.is_empty();
+            judgement.denials.is_empty() && !is_held && !case.plan.is_blocked()
+        };
+        let moving = changing.iter().zip(&judgements).filter(lets_through).map(|(case, _)| row_name(case.plan));
+        self.moving.extend(moving);
         let names = changing.iter().map(|case| case.plan.organization.clone());
         self.heard.extend(names.zip(judgements));
         Ok(())
@@ -183,8 +201,13 @@ impl<'a> Hearing<'a> {
         })
     }
 
-    /// Hears the organizations that nothing but a change of their tier concerns, and ends. What the policies deny
-    /// there denies the change of the tiers, for that is what would break them.
+    /// Hears the organizations that a change of their tier concerns, as they are, and ends. What the policies deny there
+    /// denies the change of the tiers, for that is what would break them.
+    ///
+    /// This leaves out those whose own changes pass under the new tiers. Those whose changes do not pass are heard
+    /// again, without their changes: they stay as they are, and the tier would change under them all the same, since
+    /// each organization is written by itself. So nothing that a tenant does spares a change of the tier its hearing,
+    /// and no mistake of a tenant denies it that is not there without it.
     pub async fn end(
         mut self,
         planning: &mut Planning,
@@ -207,13 +230,17 @@ impl<'a> Hearing<'a> {
             }
             Policies::Loaded(_) => {}
         }
-        let concerned = self.concerned(planning, plans).await?;
+        let shared = plans.iter().find(|plan| &*plan.organization == GLOBAL);
+        let shared = shared.map(|plan| plan.changes.as_slice()).unwrap_or_default();
+        let concerned = self.concerned(planning, shared).await?;
         let mut broken = Judgement::default();
+        let concerned = Vec::from_iter(concerned);
         for names in concerned.chunks(ORGANIZATIONS_PER_HEARING) {
             let unchanged: Vec<OrganizationPlan> =
                 names.iter().map(|name| OrganizationPlan::unchanged(name, Vec::new())).collect();
             let plans: Vec<&OrganizationPlan> = unchanged.iter().collect();
-            let rows = Read::of(planning, &plans).await?;
+            let mut rows = Read::of(planning, &plans).await?;
+            rows.live.values_mut().for_each(|live| rows::follow(live, shared));
             for judgement in self.judge(&rows.cases(&plans)).await {
                 broken.denials.extend(judgement.denials);
                 broken.holds.extend(judgement.holds);
@@ -226,19 +253,23 @@ impl<'a> Hearing<'a> {
         Ok(Judgements { rules_digest, by_organization: Some(self.heard) })
     }
 
-    /// The organizations without changes of their own whose tier changes.
+    /// The organizations that stay as they are while their tier changes.
     async fn concerned(
         &self,
         planning: &mut Planning,
-        plans: &[Arc<OrganizationPlan>],
-    ) -> Result<Vec<OrganizationName>, StoreError> {
-        let Some(shared) = plans.iter().find(|plan| &*plan.organization == GLOBAL && !plan.is_empty()) else {
-            return Ok(Vec::new());
-        };
+        shared: &[Change],
+    ) -> Result<BTreeSet<OrganizationName>, StoreError> {
+        if shared.is_empty() {
+            return Ok(BTreeSet::new());
+        }
         let users = planning.tier_users().await?;
-        let of_tier = |change: &crate::plan::Change| users.get(&change.name).into_iter().flatten().cloned();
-        let concerned: BTreeSet<OrganizationName> = shared.changes.iter().flat_map(of_tier).collect();
-        Ok(concerned.into_iter().filter(|name| !self.heard.contains_key(name)).collect())
+        let of_tier = |change: &Change| {
+            let name = change.previous_name.as_ref().unwrap_or(&change.name);
+            users.get(name).into_iter().flatten().cloned()
+        };
+        let mut concerned: BTreeSet<OrganizationName> = shared.iter().flat_map(of_tier).collect();
+        concerned.retain(|name| !self.moving.contains(name));
+        Ok(concerned)
     }
 }
 

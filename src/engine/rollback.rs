@@ -71,8 +71,7 @@ pub async fn plan(store: &Store, asked: &Asked<'_>) -> Result<Planned, RollbackE
     let run = run(store, asked.run).await?;
     let mut planning = store.planning().await?;
     let wrote = wrote(&mut planning, asked).await?;
-    let depth = planning.rollback_depth(asked.run).await?;
-    let rolls_back = RollsBack { run: RunId::new(asked.run), brings_back: depth % 2 == 1 };
+    let rolls_back = rolls_back(&mut planning, asked.run).await?;
     let versions: Vec<(OrganizationName, i64)> =
         wrote.iter().map(|(wrote, _)| (wrote.organization.clone(), wrote.version)).collect();
     let since = planning.rollbacks_since(&versions).await?;
@@ -120,7 +119,24 @@ pub async fn plan(store: &Store, asked: &Asked<'_>) -> Result<Planned, RollbackE
         Finding::note(Code::CannotRollBack, format!("some of it has been rolled back already, by `{by}`")).about(name)
     });
     let plan = Plan::new(&run.source, (seen, 0), organizations, done.collect());
-    Ok(Planned { plan, rolls_back })
+    Ok(Planned { plan: Plan { rolls_back: Some(asked.run.to_owned()), ..plan }, rolls_back })
+}
+
+/// The run that a plan from a file takes back, if it does, as the database knows it.
+pub async fn of_plan(store: &Store, plan: &Plan) -> Result<Option<RollsBack>, RollbackError> {
+    let Some(name) = &plan.rolls_back else { return Ok(None) };
+    let row = run(store, name).await?;
+    if row.source != plan.source {
+        let message =
+            format!("the run `{name}` was of the source `{}`, and the plan is of `{}`", row.source, plan.source);
+        return Err(refused(message, "plan the rollback again"));
+    }
+    Ok(Some(rolls_back(&mut store.planning().await?, name).await?))
+}
+
+async fn rolls_back(planning: &mut Planning, run: &str) -> Result<RollsBack, StoreError> {
+    let depth = planning.rollback_depth(run).await?;
+    Ok(RollsBack { run: RunId::new(run), brings_back: depth % 2 == 1 })
 }
 
 /// What the run wrote, in the organizations that are meant.

@@ -207,7 +207,7 @@ impl<'a> Input<'a> {
             desired: parts.desired.then(|| worlds.desired()),
             live: parts.live.then(|| worlds.live()),
             after: parts.after.then(|| worlds.after()),
-            access: parts.access.then(|| access::difference(&worlds.before, &worlds.after, around.now)),
+            access: parts.access.then(|| access::difference(&worlds.before_by_person(), &worlds.after, around.now)),
             tiers: around.tiers,
             tiers_before: around.tiers_before,
             approvals: approvals.iter().map(|approval| ApprovalPart::new(approval)).collect(),

@@ -1,6 +1,8 @@
 //! Checks and what came of them, in the formats of conftest: for people, for other programs and for CI systems.
 
+pub mod drift;
 pub mod github;
+pub mod gitlab;
 pub mod json;
 pub mod junit;
 pub mod sarif;
@@ -16,7 +18,57 @@ use crate::model::code::Code;
 use crate::model::finding::{Finding, Severity};
 use crate::model::id::OrganizationName;
 use crate::plan::Plan;
+use crate::render::text::Paint;
 use crate::verdict::Told;
+
+/// A format of checks.
+#[derive(Debug)]
+pub struct Form {
+    /// Its name, and other names for it.
+    pub names: &'static [&'static str],
+    /// What it is for.
+    pub about: &'static str,
+    /// Whether it is for CI systems: the findings of everything can be told in it, those of manifests and plans too.
+    pub is_for_ci: bool,
+    draw: fn(&[Check], Around) -> String,
+}
+
+/// What a format may tell beside the checks.
+#[derive(Clone, Copy, Debug)]
+pub struct Around {
+    /// Whether there is colour.
+    pub paint: Paint,
+    /// How the command ends.
+    pub exit_code: u8,
+}
+
+/// The formats of checks, the one for people first.
+#[rustfmt::skip]
+pub static FORMS: &[Form] = &[
+    Form { names: &["stdout", "text"], about: "For people: what did not pass, and a summary", is_for_ci: false, draw: |checks, around| standard::draw(checks, around.paint) },
+    Form { names: &["json"], about: "For programs", is_for_ci: false, draw: |checks, _| json::draw(checks) },
+    Form { names: &["tap"], about: "The Test Anything Protocol", is_for_ci: false, draw: |checks, _| tap::draw(checks) },
+    Form { names: &["table"], about: "A table", is_for_ci: false, draw: |checks, _| table::draw(checks) },
+    Form { names: &["sarif"], about: "SARIF, for code scanning", is_for_ci: true, draw: |checks, around| sarif::draw(checks, around.exit_code) },
+    Form { names: &["junit"], about: "JUnit's XML, for CI systems", is_for_ci: true, draw: |checks, _| junit::draw(checks) },
+    Form { names: &["github"], about: "GitHub's notes beside the lines of a pull request", is_for_ci: true, draw: |checks, _| github::draw(checks) },
+    Form { names: &["gitlab"], about: "GitLab's Code Quality report, for notes beside the lines of a merge request", is_for_ci: true, draw: |checks, _| gitlab::draw(checks) },
+];
+
+impl Form {
+    /// Checks in this format.
+    pub fn draw(&self, checks: &[Check], around: Around) -> String {
+        (self.draw)(checks, around)
+    }
+
+    /// Whether this is the format for people.
+    pub fn is_for_people(&self) -> bool {
+        std::ptr::eq(self, &FORMS[0])
+    }
+}
+
+/// The file of what stands in none, for CI systems that take no note without one.
+const NOWHERE: &str = "argus.yaml";
 
 /// What speaks where a test fails.
 pub const TEST: &str = "policy-test";
@@ -135,18 +187,44 @@ pub fn of_findings<'a>(findings: impl IntoIterator<Item = &'a Finding>, all: &st
 /// What is said of a plan and of its verdict: a check for each finding, and one for each organization of which nothing
 /// is said.
 pub fn of_plan(plan: &Plan, told: &Told) -> Vec<Check> {
+    let Told { rules_digest: _, held, denied, stopped, warned, blocked: _ } = told;
+    let of = |map: &BTreeMap<OrganizationName, Vec<Finding>>, name: &OrganizationName| {
+        map.get(name).cloned().unwrap_or_default()
+    };
+    of_organizations(plan, "plan", &|name| {
+        // What blocks stands among the findings of the plan.
+        let held = held.get(name).into_iter().flatten().map(|held| held.finding.clone());
+        of(denied, name).into_iter().chain(of(stopped, name)).chain(held).chain(of(warned, name)).collect()
+    })
+}
+
+/// What came of applying a plan: a check for each reason why an organization was left as it was and for each warning,
+/// and one for each organization of which nothing is said.
+pub fn of_outcome<'a>(
+    plan: &Plan,
+    warned: &BTreeMap<OrganizationName, Vec<Finding>>,
+    refused: &dyn Fn(&str) -> &'a [Finding],
+) -> Vec<Check> {
+    of_organizations(plan, "apply", &|name| {
+        refused(name).iter().chain(warned.get(name).into_iter().flatten()).cloned().collect()
+    })
+}
+
+/// A check for each finding of a plan and for all else that is said of its organizations.
+fn of_organizations(plan: &Plan, well: &str, said: &dyn Fn(&OrganizationName) -> Vec<Finding>) -> Vec<Check> {
     let mut checks: Vec<Check> = plan.findings.iter().map(Check::of).collect();
     for organization in &plan.organizations {
         let name = &organization.organization;
-        let of = |map: &'_ BTreeMap<OrganizationName, Vec<Finding>>| map.get(name).cloned().unwrap_or_default();
-        let held = told.held.get(name).into_iter().flatten().map(|held| held.finding.clone());
-        // What blocks stands among its findings.
-        let said = organization.findings.iter().cloned().chain(of(&told.denied)).chain(of(&told.stopped));
-        let said: Vec<Finding> = said.chain(held).chain(of(&told.warned)).collect();
-        if said.is_empty() {
-            checks.push(Check::well(name, "plan"));
+        let mut all = organization.findings.clone();
+        for finding in said(name) {
+            if !all.contains(&finding) {
+                all.push(finding);
+            }
         }
-        checks.extend(said.iter().map(|finding| Check { namespace: name.to_string(), ..Check::of(finding) }));
+        if all.is_empty() {
+            checks.push(Check::well(name, well));
+        }
+        checks.extend(all.iter().map(|finding| Check { namespace: name.to_string(), ..Check::of(finding) }));
     }
     checks
 }
@@ -252,17 +330,9 @@ mod tests {
     #[test]
     fn every_format_keeps_secrets_and_control_codes_to_itself() {
         let checks = some();
-        let paint = crate::render::text::Paint { color: false };
-        let texts = [
-            standard::draw(&checks, paint),
-            json::draw(&checks),
-            tap::draw(&checks),
-            table::draw(&checks),
-            junit::draw(&checks),
-            github::draw(&checks),
-            sarif::draw(&checks, 1),
-        ];
-        for text in texts {
+        let around = Around { paint: Paint { color: false }, exit_code: 1 };
+        for form in FORMS {
+            let text = form.draw(&checks, around);
             assert!(!text.contains("canary1234"), "{text}");
             assert!(!text.contains('\u{202E}'), "{text}");
             assert!(!text.contains("\n::error::"), "{text}");

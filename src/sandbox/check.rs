@@ -7,6 +7,7 @@ mod graph;
 mod heads;
 mod metadata;
 pub mod names;
+mod place;
 mod scan;
 mod shape;
 
@@ -25,7 +26,7 @@ use super::messages::Loaded;
 use super::test::TestName;
 use crate::model::code::Code;
 use crate::model::finding::{self, Finding};
-use crate::model::origin::{Origin, Position};
+use crate::model::origin::Origin;
 use crate::model::suggest;
 use crate::policy::PolicyFile;
 use crate::policy::input::Input;
@@ -151,13 +152,9 @@ fn finding(error: &str, files: &[PolicyFile]) -> Finding {
         Some((_, hint)) => finding.hint(*hint),
         None => finding,
     };
-    let place = error.split_once("-->").and_then(|(_, rest)| rest.trim_start().lines().next());
-    let mut parts = place.unwrap_or_default().rsplitn(3, ':');
-    let mut number = || parts.next().and_then(|number| number.trim().parse().ok()).unwrap_or_default();
-    let (column, line) = (number(), number());
-    let name = parts.next().unwrap_or_default();
+    let (name, position) = place::told(error).unwrap_or_default();
     match files.iter().find(|file| *file.path == *name).or(files.first().filter(|_| files.len() == 1)) {
-        Some(file) => finding.at(Origin::new(&file.path, Position::new(line, column))),
+        Some(file) => finding.at(Origin::new(&file.path, position)),
         None => finding,
     }
 }
@@ -186,10 +183,9 @@ pub fn plain_error(error: &str) -> String {
     said.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The place that an error of the engine is about: `policies/a.rego:3:5`.
-pub fn place_of(error: &str) -> Option<&str> {
-    let before = error.rsplit_once("\nerror: ")?.0;
-    Some(before.rsplit_once("--> ")?.1.lines().next()?.trim())
+/// The place that an error of the engine is about.
+pub fn place_of(error: &str) -> Option<Origin> {
+    place::told(error).map(|(file, position)| Origin::new(&file.into(), position))
 }
 
 /// Rules that refer to each other in a circle, which would never end.

@@ -20,6 +20,7 @@ mod rollback;
 mod saved_plans;
 mod schemas;
 mod secrets;
+mod tiers;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

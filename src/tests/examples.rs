@@ -2,7 +2,7 @@
 
 #[allow(dead_code, reason = "the programs use the rest")]
 #[path = "../benches/world.rs"]
-mod world;
+pub mod world;
 
 use std::collections::BTreeMap;
 

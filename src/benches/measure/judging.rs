@@ -43,12 +43,14 @@ impl Judging<'_> {
     /// Everything, on a server that is up and empty.
     pub fn measure(&self) -> Result<Figures, Box<dyn Error>> {
         let mut figures = Figures::new();
+        self.is_let_through(self.repo)?;
         let new = |policies: &str| self.several(self.repo, policies);
         figures.insert("new".into(), new("none")?);
         figures.insert("new-judged".into(), new(&self.policies.display().to_string())?);
         expect(0, self.argus(&["apply", "--auto-approve", "--policies", "none"]).arg(self.repo))?;
         let touched = self.folder.join("touched");
         touch(self.repo, &touched)?;
+        self.is_let_through(&touched)?;
         figures.insert("touched".into(), self.several(&touched, "none")?);
         figures.insert("touched-judged".into(), self.several(&touched, &self.policies.display().to_string())?);
         if opa_version(self.opa).is_some() {
@@ -78,6 +80,20 @@ impl Judging<'_> {
         expect(0, &mut plan())?;
         let runs: Result<Vec<Usage>, _> = (0..self.runs).map(|_| with_server(&mut plan())).collect();
         Ok(median(runs?))
+    }
+
+    /// Whether the policies have nothing against a plan: those that deny do other work.
+    fn is_let_through(&self, repo: &Path) -> Result<(), Box<dyn Error>> {
+        let output = self.argus(&["plan", "--policies", &self.policies.display().to_string()]).arg(repo).output()?;
+        let said = String::from_utf8(output.stdout)?;
+        if !output.status.success() || !said.contains("Plan: ") {
+            return Err(format!("no plan: {}", String::from_utf8_lossy(&output.stderr)).into());
+        }
+        let speaks = |line: &&str| ["denied[", "held["].iter().any(|word| line.trim_start().starts_with(word));
+        match said.lines().find(speaks) {
+            Some(line) => Err(format!("the policies are against {}: {}", repo.display(), line.trim()).into()),
+            None => Ok(()),
+        }
     }
 
     /// OPA's answers for all rules that judge, in one process and one query.

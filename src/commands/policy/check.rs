@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::cli::{PolicyCheck, Report};
+use crate::cli::PolicyCheck;
 use crate::commands::context::{Context, Done};
 use crate::commands::report::draw;
 use crate::commands::{output, policies};
@@ -25,7 +25,7 @@ pub async fn run(context: &Context, args: &PolicyCheck) -> Done {
     findings.extend(untested(&sandbox, &tests));
     let findings = in_order(findings);
     let code = if findings.is_empty() { ExitCode::Done } else { ExitCode::Failed };
-    if args.format == Report::Stdout {
+    if args.format.0.is_for_people() {
         context.complain(&findings, &policies::excerpts(&files, &findings));
         let rules = counted(sandbox.rules().len(), "rule");
         let tests = counted(tests.len(), "test");

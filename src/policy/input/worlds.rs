@@ -6,6 +6,7 @@ use super::resources::{Resources, View};
 use super::{ChangePart, FieldPart};
 use crate::diff::rows::{self, Rows};
 use crate::model::kind::KindId;
+use crate::model::kinds;
 use crate::model::origin::Origin;
 use crate::model::resource::Spec;
 use crate::model::secret::veil;
@@ -31,6 +32,17 @@ impl<'a> Worlds<'a> {
         let before = rows::before(live, &plan.changes);
         let after = rows::after(&before, &plan.changes);
         Worlds { plan, live, applied, before, after }
+    }
+
+    /// The rows as they are for those who ask who may do what. A role or a team with another name is the same one, but a
+    /// member with another address is somebody else: their rows stand under the address that they have.
+    pub fn before_by_person(&self) -> Cow<'_, Rows> {
+        let is_person = |change: &Change| change.kind.is(&kinds::member::KIND) && change.previous_name.is_some();
+        if !self.plan.changes.iter().any(is_person) {
+            return Cow::Borrowed(&self.before);
+        }
+        let others: Vec<Change> = self.plan.changes.iter().filter(|change| !is_person(change)).cloned().collect();
+        Cow::Owned(rows::before(self.live, &others))
     }
 
     /// The ownership record that the plan writes for a resource, if it writes one.

@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Check, Outcome, Tally};
+use super::{Check, NOWHERE, Outcome, Tally};
 use crate::render::inert::line;
 
 /// Where the form of the document is told.
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
-
-/// The file of what stands in none: code scanning takes no result without one.
-const NOWHERE: &str = "argus.yaml";
 
 /// All checks that did not pass, as one run that ended with this code.
 pub fn draw(checks: &[Check], exit_code: u8) -> String {

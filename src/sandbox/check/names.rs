@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use regorus::unstable::{Expr, Module, Ref, Rule as Clause, RuleHead, Span};
 
+use super::place;
 use super::shape::Key;
 use crate::model::finding::Finding;
-use crate::model::origin::{Origin, Position};
+use crate::model::origin::Origin;
 use crate::policy::PolicyFile;
 
 /// The way to something below `data`.
@@ -177,7 +178,7 @@ impl<'a> World<'a> {
 
     /// A finding at a place in a file.
     pub fn at(&self, module: usize, span: &Span, finding: Finding) -> Finding {
-        finding.at(Origin::new(&self.modules[module].file, Position::new(span.line, span.col)))
+        finding.at(Origin::new(&self.modules[module].file, place::of(span)))
     }
 }
 

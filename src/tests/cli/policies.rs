@@ -7,7 +7,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use super::schemas::conforms;
-use super::{Ran, World, bare, ran, run};
+use super::{ACME, Ran, World, bare, ran, run};
 use crate::support::postgres::scratch;
 
 /// A folder with policies.
@@ -177,10 +177,10 @@ fn what_cannot_be_loaded_is_shown_with_its_line_and_ends_with_1() {
             .policy(&[command])
             .ends(1)
             .says("error[ARG3110]")
-            .says("--> policies/broken.rego:4:9")
+            .says("--> policies/broken.rego:4:6")
             .says("4 |     msg :=");
     }
-    folder.told(&["eval", "--input", "-"], &input("acme", "small")).ends(1).says("--> policies/broken.rego:4:9");
+    folder.told(&["eval", "--input", "-"], &input("acme", "small")).ends(1).says("--> policies/broken.rego:4:6");
     folder.policy(&["test", "elsewhere"]).ends(1).says("there is no folder elsewhere");
 }
 
@@ -272,7 +272,7 @@ fn an_input_that_is_none_is_refused() {
 
 #[test]
 fn what_policies_are_told_of_a_plan_is_printed_and_follows_the_schema() {
-    let world = World::with(super::ACME);
+    let world = World::with(ACME);
     let shared = "apiVersion: argus.io/v1alpha1\nkind: Tier\nmetadata:\n  name: team\nspec:\n  displayName: Team\n";
     world.write("tiers.yaml", shared);
     let schema = run(bare(&["schema", "policy-input"])).ends(0).json();
@@ -313,6 +313,34 @@ fn the_example_is_allowed_by_the_policies_that_ship() {
         assert_eq!(plan["verdict"].get(said), None, "{said}");
     }
     world.argus(&["apply", &example, "--policies", &shipped(), "--auto-approve"]).ends(0);
+}
+
+#[test]
+fn what_the_benches_generate_is_allowed_by_the_policies_that_ship() {
+    let world = World::new();
+    // So many that every choice that the generator has is made.
+    crate::examples::world::write(&world.root, 3_000, 7).expect("a repo");
+    let verdict =
+        world.argus(&["plan", "--policies", &shipped(), "--format", "json"]).ends(0).json()["verdict"].clone();
+    for said in ["blocked", "denied", "held", "warned"] {
+        assert_eq!(verdict.get(said), None, "{said}");
+    }
+}
+
+#[test]
+fn whoever_takes_over_a_membership_gains_what_it_may_do() {
+    let acme = |user: &str| ACME.replace("user: ada@acme.example", &format!("user: {user}"));
+    let world = World::applied(&acme("ada@acme.example"));
+    world.write("acme.yaml", &acme("tester@acme.example\n      previousName: ada@acme.example"));
+    let access = world.argus(&["policy", "input", "-O", "acme"]).ends(0).json()["access"].clone();
+    let owner = |person: &str| json!([{ "person": person, "project": null, "role": "owner", "team": null, "permissions": ["*"] }]);
+    assert_eq!(access["gained"], owner("tester@acme.example"));
+    assert_eq!(access["lost"], owner("ada@acme.example"));
+    let mut plan = world.command(&["plan", "--policies", &shipped()]);
+    plan.env("ARGUS_ACTOR", "Tester@acme.example");
+    run(plan).ends(0).says("denied[ARG3101] own-role: `tester@acme.example` would make themselves `owner`");
+    // Somebody else may do it, as where an address changes.
+    world.argus(&["plan", "--policies", &shipped()]).ends(0).does_not_say("own-role");
 }
 
 #[test]

@@ -298,7 +298,11 @@ fn guards_and_brakes_stand_before_a_rollback_as_before_any_change() {
     let projects = || world.sql("SELECT count(*) FROM argus.project");
     rollback(&world, &second, &[]).ends(4).says("held[ARG2002] rolling back deletes acme/Project/search");
     world.write("argus.yaml", "mode: observe\n");
-    rollback(&world, &second, &["--force"]).ends(4).says("ARG3201");
+    rollback(&world, &second, &["--force"])
+        .ends(4)
+        .says("ARG3201")
+        .says("nothing is written")
+        .says("set `mode: apply`");
     world.write("argus.yaml", "windows: [{kind: deny, schedule: \"* * * * *\", duration: 1h}]\n");
     rollback(&world, &second, &[]).ends(4).says("ARG3202");
     world.argus(&["suspend", "acme", "--reason", "x", "--for", "1h"]).ends(0);
@@ -314,6 +318,54 @@ fn guards_and_brakes_stand_before_a_rollback_as_before_any_change() {
     rollback(&world, &second, &["--force"]).ends(0);
     assert_eq!(projects(), "0");
     assert_eq!(world.sql("SELECT forced FROM argus.run ORDER BY started_at DESC LIMIT 1"), "t");
+}
+
+#[test]
+fn a_rollback_that_is_applied_from_a_file_is_the_same_rollback() {
+    let Two { world, old, new, second } = two();
+    let save = |run: &str| {
+        let plan = world.argus(&["rollback", run, "--plan", "--format", "json"]).ends(0);
+        world.write("back.plan", &plan.out);
+    };
+    let apply = || world.argus(&["apply", "back.plan", "--auto-approve"]);
+    save(&second);
+    let said = format!("Rolling back the run {second}.");
+    world.argus(&["show", "back.plan"]).ends(0).says(&said).says("- Member/come@acme.example");
+    apply().ends(0).says(&said).says("in 1 organization");
+    assert_eq!(picture(&world), old);
+    let third = last_run(&world);
+    assert_eq!(world.sql("SELECT rolls_back FROM argus.run ORDER BY started_at DESC LIMIT 1"), second);
+    // The mark is there: what the source goes on saying does not come back by itself.
+    world.apply().ends(4).says("ARG3204");
+    assert_eq!(picture(&world), old);
+    // So it is the second time: it is stale, and planned anew there is nothing left.
+    apply().ends(5).says("ARG4001");
+    rollback(&world, &second, &[]).ends(1).says(&format!("rolled back already, by `{third}`"));
+    // What is rolled back from a file comes back from a file, and the mark goes.
+    save(&third);
+    apply().ends(0);
+    assert_eq!(picture(&world), new);
+    world.is_settled();
+}
+
+#[test]
+fn a_file_of_a_rollback_that_was_changed_or_whose_source_only_observes_writes_nothing() {
+    let world = World::applied(ACME);
+    world.write("acme.yaml", &format!("{ACME}  teams: [{{name: core}}]\n")).apply().ends(0);
+    let plan = world.argus(&["rollback", &last_run(&world), "--plan", "--format", "json"]).ends(0);
+    let other = plan.out.replace(&last_run(&world), "20300131T120000Z-0a1b2c3d4e5f");
+    assert_ne!(plan.out, other);
+    world
+        .write("back.plan", &other)
+        .argus(&["apply", "back.plan", "--auto-approve"])
+        .ends(1)
+        .says("changed or damaged");
+    // A source that only observes writes nothing, which is not what whoever rolls back wants.
+    world.write("argus.yaml", "mode: observe\n");
+    let plan = world.argus(&["rollback", &last_run(&world), "--plan", "--format", "json"]).ends(0);
+    let ran = world.write("back.plan", &plan.out).argus(&["apply", "back.plan", "--auto-approve"]).ends(4);
+    ran.says("ARG3201").says("set `mode: apply` or `mode: enforce`");
+    assert_eq!(world.sql("SELECT count(*) FROM argus.team"), "1");
 }
 
 #[test]

@@ -108,6 +108,7 @@ pub fn approved(plan: OrganizationPlan) -> Approved {
         revision: None,
         format: PLAN_FORMAT,
         source: SOURCE.into(),
+        rolls_back: None,
         digest: String::new(),
         organizations_seen: 1,
         resources_seen: 1,
