@@ -1,14 +1,14 @@
 //! Who people are, as far as it can be verified: by the database role of their connection, or by an SSH key that the
-//! settings of the machine list. The only home of ssh-key.
+//! settings of the machine list.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use ssh_key::{Algorithm, EcdsaCurve, HashAlg, PublicKey, SshSig};
 
 use crate::approval::statement::{Statement, approver_name_fault};
 use crate::approval::{Approval, Approver, Given};
 use crate::model::id::normalize_email;
+use crate::signature::{Fault, ssh};
 
 /// What signatures are made for; one that was made for something else is none.
 pub const NAMESPACE: &str = "argus-approval";
@@ -28,8 +28,8 @@ const ENTRIES_MAX: usize = 50;
 /// The longest group and the longest database role.
 const TEXT_BYTES_MAX: usize = 100;
 
-/// The longest SSH key with its comment.
-const KEY_BYTES_MAX: usize = 2_000;
+/// The sorts of SSH keys that are taken.
+const KEY_SORTS: [&str; 2] = ["ssh-ed25519", "ecdsa-sha2-nistp256"];
 
 /// One person who may approve, as the settings of the machine write it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -63,7 +63,7 @@ pub struct Approvers {
 struct Known {
     approver: Approver,
     roles: BTreeSet<String>,
-    keys: Vec<PublicKey>,
+    keys: Vec<ssh::Key>,
 }
 
 /// Why it is not known who gave an approval.
@@ -113,9 +113,9 @@ impl TryFrom<Vec<Person>> for Approvers {
                 }
             }
             for key in &person.keys {
-                let other = keys.insert(fingerprint(key), at);
+                let other = keys.insert(key.fingerprint(), at);
                 if let Some(other) = other {
-                    let fingerprint = fingerprint(key);
+                    let fingerprint = key.fingerprint();
                     return Err(format!("approvers number {} and {} share the key {fingerprint}", other + 1, at + 1));
                 }
             }
@@ -123,10 +123,6 @@ impl TryFrom<Vec<Person>> for Approvers {
         }
         Ok(Approvers { people: known })
     }
-}
-
-fn fingerprint(key: &PublicKey) -> String {
-    key.fingerprint(HashAlg::Sha256).to_string()
 }
 
 impl Known {
@@ -162,15 +158,13 @@ impl Known {
     }
 }
 
-fn read_key(text: &str) -> Result<PublicKey, String> {
-    if text.len() > KEY_BYTES_MAX {
-        return Err(format!("an SSH key of {} bytes; {KEY_BYTES_MAX} is the most", text.len()));
+fn read_key(text: &str) -> Result<ssh::Key, String> {
+    let key = ssh::Key::read(text)?;
+    let sort = key.sort();
+    if KEY_SORTS.contains(&sort.as_str()) {
+        return Ok(key);
     }
-    let key = PublicKey::from_openssh(text.trim()).map_err(|error| format!("an SSH key cannot be read: {error}"))?;
-    match key.algorithm() {
-        Algorithm::Ed25519 | Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 } => Ok(key),
-        other => Err(format!("a key of the sort `{other}`; ssh-ed25519 and ecdsa-sha2-nistp256 are taken")),
-    }
+    Err(format!("a key of the sort `{sort}`; {} are taken", KEY_SORTS.join(" and ")))
 }
 
 impl Approvers {
@@ -202,11 +196,14 @@ impl Approvers {
         if signature.len() > SIGNATURE_BYTES_MAX {
             return Err(Unverified::Signature(format!("it has more than {SIGNATURE_BYTES_MAX} bytes")));
         }
-        let signature = SshSig::from_pem(signature).map_err(|error| Unverified::Signature(error.to_string()))?;
+        let signature = ssh::Signature::read(signature).map_err(|fault| match fault {
+            Fault::Garbled(why) | Fault::Unsupported(why) => Unverified::Signature(why),
+            fault => Unverified::Signature(fault.to_string()),
+        })?;
         if signature.namespace() != NAMESPACE {
             return Err(Unverified::Namespace(signature.namespace().escape_default().to_string()));
         }
-        let theirs = known.keys.iter().any(|key| key.verify(NAMESPACE, statement.as_bytes(), &signature).is_ok());
+        let theirs = known.keys.iter().any(|key| signature.is_by(key, NAMESPACE, statement.as_bytes()));
         if theirs { Ok((said, &known.approver)) } else { Err(Unverified::Forged(known.approver.name.clone())) }
     }
 

@@ -26,6 +26,7 @@ pub mod identity;
 pub mod plan;
 pub mod policy;
 pub mod rollback;
+pub mod signature;
 pub mod validate;
 pub mod verdict;
 

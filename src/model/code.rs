@@ -128,6 +128,32 @@ codes! {
     /// Fields do not fit together.
     FieldsDisagree = 1120,
 
+    // 14xx: who signed what the source says
+    /// A commit is not signed.
+    Unsigned = 1401,
+    /// A commit is signed by a key that no list has.
+    UnknownSigner = 1402,
+    /// A signature does not belong to its commit.
+    ForgedSignature = 1403,
+    /// A commit is signed with a key that has expired.
+    SignerExpired = 1404,
+    /// A commit is signed with a key that does not count yet.
+    SignerNotYetValid = 1405,
+    /// A commit is signed with a key that was revoked.
+    SignerRevoked = 1406,
+    /// A signature was made for something else.
+    WrongNamespace = 1407,
+    /// A signature proves nothing, because what it was made with is broken.
+    WeakSignature = 1408,
+    /// A signature cannot be read.
+    GarbledSignature = 1409,
+    /// A signature is of a sort that is not verified.
+    UnsupportedSignature = 1410,
+    /// A forge signed what is no merge.
+    ForgeSigned = 1411,
+    /// A list of signers is wrong.
+    BadSigners = 1412,
+
     // 17xx: repositories
     /// The address of a repository is none, or may not be read.
     BadRepository = 1701,

@@ -11,7 +11,17 @@ const FLOORS: &[Floor] = &[
     Floor {
         about: "thought",
         modules: &[
-            "plan", "validate", "diff", "rollback", "guard", "access", "approval", "identity", "policy", "brake",
+            "plan",
+            "validate",
+            "diff",
+            "rollback",
+            "guard",
+            "access",
+            "approval",
+            "signature",
+            "identity",
+            "policy",
+            "brake",
             "verdict",
         ],
         apart: false,
