@@ -2,6 +2,7 @@
 //! come from the same place, so that none of them is of another revision.
 
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::context::{Context, Failure};
@@ -17,11 +18,12 @@ use crate::model::state::World;
 use crate::policy::PolicyFile;
 use crate::render::excerpt::Excerpts;
 use crate::settings::Source;
+use crate::signature::Signers;
 use crate::source::directory;
 use crate::source::git::address::Address;
 use crate::source::git::hosts::KnownHosts;
 use crate::source::git::mirror::{Credentials, Fetch};
-use crate::source::git::settings::GitSettings;
+use crate::source::git::settings::{GitSettings, SignerFiles, Verify};
 use crate::source::git::{self, Checkout, Depot};
 use crate::source::names::POLICIES_DIRECTORY;
 
@@ -58,12 +60,12 @@ impl Place {
             Some(url) => {
                 let reference = reference.as_ref().or(machine.reference.as_ref());
                 let depot = open(context, url)?;
-                Ok(Place::Commit(Box::new(Checkout::of(&depot, reference.map(String::as_str))?)))
+                commit(context, &depot, reference.map(String::as_str))
             }
             None if reference.is_some() => {
                 let around = path.clone().unwrap_or_else(here);
                 let depot = Depot::around(&around, machine.limits)?;
-                Ok(Place::Commit(Box::new(Checkout::of(&depot, reference.as_deref())?)))
+                commit(context, &depot, reference.as_deref())
             }
             None => Ok(Place::Folder(path.clone().unwrap_or_else(here))),
         }
@@ -211,7 +213,7 @@ fn here() -> PathBuf {
 }
 
 /// Opens a repository; what is on a server is fetched first.
-fn open(context: &Context, url: &str) -> Result<std::rc::Rc<Depot>, Failure> {
+fn open(context: &Context, url: &str) -> Result<Rc<Depot>, Failure> {
     let settings = context.git();
     let progress = Arc::new(Progress::new("fetching"));
     let fetch = Fetch {
@@ -222,6 +224,39 @@ fn open(context: &Context, url: &str) -> Result<std::rc::Rc<Depot>, Failure> {
         progress: Arc::new(move |done, total, _| progress.tell(done, total)),
     };
     Ok(Depot::open(&fetch, settings.ca_file.as_deref())?)
+}
+
+/// A commit, if it is signed as it has to be.
+fn commit(context: &Context, depot: &Rc<Depot>, reference: Option<&str>) -> Result<Place, Failure> {
+    let mut checkout = Checkout::of(depot, reference)?;
+    if context.git().verify != Verify::None {
+        checkout.verify(context.git().verify, &signers(context.git())?, context.now())?;
+    }
+    Ok(Place::Commit(Box::new(checkout)))
+}
+
+/// Who may sign, by the files that the machine names.
+pub fn signers(settings: &GitSettings) -> Result<Signers, Failure> {
+    let SignerFiles { allowed_signers, openpgp, revoked, forges } = &settings.signers;
+    let mut signers = Signers::default();
+    for file in allowed_signers {
+        let added = signers.add_allowed_signers(&file.display().to_string(), &small_file(file)?);
+        added.map_err(Failure::from_findings)?;
+    }
+    for file in openpgp {
+        signers.add_openpgp(&file.display().to_string(), &small_bytes(file)?).map_err(Failure::from_findings)?;
+    }
+    for file in revoked {
+        signers.add_revoked_ssh(&file.display().to_string(), &small_bytes(file)?).map_err(Failure::from_findings)?;
+    }
+    for (name, file) in forges {
+        signers.add_forge(name, &file.display().to_string(), &small_bytes(file)?).map_err(Failure::from_findings)?;
+    }
+    if signers.is_empty() {
+        let finding = Finding::error(Code::BadSigners, "commits have to be signed, and nobody is listed who may sign");
+        return Err(Failure::from(finding.hint("name files under `git.signers` in the settings of the machine")));
+    }
+    Ok(signers)
 }
 
 /// What the files and the environment say of how one gets in.
@@ -250,6 +285,15 @@ fn credentials(settings: &GitSettings) -> Result<Credentials, Failure> {
 }
 
 fn small_file(path: &Path) -> Result<String, Failure> {
+    String::from_utf8(small_bytes(path)?).map_err(|_| {
+        let message = format!("{} is not UTF-8", path.display());
+        Failure::from(
+            Finding::error(Code::BadSettings, message).hint("the settings of the machine name it under `git`"),
+        )
+    })
+}
+
+fn small_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let bad = |why: String| {
         let message = format!("{} cannot be read: {why}", path.display());
         Failure::from(
@@ -260,7 +304,7 @@ fn small_file(path: &Path) -> Result<String, Failure> {
     if !about.is_file() || about.len() > SMALL_FILE_BYTES_MAX {
         return Err(bad(format!("it is no regular file of at most {SMALL_FILE_BYTES_MAX} bytes")));
     }
-    std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))
+    std::fs::read(path).map_err(|error| bad(error.to_string()))
 }
 
 /// Where mirrors are kept when nobody says so.

@@ -3,6 +3,7 @@
 use super::context::{Context, Done, Failure, Reading};
 use super::judges::Judges;
 use super::output::{self, report};
+use super::place;
 use super::progress::Progress;
 use super::report::{draw, from_here};
 use crate::brake::Mode;
@@ -16,6 +17,7 @@ use crate::policy::judgement::Judgements;
 use crate::render::checks::{self, Check};
 use crate::render::{json, markdown, text};
 use crate::source::git::lineage::Since;
+use crate::source::git::settings::Verify;
 use crate::store::Store;
 use crate::verdict::{Told, Verdict};
 
@@ -66,7 +68,7 @@ pub async fn make(
     how: &Planning,
 ) -> Result<Heard, Failure> {
     let targets = Targets::parse(&how.target)?;
-    let history = history(store, reading).await?;
+    let history = history(context, store, reading).await?;
     if let Some(Since::Ahead(commits)) = history.as_ref().map(|history| &history.since) {
         judges.add_authors(commits.iter());
     }
@@ -86,10 +88,14 @@ pub async fn make(
 }
 
 /// How the commit at hand stands to the one that was applied last.
-async fn history<'a>(store: &Store, reading: &'a Reading) -> Result<Option<History<'a>>, Failure> {
+async fn history<'a>(context: &Context, store: &Store, reading: &'a Reading) -> Result<Option<History<'a>>, Failure> {
     let Some(checkout) = reading.place.checkout() else { return Ok(None) };
     let applied = store.planning().await?.last_commit(&reading.settings.source).await?;
     let since = checkout.since(applied.as_deref())?;
+    if context.git().verify == Verify::AllSinceApplied {
+        let signers = place::signers(context.git())?;
+        checkout.verify_since(&since, &signers, context.now()).map_err(Failure::from_findings)?;
+    }
     Ok(Some(History { checkout, applied, since }))
 }
 

@@ -13,6 +13,7 @@ pub mod lineage;
 pub mod mirror;
 pub mod settings;
 mod tree;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -40,6 +41,9 @@ use crate::render::excerpt::{Excerpts, LINE_CHARS_MAX};
 /// How a file begins that only points at its content.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
+/// How long an id is in hexadecimal.
+const ID_CHARS: usize = 40;
+
 /// The most files that are opened again to show lines of them.
 const EXCERPT_FILES_MAX: usize = 1_000;
 
@@ -61,6 +65,8 @@ pub struct Checkout {
     /// The commit, and what it was asked for as.
     pub revision: Revision,
     tree: Oid,
+    /// The annotated tag that it was asked for by.
+    tag: Option<Oid>,
 }
 
 impl std::fmt::Debug for Checkout {
@@ -111,20 +117,22 @@ impl Depot {
         self.mirror.map_or(Ok(()), Mirror::discard)
     }
 
-    fn resolve(&self, reference: Option<&str>) -> Option<Oid> {
-        let commit = |object: git2::Object<'_>| object.peel(ObjectType::Commit).ok().map(|commit| commit.id());
-        if let Some(name) = reference
-            && name.len() == 40
-            && let Ok(id) = Oid::from_str(name)
-        {
-            return self.repository.find_object(id, None).ok().and_then(commit);
-        }
-        if self.mirror.is_none() {
-            return self.repository.revparse_single(reference.unwrap_or("HEAD")).ok().and_then(commit);
-        }
-        let mut names = Mirror::candidates(reference).into_iter();
-        let found = names.find_map(|name| self.repository.find_reference(&name).ok())?;
-        found.peel(ObjectType::Commit).ok().map(|commit| commit.id())
+    /// The commit that a name means, and the annotated tag that stands between.
+    fn resolve(&self, reference: Option<&str>) -> Option<(Oid, Option<Oid>)> {
+        let object = match reference {
+            Some(name) if name.len() == ID_CHARS && Oid::from_str(name).is_ok() => {
+                self.repository.find_object(Oid::from_str(name).ok()?, None).ok()?
+            }
+            _ if self.mirror.is_none() => self.repository.revparse_single(reference.unwrap_or("HEAD")).ok()?,
+            _ => {
+                let mut names = Mirror::candidates(reference).into_iter();
+                let found = names.find_map(|name| self.repository.find_reference(&name).ok())?;
+                let id = found.resolve().ok()?.target()?;
+                self.repository.find_object(id, None).ok()?
+            }
+        };
+        let tag = (object.kind() == Some(ObjectType::Tag)).then(|| object.id());
+        Some((object.peel(ObjectType::Commit).ok()?.id(), tag))
     }
 
     /// What `HEAD` stands for.
@@ -138,7 +146,7 @@ impl Checkout {
     /// The commit that a name means.
     pub fn of(depot: &Rc<Depot>, reference: Option<&str>) -> Result<Checkout, Box<Finding>> {
         let name = reference.unwrap_or("HEAD");
-        let found = depot.resolve(reference).ok_or_else(|| {
+        let (found, tag) = depot.resolve(reference).ok_or_else(|| {
             let message = format!("{} has no branch, tag or commit `{}`", depot.shown, fault::quoted(name));
             let hint = "nothing was planned, and what was applied before stays as it is";
             Box::new(Finding::error(Code::NoSuchRevision, message).hint(hint))
@@ -151,7 +159,7 @@ impl Checkout {
             None => depot.head_name(),
         };
         let revision = Revision { reference, commit: commit::read(&commit) };
-        Ok(Checkout { depot: depot.clone(), revision, tree })
+        Ok(Checkout { depot: depot.clone(), revision, tree, tag })
     }
 
     /// The text of `argus.yaml`, if there is one.

@@ -89,7 +89,7 @@ impl Checkout {
         Ok(walk.explained)
     }
 
-    fn id(&self) -> Oid {
+    pub(super) fn id(&self) -> Oid {
         Oid::from_str(&self.revision.commit.id).unwrap_or(Oid::ZERO_SHA1)
     }
 }

@@ -1,5 +1,6 @@
 //! What the machine says of repositories: where they are, how to get in, whom to trust, and how much is too much.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -31,8 +32,41 @@ pub struct GitSettings {
     pub known_hosts_file: Option<PathBuf>,
     /// The authorities that are trusted over https; without them, those of the system.
     pub ca_file: Option<PathBuf>,
+    /// What has to be signed.
+    pub verify: Verify,
+    /// Who may sign.
+    pub signers: SignerFiles,
     /// How much is too much.
     pub limits: Limits,
+}
+
+/// What of a repository has to be signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// Nothing.
+    #[default]
+    None,
+    /// The commit that is read.
+    Head,
+    /// The tag that is asked for.
+    Tag,
+    /// The commit that is read, and all that came since the one that was applied last.
+    AllSinceApplied,
+}
+
+/// Files that list who may sign. None of them may come from the repository.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SignerFiles {
+    /// Lists of the form that OpenSSH calls `allowed_signers`.
+    pub allowed_signers: Vec<PathBuf>,
+    /// OpenPGP certificates, armored or not.
+    pub openpgp: Vec<PathBuf>,
+    /// SSH keys that count no more, one a line.
+    pub revoked: Vec<PathBuf>,
+    /// The keys with which forges sign the merges that they make, by the name of the forge.
+    pub forges: BTreeMap<String, PathBuf>,
 }
 
 /// Limits on what a repository may hold.

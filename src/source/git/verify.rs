@@ -1,0 +1,101 @@
+//! Signatures of commits and tags: taken out of their objects and judged by the signers that the machine names.
+
+use chrono::{DateTime, Utc};
+use git2::{ObjectType, Oid, Repository};
+
+use super::lineage::Since;
+use super::settings::Verify;
+use super::{Checkout, fault};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::signature::{Fault, Signed, Signer, Signers};
+
+/// How a signature begins in the text of a tag.
+const BEGINS: &[&[u8]] =
+    &[b"-----BEGIN SSH SIGNATURE-----", b"-----BEGIN PGP SIGNATURE-----", b"-----BEGIN SIGNED MESSAGE-----"];
+
+/// So many commits that are not signed as they should are told one by one.
+const TOLD_MAX: usize = 10;
+
+impl Checkout {
+    /// Checks what can be checked of the commit alone, and notes who signed it.
+    pub fn verify(&mut self, verify: Verify, signers: &Signers, now: DateTime<Utc>) -> Result<(), Box<Finding>> {
+        let signer = match verify {
+            Verify::None => return Ok(()),
+            Verify::Head | Verify::AllSinceApplied => self.signer_of(self.id(), signers, now)?,
+            Verify::Tag => self.signer_of_tag(signers, now)?,
+        };
+        self.revision.commit.signer = Some(signer.name);
+        Ok(())
+    }
+
+    /// Checks every commit that came since the one that was applied.
+    pub fn verify_since(&self, since: &Since, signers: &Signers, now: DateTime<Utc>) -> Result<(), Vec<Finding>> {
+        let Since::Ahead(commits) = since else { return Ok(()) };
+        let ids = commits.iter().filter_map(|commit| Oid::from_str(&commit.id).ok());
+        let faults = ids.filter_map(|id| self.signer_of(id, signers, now).err()).map(|finding| *finding);
+        let faults: Vec<Finding> = faults.take(TOLD_MAX).collect();
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    fn signer_of(&self, id: Oid, signers: &Signers, now: DateTime<Utc>) -> Result<Signer, Box<Finding>> {
+        let repository = &self.depot.repository;
+        let unreadable = |error: git2::Error| Box::new(fault::reading(&format!("the commit {id}"), &error));
+        let commit = repository.find_commit(id).map_err(unreadable)?;
+        let (signature, payload) = match repository.extract_signature(&id, None) {
+            Ok((signature, payload)) => (signature.to_vec(), payload.to_vec()),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => (Vec::new(), Vec::new()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let signed = Signed {
+            payload: &payload,
+            signature: &signature,
+            committed_at: DateTime::from_timestamp(commit.time().seconds(), 0).unwrap_or_default(),
+            judged_at: now,
+            is_merge: commit.parent_count() > 1,
+        };
+        let author = fault::quoted(&String::from_utf8_lossy(commit.author().name_bytes()));
+        signers.verify(&signed).map_err(|fault| told(&format!("the commit {id} of {author}"), &fault))
+    }
+
+    fn signer_of_tag(&self, signers: &Signers, now: DateTime<Utc>) -> Result<Signer, Box<Finding>> {
+        let repository = &self.depot.repository;
+        let name = &self.revision.reference;
+        let Some((id, data)) = self.tag.and_then(|id| Some((id, raw(repository, id)?))) else {
+            return Err(told(&format!("`{name}`, which is no annotated tag,"), &Fault::Unsigned));
+        };
+        let at = BEGINS.iter().filter_map(|begins| find(&data, begins)).min().unwrap_or(data.len());
+        let (payload, signature) = data.split_at(at);
+        let tag =
+            repository.find_tag(id).map_err(|error| Box::new(fault::reading(&format!("the tag {name}"), &error)))?;
+        let tagged = tag.tagger().map(|tagger| tagger.when().seconds()).unwrap_or_default();
+        let signed = Signed {
+            payload,
+            signature,
+            committed_at: DateTime::from_timestamp(tagged, 0).unwrap_or_default(),
+            judged_at: now,
+            is_merge: false,
+        };
+        signers.verify(&signed).map_err(|fault| told(&format!("the tag `{name}`"), &fault))
+    }
+}
+
+fn raw(repository: &Repository, id: Oid) -> Option<Vec<u8>> {
+    let odb = repository.odb().ok()?;
+    let object = odb.read(id).ok().filter(|object| object.kind() == ObjectType::Tag)?;
+    Some(object.data().to_vec())
+}
+
+/// Where a line begins with this.
+fn find(data: &[u8], begins: &[u8]) -> Option<usize> {
+    (0..data.len()).find(|at| data[*at..].starts_with(begins) && (*at == 0 || data[*at - 1] == b'\n'))
+}
+
+fn told(what: &str, fault: &Fault) -> Box<Finding> {
+    let hint = match fault.code() {
+        Code::Unsigned => "sign it, or let somebody sign who is listed in `git.signers`",
+        Code::ForgeSigned => "let whoever wrote it sign it themselves",
+        _ => "nothing of it was used; `git.signers` in the settings of the machine lists who may sign",
+    };
+    Box::new(Finding::error(fault.code(), format!("{what} does not count: {fault}")).hint(hint))
+}
