@@ -41,6 +41,14 @@ pub enum Place {
     Commit(Box<Checkout>),
 }
 
+/// A branch that somebody wants to merge.
+pub struct Request {
+    /// What it would be merged into, as it is.
+    pub base: Place,
+    /// The same with the branch merged.
+    pub head: Place,
+}
+
 /// The policies of a source.
 pub struct Found {
     /// Where they are: a folder, `none`, or nothing where nobody has said anything and there are none.
@@ -69,6 +77,19 @@ impl Place {
             }
             None => Ok(Place::Folder(path.clone().unwrap_or_else(here))),
         }
+    }
+
+    /// A branch as it would be once merged, and what it would be merged into: the settings and policies are those of the
+    /// latter, so that no branch changes what judges it.
+    pub fn of_request(context: &Context, manifests: &Manifests, base: &str, head: &str) -> Result<Request, Failure> {
+        let machine = context.git();
+        let url = manifests.git.as_ref().or_else(|| machine.url.as_ref().filter(|_| manifests.path.is_none()));
+        let depot = match url {
+            Some(url) => open(context, url)?,
+            None => Depot::around(&manifests.path.clone().unwrap_or_else(here), machine.limits)?,
+        };
+        let head = Checkout::merged(&depot, base, head)?;
+        Ok(Request { base: commit(context, &depot, Some(base))?, head: Place::Commit(Box::new(head)) })
     }
 
     /// The settings of the source.

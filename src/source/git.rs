@@ -10,6 +10,7 @@ mod fault;
 pub mod hosts;
 mod library;
 pub mod lineage;
+mod merge;
 pub mod mirror;
 pub mod settings;
 mod tree;
@@ -67,6 +68,8 @@ pub struct Checkout {
     tree: Oid,
     /// The annotated tag that it was asked for by.
     tag: Option<Oid>,
+    /// What was merged for it, the branch first; its tree is known to this process alone.
+    merged_from: Option<[Oid; 2]>,
 }
 
 impl std::fmt::Debug for Checkout {
@@ -159,7 +162,7 @@ impl Checkout {
             None => depot.head_name(),
         };
         let revision = Revision { reference, commit: commit::read(&commit) };
-        Ok(Checkout { depot: depot.clone(), revision, tree, tag })
+        Ok(Checkout { depot: depot.clone(), revision, tree, tag, merged_from: None })
     }
 
     /// The text of `argus.yaml`, if there is one.
@@ -235,8 +238,15 @@ impl Checkout {
         };
         let listing = search.run(&root)?;
         let path = &self.depot.path;
-        let own = || Repository::open(path);
-        let readings = on_all_cores(&listing.files, None, own, |repository, entry| read_one(repository, entry));
+        let readings = match self.merged_from {
+            None => on_all_cores(
+                &listing.files,
+                None,
+                || Repository::open(path),
+                |repository, entry| read_one(repository.as_ref(), entry),
+            ),
+            Some(_) => listing.files.iter().map(|entry| read_one(Ok(&self.depot.repository), entry)).collect(),
+        };
         let readings: Vec<FileReading> = readings.into_iter().collect::<Result<_, _>>()?;
         let mut world = assemble(readings.into_iter().chain(listing.unreadable));
         world.files = listing.files.len();
@@ -298,9 +308,9 @@ fn bounded(repository: &Repository, id: Oid, bytes_max: u64) -> Result<Vec<u8>, 
     repository.find_blob(id).map(|blob| blob.content().to_vec()).map_err(quoted)
 }
 
-fn read_one(repository: &mut Result<Repository, git2::Error>, entry: &Entry) -> Result<FileReading, Box<Finding>> {
+fn read_one(repository: Result<&Repository, &git2::Error>, entry: &Entry) -> Result<FileReading, Box<Finding>> {
     let unreadable = |error: &git2::Error| Box::new(fault::reading(&entry.path, error));
-    let repository = repository.as_ref().map_err(unreadable)?;
+    let repository = repository.map_err(unreadable)?;
     let blob = repository.find_blob(entry.blob).map_err(|error| unreadable(&error))?;
     if blob.content().starts_with(LFS_POINTER) {
         let finding =

@@ -106,10 +106,25 @@ impl Walk<'_> {
     /// Goes back, the newest commits first. Each passes on what it has not written itself.
     fn run(&mut self, pending: Pending) -> Result<(), git2::Error> {
         let repository = &self.checkout.depot.repository;
-        let head = repository.find_commit(self.checkout.id())?;
-        let mut queue = BinaryHeap::from([(head.time().seconds(), head.id())]);
-        let mut waiting: BTreeMap<Oid, Pending> = BTreeMap::from([(head.id(), pending)]);
+        let mut queue = BinaryHeap::new();
+        let mut waiting: BTreeMap<Oid, Pending> = BTreeMap::new();
         let mut seen = HashSet::new();
+        match self.checkout.merged_from {
+            None => {
+                let head = repository.find_commit(self.checkout.id())?;
+                queue.push((head.time().seconds(), head.id()));
+                waiting.insert(head.id(), pending);
+            }
+            // A merge that nobody has made has written nothing itself.
+            Some(parents) => {
+                let tree = repository.find_tree(self.checkout.tree)?;
+                let parents: Vec<_> = parents.iter().map(|id| repository.find_commit(*id)).collect::<Result<_, _>>()?;
+                for (parent, passed) in self.one(&tree, parents, None, pending)? {
+                    queue.push((parent.time().seconds(), parent.id()));
+                    waiting.insert(parent.id(), passed);
+                }
+            }
+        }
         let mut looked_at = 0;
         while let Some((_, id)) = queue.pop() {
             let pending = waiting.remove(&id).unwrap_or_default();
@@ -123,7 +138,9 @@ impl Walk<'_> {
                 break;
             }
             let commit = repository.find_commit(id)?;
-            for (parent, passed) in self.one(&commit, pending, searching)? {
+            let author = commit::read(&commit).authorship();
+            let passed = self.one(&commit.tree()?, commit.parents().collect(), Some(&author), pending)?;
+            for (parent, passed) in passed {
                 let entry = waiting.entry(parent.id()).or_default();
                 for (file, lines) in passed {
                     entry.entry(file).or_default().extend(lines);
@@ -139,18 +156,18 @@ impl Walk<'_> {
     /// What of it a commit has written; the rest goes to its parents.
     fn one<'r>(
         &mut self,
-        commit: &git2::Commit<'r>,
+        tree: &git2::Tree<'r>,
+        parents: Vec<git2::Commit<'r>>,
+        author: Option<&Authorship>,
         mut pending: Pending,
-        searching: bool,
     ) -> Result<Vec<(git2::Commit<'r>, Pending)>, git2::Error> {
         let repository = &self.checkout.depot.repository;
-        let tree = commit.tree()?;
         let mut passed = Vec::new();
         // What differs from every parent, so that this commit has something to do with it.
         let mut differs: Option<BTreeSet<String>> = None;
-        for parent in commit.parents() {
+        for parent in &parents {
             let older = parent.tree()?;
-            let changed = tree::changed(repository, Some(&older), Some(&tree))?;
+            let changed = tree::changed(repository, Some(&older), Some(tree))?;
             let mut touched: Pending = BTreeMap::new();
             for path in &changed {
                 touched.extend(pending.remove_entry(path.as_str()));
@@ -158,7 +175,7 @@ impl Walk<'_> {
             // All that it has not touched it has from this parent.
             let mut share = std::mem::replace(&mut pending, touched);
             for (file, lines) in &mut pending {
-                let versions = (tree::blob_at(repository, &older, file), tree::blob_at(repository, &tree, file));
+                let versions = (tree::blob_at(repository, &older, file), tree::blob_at(repository, tree, file));
                 if let (Some(there), Some(here)) = versions
                     && let Some(kept) = self.kept(there, here, lines)
                 {
@@ -166,17 +183,14 @@ impl Walk<'_> {
                 }
             }
             pending.retain(|_, lines| !lines.is_empty());
-            passed.push((parent, share));
+            passed.push((parent.clone(), share));
             differs = Some(match differs {
                 None => changed,
                 Some(others) => others.intersection(&changed).cloned().collect(),
             });
         }
-        if searching {
-            self.search(commit, &tree, differs.as_ref())?;
-        }
-        if !pending.is_empty() {
-            let author = commit::read(commit).authorship();
+        if let Some(author) = author {
+            self.search(&parents, author, tree, differs.as_ref())?;
             for (file, lines) in pending {
                 for (_, asked) in lines {
                     self.explained.lines.insert((file.clone(), asked), author.clone());
@@ -217,7 +231,8 @@ impl Walk<'_> {
     /// Looks whether a commit takes one of the resources out of its file, compared with every parent.
     fn search(
         &mut self,
-        commit: &git2::Commit<'_>,
+        parents: &[git2::Commit<'_>],
+        author: &Authorship,
         tree: &git2::Tree<'_>,
         differs: Option<&BTreeSet<String>>,
     ) -> Result<(), git2::Error> {
@@ -227,7 +242,7 @@ impl Walk<'_> {
         for file in files {
             let here = self.held(&file, tree::blob_at(repository, tree, &file));
             let mut there = BTreeSet::new();
-            for parent in commit.parents() {
+            for parent in parents {
                 there.extend(self.held(&file, tree::blob_at(repository, &parent.tree()?, &file)));
             }
             let Some(searched) = self.gone.get_mut(&file) else { continue };
@@ -235,7 +250,7 @@ impl Walk<'_> {
             searched.retain(|id| {
                 let removed = there.contains(id) && !here.contains(id);
                 if removed {
-                    explained.insert(id.clone(), commit::read(commit).authorship());
+                    explained.insert(id.clone(), author.clone());
                 }
                 !removed
             });
