@@ -297,7 +297,7 @@ pub struct Rollback {
     pub lock_timeout: u32,
     /// How to write the plan and the outcome
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: Face,
 }
 
 /// What is suspended or resumed.

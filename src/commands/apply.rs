@@ -18,6 +18,7 @@ use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing, rollback};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
+use crate::model::id::OrganizationName;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::render::checks::{self, Check};
@@ -71,12 +72,21 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
     match args.format {
         Face::Whole(format) => tell(context, &plan, &outcome, format)?,
         Face::Findings(form) => {
-            let refused = |name: &str| outcome.refused.get(name).map_or(&[][..], |(_, why)| why.as_slice());
-            said.extend(checks::of_outcome(&plan, &warned, &refused));
+            said.extend(what_came_of_it(&plan, &warned, &outcome));
             output::print(&draw(context, &from_here(said, &place), form, code))?;
         }
     }
     Ok(code)
+}
+
+/// What came of a plan, as checks.
+pub fn what_came_of_it(
+    plan: &Plan,
+    warned: &BTreeMap<OrganizationName, Vec<Finding>>,
+    outcome: &Outcome,
+) -> Vec<Check> {
+    let refused = |name: &str| outcome.refused.get(name).map_or(&[][..], |(_, why)| why.as_slice());
+    checks::of_outcome(plan, warned, &refused)
 }
 
 /// How a command ends that has applied something.

@@ -9,13 +9,14 @@ use super::output;
 use super::place::Place;
 use super::plan;
 use super::progress::Progress;
-use crate::cli::{Format, Rollback};
+use super::report::draw;
+use crate::cli::{Face, Format, Rollback};
 use crate::engine::rollback::{self, Asked, Planned, RollbackError};
 use crate::engine::{self, Applying, Targets, hearing};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
-use crate::render::inert;
+use crate::render::{checks, inert};
 use crate::store::history::RunRow;
 
 impl From<RollbackError> for Failure {
@@ -47,15 +48,23 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
     let Planned { plan, rolls_back } = rollback::plan(&database.store, &asked).await?;
     let judgements = hearing::hear_again(&database.store, &plan, &judges.bench(), now).await?;
     let verdict = plan::judge(context, &database.store, &plan, &judges, &judgements, args.force).await?;
-    if args.plan || args.format != Format::Json {
-        if args.format == Format::Text {
-            output::print(&heading(&row))?;
+    match args.format {
+        Face::Whole(Format::Json) if !args.plan => {}
+        Face::Whole(format) => {
+            if format == Format::Text {
+                output::print(&heading(&row))?;
+            }
+            output::print(&plan::show(context, &plan, &judges, &verdict.told, format))?;
         }
-        output::print(&plan::show(context, &plan, &judges, &verdict.told, args.format))?;
+        Face::Findings(_) => {}
     }
     let failed = plan.all_findings().any(Finding::is_error);
     if args.plan {
-        return Ok(if failed { ExitCode::Failed } else { ExitCode::Done });
+        let code = if failed { ExitCode::Failed } else { ExitCode::Done };
+        if let Face::Findings(form) = args.format {
+            output::print(&draw(context, &checks::of_plan(&plan, &verdict.told), form, code))?;
+        }
+        return Ok(code);
     }
     if verdict.approved.iter().any(|approved| !approved.plan().is_settled()) && !agreed(args)? {
         return output::report("Rollback cancelled: nothing was written.\n", ExitCode::Failed);
@@ -70,6 +79,7 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
         at_once: (context.connections() as usize / 2).max(1),
         rolls_back: Some(rolls_back),
     };
+    let warned = verdict.told.warned.clone();
     let progress = Progress::new("rolling back");
     let tell = |done, total| progress.tell(done, total);
     let outcome = engine::apply(&database.store, &plan, verdict, &applying, &tell).await;
@@ -77,8 +87,15 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
         lock.release().await;
     }
     let outcome = outcome?;
-    apply::tell(context, &plan, &outcome, args.format)?;
-    Ok(apply::exit_code(&plan, &outcome, failed))
+    let code = apply::exit_code(&plan, &outcome, failed);
+    match args.format {
+        Face::Whole(format) => apply::tell(context, &plan, &outcome, format)?,
+        Face::Findings(form) => {
+            let checks = apply::what_came_of_it(&plan, &warned, &outcome);
+            output::print(&draw(context, &checks, form, code))?;
+        }
+    }
+    Ok(code)
 }
 
 fn agreed(args: &Rollback) -> Result<bool, Failure> {

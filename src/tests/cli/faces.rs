@@ -290,6 +290,23 @@ fn an_apply_tells_why_an_organization_was_left_as_it_was() {
 }
 
 #[test]
+fn a_rollback_tells_what_is_in_its_way() {
+    let world = World::applied(ACME);
+    world.write("acme.yaml", &format!("{ACME}  teams: [{{name: core}}]\n")).apply().ends(0);
+    let run = world.sql("SELECT id FROM argus.run ORDER BY started_at DESC LIMIT 1");
+    let roll = |more: &[&str]| world.argus(&[&["rollback", &run, "--auto-approve", "--format"], more].concat());
+    assert_eq!(results(&world, &roll(&["sarif", "--plan"]).ends(0)), []);
+    world.sql("UPDATE argus.team SET description = 'theirs'");
+    let in_the_way = expected([("ARG3205", "error", "")]);
+    assert_eq!(results(&world, &roll(&["sarif", "--plan"]).ends(1)), in_the_way);
+    assert_eq!(results(&world, &roll(&["sarif"]).ends(1)), in_the_way);
+    assert_eq!(issues(&world, &roll(&["gitlab"]).ends(1)), expected([("ARG3205", "critical", "")]));
+    world.sql("UPDATE argus.team SET description = NULL");
+    let cases = junit::cases(&roll(&["junit"]));
+    assert_eq!(cases.len(), 1, "{cases:?}");
+}
+
+#[test]
 fn tests_of_policies_are_told_in_the_same_formats() {
     let world = World::new();
     world.write(
