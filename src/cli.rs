@@ -229,6 +229,12 @@ pub struct Plan {
     /// How to plan.
     #[command(flatten)]
     pub planning: Planning,
+    /// Show what a branch adds to what this branch already plans, whose settings and policies judge it
+    #[arg(long, value_name = "REF", conflicts_with_all = ["reference", "output"])]
+    pub base: Option<String>,
+    /// The branch that would be merged into the base
+    #[arg(long, value_name = "REF", requires = "base", default_value = "HEAD")]
+    pub head: String,
     /// Save the plan, for `argus apply FILE`
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

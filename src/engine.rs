@@ -59,6 +59,8 @@ pub struct Pass<'a> {
     pub targets: &'a Targets,
     /// Where it comes from, if the source has a history.
     pub history: Option<&'a History<'a>>,
+    /// What is due anyway, where only what goes beyond that is of interest.
+    pub due: Option<&'a Plan>,
     /// When it happens.
     pub now: DateTime<Utc>,
 }
@@ -105,6 +107,16 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
         if let Some(history) = pass.history {
             findings.extend(history.explain(&mut plans));
         }
+        if let Some(due) = pass.due {
+            let due = |name: &str| due.organizations.iter().find(|plan| &*plan.organization == name);
+            plans = plans
+                .into_iter()
+                .map(|plan| {
+                    let due = due(&plan.organization).cloned();
+                    plan.beyond(due.as_deref())
+                })
+                .collect();
+        }
         let cases: Vec<Case<'_>> = plans.iter().zip(&read).map(|(plan, read)| read.case(plan)).collect();
         hearing.hear(&mut planning, &cases).await?;
         organizations.extend(plans);
@@ -117,7 +129,8 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
     let seen = world.organizations.keys().filter(|name| &***name != GLOBAL).count();
     organizations.retain(OrganizationPlan::has_something_to_tell);
     let revision = pass.history.map(|history| history.checkout.revision.clone());
-    let plan = Plan { revision, ..Plan::new(pass.source, (seen, resources), organizations, findings) };
+    let beyond = pass.due.and_then(|due| due.revision.clone());
+    let plan = Plan { revision, beyond, ..Plan::new(pass.source, (seen, resources), organizations, findings) };
     let judgements = hearing.end(&mut planning, &plan.organizations).await?;
     Ok(Heard { plan, judgements })
 }

@@ -1,5 +1,7 @@
 //! A plan: the ordered changes of one run, the version of every row that it read, and why the rest was left alone.
 
+mod beyond;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -230,6 +232,9 @@ pub struct Plan {
     /// the same approvals, whoever thought of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolls_back: Option<String>,
+    /// What it goes beyond, where it only shows what a branch adds to what is due without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<Revision>,
     /// The digest of the digests of the organizations.
     pub digest: String,
     /// How many organizations the source describes.
@@ -386,6 +391,7 @@ impl Plan {
             format: PLAN_FORMAT,
             source: source.into(),
             revision: None,
+            beyond: None,
             rolls_back: None,
             digest: String::new(),
             organizations_seen: seen.0,

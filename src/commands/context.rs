@@ -224,6 +224,11 @@ impl Context {
     pub fn read(&self, manifests: &Manifests) -> Result<Reading, Failure> {
         let place = Place::new(self, manifests)?;
         let settings = self.source_settings(&place, manifests)?;
+        self.read_at(place, settings)
+    }
+
+    /// Reads and checks the manifests of a place.
+    pub fn read_at(&self, place: Place, settings: Source) -> Result<Reading, Failure> {
         let mut world = place.world(&settings)?;
         validate::validate(&mut world, self.now());
         world.findings = in_order(std::mem::take(&mut world.findings));

@@ -3,7 +3,7 @@
 use super::context::{Context, Done, Failure, Reading};
 use super::judges::Judges;
 use super::output::{self, report};
-use super::place;
+use super::place::{self, Place, Request};
 use super::progress::Progress;
 use super::report::{draw, from_here};
 use crate::brake::Mode;
@@ -23,11 +23,16 @@ use crate::verdict::{Told, Verdict};
 
 /// Plans, prints the plan, and saves it if asked.
 pub async fn run(context: &Context, args: &Args) -> Done {
-    let reading = context.read(&args.manifests)?;
+    let Asked { reading, due, mut judges } = asked(context, args).await?;
     context.draw(&reading);
-    let mut judges = judges(context, &reading, &args.planning.judging).await?;
     let database = context.database().await?;
-    let Heard { plan, judgements } = make(context, &database.store, &reading, &mut judges, &args.planning).await?;
+    let due = match &due {
+        None => None,
+        Some(due) => Some(make(context, &database.store, due, &mut unjudged(context, due), &args.planning).await?.plan),
+    };
+    let planning = &args.planning;
+    let Heard { plan, judgements } =
+        make_beyond(context, &database.store, &reading, &mut judges, planning, due.as_ref()).await?;
     let told = judge(context, &database.store, &plan, &judges, &judgements, false).await?.told;
     if let Some(file) = &args.output {
         let document = json::plan_document(&plan, &judges.terms, judges.folder.as_deref(), &told);
@@ -49,6 +54,41 @@ pub async fn run(context: &Context, args: &Args) -> Done {
     }
 }
 
+/// What is planned.
+struct Asked {
+    reading: Reading,
+    /// What is due without the branch, if it is a branch.
+    due: Option<Reading>,
+    judges: Judges,
+}
+
+async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
+    let Args { manifests, planning, base, head, .. } = args;
+    let Some(base) = base else {
+        let reading = context.read(manifests)?;
+        let judges = judges(context, &reading, &planning.judging).await?;
+        return Ok(Asked { reading, due: None, judges });
+    };
+    let Request { base, head } = Place::of_request(context, manifests, base, head)?;
+    // What the branch says of its own settings and policies counts when it is merged, and not before.
+    let settings = context.source_settings(&base, manifests)?;
+    let mut judges = Judges::new(context, &base, &planning.judging, &settings).await?;
+    if let (Some(base), Some(head)) = (base.revision(), head.checkout()) {
+        judges.revision = Some(head.revision.clone());
+        if let Since::Ahead(commits) = head.since(Some(&base.commit.id))? {
+            judges.add_authors(commits.iter());
+        }
+        judges.add_authors([&head.revision.commit].into_iter());
+    }
+    let due = context.read_at(base, settings.clone())?;
+    Ok(Asked { reading: context.read_at(head, settings)?, due: Some(due), judges })
+}
+
+/// What is due without a branch was judged when it was merged.
+fn unjudged(context: &Context, reading: &Reading) -> Judges {
+    Judges::terms_alone(context, reading.settings.terms())
+}
+
 /// What judges the plans of this source.
 pub async fn judges(context: &Context, reading: &Reading, judging: &Judging) -> Result<Judges, Failure> {
     Judges::new(context, &reading.place, judging, &reading.settings).await
@@ -67,8 +107,20 @@ pub async fn make(
     judges: &mut Judges,
     how: &Planning,
 ) -> Result<Heard, Failure> {
+    make_beyond(context, store, reading, judges, how, None).await
+}
+
+/// The same, of what is not due anyway.
+async fn make_beyond(
+    context: &Context,
+    store: &Store,
+    reading: &Reading,
+    judges: &mut Judges,
+    how: &Planning,
+    due: Option<&Plan>,
+) -> Result<Heard, Failure> {
     let targets = Targets::parse(&how.target)?;
-    let history = history(context, store, reading).await?;
+    let history = history(context, store, reading, due.is_some()).await?;
     if let Some(Since::Ahead(commits)) = history.as_ref().map(|history| &history.since) {
         judges.add_authors(commits.iter());
     }
@@ -81,6 +133,7 @@ pub async fn make(
         bench: &bench,
         targets: &targets,
         history: history.as_ref(),
+        due,
         now: context.now(),
     };
     let progress = Progress::new("comparing");
@@ -88,8 +141,17 @@ pub async fn make(
 }
 
 /// How the commit at hand stands to the one that was applied last.
-async fn history<'a>(context: &Context, store: &Store, reading: &'a Reading) -> Result<Option<History<'a>>, Failure> {
+async fn history<'a>(
+    context: &Context,
+    store: &Store,
+    reading: &'a Reading,
+    preview: bool,
+) -> Result<Option<History<'a>>, Failure> {
     let Some(checkout) = reading.place.checkout() else { return Ok(None) };
+    if preview {
+        // A branch is not what was applied, and need not lead on from it before it is merged.
+        return Ok(Some(History { checkout, applied: None, since: Since::Nothing }));
+    }
     let applied = store.planning().await?.last_commit(&reading.settings.source).await?;
     let since = checkout.since(applied.as_deref())?;
     if context.git().verify == Verify::AllSinceApplied {

@@ -213,6 +213,8 @@ codes! {
     Ignored = 2015,
     /// Drift that cannot be adopted by a patch.
     DriftLeft = 2016,
+    /// A branch takes back what is due without it.
+    TakenBack = 2017,
 
     // 30xx: guards
     /// Too many members of an organization would go.

@@ -329,6 +329,7 @@ async fn apply(store: &Store, root: &Path, run: &str) -> bool {
         targets: &Targets::default(),
         now,
         history: None,
+        due: None,
     };
     let Heard { plan, judgements: _ } = engine::plan(&world, store, &pass, &|_, _| {}).await.expect("a plan");
     if world.findings.iter().chain(plan.all_findings()).any(|finding| finding.is_error()) {

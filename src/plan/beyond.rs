@@ -1,0 +1,114 @@
+//! What one plan adds to another: the changes of a branch without those that are due anyway.
+
+use super::{Action, Change, OrganizationPlan};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+
+impl OrganizationPlan {
+    /// What this plan does that the other one does not do already. It is for people: nobody carries it out.
+    pub fn beyond(self, other: Option<&OrganizationPlan>) -> OrganizationPlan {
+        let Some(other) = other else { return self };
+        let taken_back: Vec<Finding> = other
+            .changes
+            .iter()
+            .filter(|due| !self.changes.iter().any(|change| same_subject(change, due)))
+            .map(|due| taken_back(&self, due))
+            .collect();
+        let changes = |own: Vec<Change>, due: &[Change]| -> Vec<Change> {
+            own.into_iter().filter_map(|change| change_beyond(change, due)).collect()
+        };
+        let new = |own: Vec<Finding>, due: &[Finding]| -> Vec<Finding> {
+            own.into_iter().filter(|finding| !due.contains(finding)).collect()
+        };
+        let mut findings = new(self.findings, &other.findings);
+        findings.extend(taken_back);
+        OrganizationPlan {
+            changes: changes(self.changes, &other.changes),
+            left: changes(self.left, &other.left),
+            holds: new(self.holds, &other.holds),
+            findings,
+            records: Vec::new(),
+            settles: None,
+            ..self
+        }
+        .sealed()
+    }
+}
+
+fn same_subject(one: &Change, other: &Change) -> bool {
+    (one.kind, &one.name) == (other.kind, &other.name)
+}
+
+/// A change without what is due anyway; nothing, if all of it is.
+fn change_beyond(mut change: Change, due: &[Change]) -> Option<Change> {
+    let Some(due) = due.iter().find(|due| same_subject(&change, due)) else { return Some(change) };
+    if change.action != due.action || change.previous_name != due.previous_name {
+        return Some(change);
+    }
+    if change.set == due.set {
+        return None;
+    }
+    if change.action == Action::Create {
+        change.reason = Some("it is to be created anyway, otherwise than here".into());
+        return Some(change);
+    }
+    change
+        .fields
+        .retain(|field| !due.fields.iter().any(|other| other.path == field.path && other.after == field.after));
+    change.set.retain(|path, value| due.set.get(path) != Some(value));
+    Some(change)
+}
+
+fn taken_back(plan: &OrganizationPlan, due: &Change) -> Finding {
+    let what = match due.action {
+        Action::Create => "created",
+        Action::Update => "changed",
+        Action::Adopt => "adopted",
+        Action::Release => "released",
+        Action::Delete => "deleted",
+    };
+    let (organization, kind, name) = (&plan.organization, due.kind, &due.name);
+    let message = format!("{kind}/{name} is to be {what} anyway, and no longer is with this branch");
+    Finding::note(Code::TakenBack, message).about(format!("{organization}/{kind}/{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::diff::blank;
+    use crate::model::kind::{Kind, KindId};
+    use crate::model::value::Value;
+    use crate::plan::Cause;
+
+    fn change(name: &str, action: Action, set: &[(&str, &str)]) -> Change {
+        let team = KindId::of(Kind::named("Team").expect("a kind"));
+        let set: BTreeMap<String, Value> =
+            set.iter().map(|(path, text)| ((*path).into(), Value::Text((*text).into()))).collect();
+        Change { set, ..blank(&(team, name.into()), action, Cause::Change) }
+    }
+
+    fn plan(changes: Vec<Change>) -> OrganizationPlan {
+        OrganizationPlan { changes, ..OrganizationPlan::unchanged(&"acme".into(), Vec::new()) }
+    }
+
+    #[test]
+    fn only_what_is_not_due_anyway_is_left() {
+        let due = plan(vec![
+            change("both", Action::Update, &[("displayName", "A")]),
+            change("more", Action::Update, &[("displayName", "A")]),
+            change("kept", Action::Delete, &[]),
+        ]);
+        let own = plan(vec![
+            change("both", Action::Update, &[("displayName", "A")]),
+            change("more", Action::Update, &[("displayName", "A"), ("description", "B")]),
+            change("new", Action::Create, &[("displayName", "C")]),
+        ]);
+        let beyond = own.beyond(Some(&due));
+        let left: Vec<(&str, usize)> = beyond.changes.iter().map(|change| (&*change.name, change.set.len())).collect();
+        assert_eq!(left, [("more", 1), ("new", 1)]);
+        let notes: Vec<Code> = beyond.findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(notes, [Code::TakenBack]);
+    }
+}
