@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::brake::Mode;
 use crate::exit_code::ExitCode;
 use crate::render::checks::{FORMS, Form};
 
@@ -199,6 +200,13 @@ pub struct Planning {
     /// What judges the plan.
     #[command(flatten)]
     pub judging: Judging,
+}
+
+impl Planning {
+    /// Whether drift is corrected: in the mode of the source, unless somebody says otherwise.
+    pub fn corrects_drift(&self, mode: Mode) -> bool {
+        mode == Mode::Enforce && !self.no_drift
+    }
 }
 
 /// What judges a plan.

@@ -3,7 +3,6 @@
 
 pub mod approving;
 mod attribute;
-mod digest;
 pub mod hearing;
 pub mod judging;
 mod outcome;
@@ -125,8 +124,9 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
         let hold = guard::empty_source(pass.source, scope.empties_itself);
         organizations.iter_mut().filter(|plan| !plan.is_empty()).for_each(|plan| plan.holds.push(hold.clone()));
     }
-    let resources = world.organizations.values().map(|desired| desired.resources.len()).sum();
-    let seen = world.organizations.keys().filter(|name| &***name != GLOBAL).count();
+    let read: usize = world.organizations.values().map(|desired| desired.resources.len()).sum();
+    let resources = read + world.unread.values().map(|unread| unread.resources).sum::<usize>();
+    let seen = world.organizations.keys().filter(|name| &***name != GLOBAL).count() + world.unread.len();
     organizations.retain(OrganizationPlan::has_something_to_tell);
     let revision = pass.history.map(|history| history.checkout.revision.clone());
     let beyond = pass.due.and_then(|due| due.revision.clone());

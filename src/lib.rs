@@ -21,6 +21,7 @@ pub mod access;
 pub mod approval;
 pub mod brake;
 pub mod diff;
+pub mod digest;
 pub mod guard;
 pub mod identity;
 pub mod plan;

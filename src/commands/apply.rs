@@ -127,10 +127,8 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         let (said, place) = (Vec::new(), Rc::new(Place::Folder(PathBuf::new())));
         return Ok(Prepared { database, lock, plan, judges, judgements, said, place, failed: false });
     }
-    let reading = context.read(&args.manifests)?;
-    context.draw(&reading);
+    let (reading, database) = context.read_and_connect(&args.manifests, &args.planning).await?;
     let mut judges = plan::judges(context, &reading, &args.planning.judging).await?;
-    let database = context.database().await?;
     let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
     let Heard { plan, judgements } =
         plan::make(context, &database.store, &reading, &mut judges, &args.planning).await?;

@@ -8,24 +8,25 @@ use std::rc::Rc;
 use chrono::{DateTime, Utc};
 
 use super::place::Place;
-use crate::cli::{Color, Global, Manifests};
+use crate::cli::{Color, Global, Manifests, Planning};
+use crate::digest;
 use crate::exit_code::ExitCode;
 use crate::identity::Approvers;
 use crate::model::code::Code;
 use crate::model::finding::{Finding, in_order};
 use crate::model::revision::Revision;
-use crate::model::state::World;
+use crate::model::state::{Unread, World};
 use crate::render::excerpt::{self, Excerpts};
 use crate::render::text::Paint;
 use crate::sandbox::Limits;
 use crate::settings::{Machine, Source};
+use crate::source::git::index::IsSettled;
 use crate::source::git::settings::GitSettings;
 use crate::store::error::StoreError;
 use crate::store::private::PrivateServer;
 use crate::store::run::RunId;
 use crate::store::url::DatabaseUrl;
 use crate::store::{Store, migrate};
-use crate::validate;
 
 /// How many connections are used when nobody says so: enough to keep two cores and a disk busy.
 const CONNECTIONS: u32 = 8;
@@ -224,15 +225,40 @@ impl Context {
     pub fn read(&self, manifests: &Manifests) -> Result<Reading, Failure> {
         let place = Place::new(self, manifests)?;
         let settings = self.source_settings(&place, manifests)?;
-        self.read_at(place, settings)
+        self.read_at(place, settings, None)
     }
 
     /// Reads and checks the manifests of a place.
-    pub fn read_at(&self, place: Place, settings: Source) -> Result<Reading, Failure> {
-        let mut world = place.world(&settings)?;
-        validate::validate(&mut world, self.now());
+    pub fn read_at(&self, place: Place, settings: Source, settled: Option<IsSettled<'_>>) -> Result<Reading, Failure> {
+        let mut world = place.world(&settings, settled, self.now())?;
         world.findings = in_order(std::mem::take(&mut world.findings));
         Ok(Reading { world, settings, place: Rc::new(place) })
+    }
+
+    /// Reads and checks the manifests, draws what is wrong with them, and connects. A directory is read first, so that its
+    /// mistakes are told even where no database answers; of a commit the database tells what need not be read again.
+    pub async fn read_and_connect(
+        &self,
+        manifests: &Manifests,
+        how: &Planning,
+    ) -> Result<(Reading, Database), Failure> {
+        let place = Place::new(self, manifests)?;
+        let settings = self.source_settings(&place, manifests)?;
+        if place.checkout().is_none() || how.full || !how.target.is_empty() {
+            let reading = self.read_at(place, settings, None)?;
+            self.draw(&reading);
+            return Ok((reading, self.database().await?));
+        }
+        let database = self.database().await?;
+        let states = database.store.planning().await?.states(&settings.source).await?;
+        let (source, correct_drift) = (settings.source.clone(), how.corrects_drift(settings.mode));
+        let settled = |name: &str, unread: &Unread| {
+            let digest = digest::of(&unread.said, &unread.places, correct_drift);
+            states.get(name).is_some_and(|state| state.settled(&source, &digest).is_some())
+        };
+        let reading = self.read_at(place, settings, Some(&settled))?;
+        self.draw(&reading);
+        Ok((reading, database))
     }
 
     /// The settings of a source, with what the command line and the machine say instead.

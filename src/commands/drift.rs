@@ -14,12 +14,10 @@ use crate::verdict::Told;
 
 /// Prints the drift, or a patch that adopts it.
 pub async fn run(context: &Context, args: &Drift) -> Done {
-    let reading = context.read(&args.manifests)?;
-    context.draw(&reading);
-    let database = context.database().await?;
-    let mut judges = plan::judges(context, &reading, &args.judging).await?;
     let target = args.target.clone();
     let how = Planning { target, no_drift: false, full: false, judging: args.judging.clone() };
+    let (reading, database) = context.read_and_connect(&args.manifests, &how).await?;
+    let mut judges = plan::judges(context, &reading, &args.judging).await?;
     let Heard { plan, judgements } = plan::make(context, &database.store, &reading, &mut judges, &how).await?;
     let failed = plan::has_errors(&reading, &plan);
     let code = match (failed, args.detailed_exitcode && plan.has_drift()) {

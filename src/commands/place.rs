@@ -5,6 +5,8 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::context::{Context, Failure};
 use super::judges::NONE;
 use super::policies;
@@ -22,10 +24,12 @@ use crate::signature::Signers;
 use crate::source::directory;
 use crate::source::git::address::Address;
 use crate::source::git::hosts::KnownHosts;
+use crate::source::git::index::IsSettled;
 use crate::source::git::mirror::{Credentials, Fetch};
 use crate::source::git::settings::{GitSettings, SignerFiles, Verify};
 use crate::source::git::{self, Checkout, Depot};
 use crate::source::names::POLICIES_DIRECTORY;
+use crate::validate;
 
 /// The largest file with a password, a passphrase or keys of hosts.
 const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -103,17 +107,30 @@ impl Place {
         }
     }
 
-    /// What the manifests say.
-    pub fn world(&self, settings: &Source) -> Result<World, Failure> {
+    /// What the manifests say, checked. Of a commit, organizations that are settled are not read again.
+    pub fn world(
+        &self,
+        settings: &Source,
+        settled: Option<IsSettled<'_>>,
+        now: DateTime<Utc>,
+    ) -> Result<World, Failure> {
         match self {
             Place::Folder(root) => {
                 let usual = directory::Options::default();
                 let policies = settings.policies.clone().unwrap_or_else(|| usual.policies.clone());
-                Ok(directory::read(root, &directory::Options { paths: settings.paths.clone(), policies, ..usual }))
+                let options = directory::Options { paths: settings.paths.clone(), policies, ..usual };
+                let mut world = directory::read(root, &options);
+                validate::validate(&mut world, now);
+                Ok(world)
             }
             Place::Commit(checkout) => {
                 let reading = git::Reading { paths: settings.paths.clone(), policies: settings.policies.clone() };
-                Ok(checkout.read(&reading)?)
+                let (mut world, saving) = checkout.read(&reading, settled, now)?;
+                validate::validate(&mut world, now);
+                if let Some(saving) = saving {
+                    saving.save(&world);
+                }
+                Ok(world)
             }
         }
     }

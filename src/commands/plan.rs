@@ -1,12 +1,11 @@
 //! `argus plan`: what would change, and why, and what is said of it. Writes nothing but the file of `-o`.
 
-use super::context::{Context, Done, Failure, Reading};
+use super::context::{Context, Database, Done, Failure, Reading};
 use super::judges::Judges;
 use super::output::{self, report};
 use super::place::{self, Place, Request};
 use super::progress::Progress;
 use super::report::{draw, from_here};
-use crate::brake::Mode;
 use crate::cli::{Face, Format, Judging, Plan as Args, Planning};
 use crate::engine::judging::{self, Asking};
 use crate::engine::provenance::History;
@@ -23,9 +22,7 @@ use crate::verdict::{Told, Verdict};
 
 /// Plans, prints the plan, and saves it if asked.
 pub async fn run(context: &Context, args: &Args) -> Done {
-    let Asked { reading, due, mut judges } = asked(context, args).await?;
-    context.draw(&reading);
-    let database = context.database().await?;
+    let Asked { reading, due, mut judges, database } = asked(context, args).await?;
     let due = match &due {
         None => None,
         Some(due) => Some(make(context, &database.store, due, &mut unjudged(context, due), &args.planning).await?.plan),
@@ -60,14 +57,15 @@ struct Asked {
     /// What is due without the branch, if it is a branch.
     due: Option<Reading>,
     judges: Judges,
+    database: Database,
 }
 
 async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
     let Args { manifests, planning, base, head, .. } = args;
     let Some(base) = base else {
-        let reading = context.read(manifests)?;
+        let (reading, database) = context.read_and_connect(manifests, planning).await?;
         let judges = judges(context, &reading, &planning.judging).await?;
-        return Ok(Asked { reading, due: None, judges });
+        return Ok(Asked { reading, due: None, judges, database });
     };
     let Request { base, head } = Place::of_request(context, manifests, base, head)?;
     // What the branch says of its own settings and policies counts when it is merged, and not before.
@@ -80,8 +78,10 @@ async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
         }
         judges.add_authors([&head.revision.commit].into_iter());
     }
-    let due = context.read_at(base, settings.clone())?;
-    Ok(Asked { reading: context.read_at(head, settings)?, due: Some(due), judges })
+    let due = context.read_at(base, settings.clone(), None)?;
+    let reading = context.read_at(head, settings, None)?;
+    context.draw(&reading);
+    Ok(Asked { reading, due: Some(due), judges, database: context.database().await? })
 }
 
 /// What is due without a branch was judged when it was merged.
@@ -127,7 +127,7 @@ async fn make_beyond(
     let bench = judges.bench();
     let pass = Pass {
         source: &reading.settings.source,
-        correct_drift: judges.terms.mode == Mode::Enforce && !how.no_drift,
+        correct_drift: how.corrects_drift(judges.terms.mode),
         full: how.full,
         guards: &reading.settings.guards,
         bench: &bench,

@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Pass, digest};
+use super::Pass;
+use crate::digest;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::{GLOBAL, OrganizationName};
 use crate::model::kind::{Kind, KindId, Scope as KindScope};
 use crate::model::kinds;
 use crate::model::resource::ResourceId;
-use crate::model::state::{Desired, World};
+use crate::model::state::{Desired, Unread, World};
 use crate::plan::OrganizationPlan;
 use crate::store::error::StoreError;
-use crate::store::planning::{OrganizationState, Planning};
+use crate::store::planning::{OrganizationState, Pass as SettledPass, Planning};
 
 /// So many held organizations are told one by one.
 const HELD_TOLD_MAX: usize = 20;
@@ -147,7 +148,7 @@ impl<'a> Scope<'a> {
         scope.findings.extend(held_findings(held.iter().filter(|name| pass.targets.touch(name))));
         let known = |name: &str| {
             let in_database = name != GLOBAL && states.contains_key(name);
-            world.organizations.contains_key(name) || gone.contains_key(name) || in_database
+            world.describes(name) || gone.contains_key(name) || in_database
         };
         for name in pass.targets.unmatched(&known) {
             let message = match name {
@@ -161,7 +162,10 @@ impl<'a> Scope<'a> {
         for (name, desired) in described.filter(|(name, _)| !held.contains(*name) && pass.targets.touch(name)) {
             scope.add(name, desired, states, pass);
         }
-        if world.organizations.keys().all(|name| &**name == GLOBAL) {
+        for (name, unread) in &world.unread {
+            scope.add_unread(name, unread, states, pass);
+        }
+        if world.unread.is_empty() && world.organizations.keys().all(|name| &**name == GLOBAL) {
             scope.empties_itself = gone.keys().filter(|name| &***name != GLOBAL).count();
         }
         Ok(scope)
@@ -175,21 +179,43 @@ impl<'a> Scope<'a> {
         pass: &Pass<'_>,
     ) {
         let said = digest::said(desired);
-        let digest = digest::of(&said, desired, pass.correct_drift);
+        let digest = digest::of(&said, &digest::places(desired), pass.correct_drift);
         let state = states.get(name);
-        let settled = state.and_then(|state| state.pass.as_ref().filter(|pass| pass.version == state.version));
-        if let Some(settled) = settled.filter(|settled| settled.digest == digest && *settled.source == *pass.source)
-            && !pass.full
+        if !pass.full
             && pass.targets.all()
+            && let Some(settled) = state.and_then(|state| state.settled(pass.source, &digest))
         {
-            let findings: Vec<Finding> = serde_json::from_str(&settled.notes.to_string()).unwrap_or_default();
-            if !findings.is_empty() {
-                self.unmoved.push(OrganizationPlan::unchanged(name, findings));
-            }
-            return;
+            return self.leave(name, settled);
         }
         let row_name = renamed_from(desired, states).unwrap_or_else(|| name.clone());
         self.moved.push(Subject { desired, row_name, said, digest, whole: pass.targets.all() });
+    }
+
+    /// An organization whose manifests were not read, because nothing had moved. If something has moved since then, this
+    /// pass cannot tell what.
+    fn add_unread(
+        &mut self,
+        name: &OrganizationName,
+        unread: &Unread,
+        states: &BTreeMap<OrganizationName, OrganizationState>,
+        pass: &Pass<'_>,
+    ) {
+        let digest = digest::of(&unread.said, &unread.places, pass.correct_drift);
+        match states.get(name).and_then(|state| state.settled(pass.source, &digest)) {
+            Some(settled) => self.leave(name, settled),
+            None => {
+                let finding = Finding::error(Code::Stale, format!("`{name}` has moved while the manifests were read"));
+                self.findings.push(finding.about(name).hint("plan again"));
+            }
+        }
+    }
+
+    /// Leaves an organization alone that is as it was when it was last found settled.
+    fn leave(&mut self, name: &OrganizationName, settled: &SettledPass) {
+        let findings: Vec<Finding> = serde_json::from_str(&settled.notes.to_string()).unwrap_or_default();
+        if !findings.is_empty() {
+            self.unmoved.push(OrganizationPlan::unchanged(name, findings));
+        }
     }
 }
 
@@ -218,7 +244,7 @@ pub fn no_longer_described(
         .collect();
     let owned = states.iter().filter(|(_, state)| state.owner.as_deref() == Some(source)).map(|(name, _)| name.clone());
     let candidates = owned.chain(owns_shared.then(|| GLOBAL.into()));
-    let gone = candidates.filter(|name| !world.organizations.contains_key(name) && !renamed.contains(name));
+    let gone = candidates.filter(|name| !world.describes(name) && !renamed.contains(name));
     gone.map(|name| (name.clone(), Desired { organization: name, ..Desired::default() })).collect()
 }
 

@@ -47,8 +47,28 @@ pub struct World {
     pub faulty: BTreeSet<ResourceId>,
     /// What is wrong or worth knowing.
     pub findings: Vec<Finding>,
-    /// How many files were read.
+    /// How many files there are.
     pub files: usize,
+    /// Organizations whose manifests are as they were when they were last found settled, and so were not read again.
+    pub unread: BTreeMap<OrganizationName, Unread>,
+}
+
+/// What is known of an organization whose manifests were not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// The digest of what they say.
+    pub said: String,
+    /// The digest of where they say it.
+    pub places: String,
+    /// How many resources they describe.
+    pub resources: usize,
+}
+
+impl World {
+    /// Whether the source describes this organization.
+    pub fn describes(&self, organization: &str) -> bool {
+        self.organizations.contains_key(organization) || self.unread.contains_key(organization)
+    }
 }
 
 /// A rule that takes fields or whole rows out of comparison.

@@ -8,10 +8,12 @@ pub mod address;
 mod commit;
 mod fault;
 pub mod hosts;
+pub mod index;
 mod library;
 pub mod lineage;
 mod merge;
 pub mod mirror;
+mod readings;
 pub mod settings;
 mod tree;
 mod verify;
@@ -26,16 +28,13 @@ use self::address::Place;
 use self::mirror::{Fetch, Mirror};
 use self::settings::Limits;
 use self::tree::{Entry, Search};
-use super::gather::on_all_cores;
 use super::manifest::{FileReading, read_file};
 use super::names::{POLICIES_DIRECTORY, SETTINGS_FILE};
-use super::world::assemble;
 use super::yaml::FILE_BYTES_MAX;
 use crate::model::code::Code;
 use crate::model::finding::{self, Finding};
 use crate::model::origin::Origin;
 use crate::model::revision::Revision;
-use crate::model::state::World;
 use crate::policy::{self, PolicyFile};
 use crate::render::excerpt::{Excerpts, LINE_CHARS_MAX};
 
@@ -56,6 +55,8 @@ pub struct Depot {
     /// What people call it.
     shown: String,
     mirror: Option<Mirror>,
+    /// Where what was read of it is kept, if it is.
+    cache: Option<PathBuf>,
     limits: Limits,
 }
 
@@ -99,7 +100,9 @@ impl Depot {
                 (mirror.path.clone(), Some(mirror))
             }
         };
-        Depot::at(&path, shown, mirror, fetch.limits)
+        let cache = mirror::folder(fetch);
+        let cache = mirror::make(&cache).is_ok().then_some(cache);
+        Depot::at(&path, shown, mirror, cache, fetch.limits)
     }
 
     /// Opens the repository that a directory stands in.
@@ -107,12 +110,18 @@ impl Depot {
         library::set_up(&limits, None);
         let shown = directory.display().to_string();
         let path = Repository::discover(directory).map_err(|_| Box::new(no_repository(&shown)))?.path().to_owned();
-        Depot::at(&path, shown, None, limits)
+        Depot::at(&path, shown, None, None, limits)
     }
 
-    fn at(path: &Path, shown: String, mirror: Option<Mirror>, limits: Limits) -> Result<Rc<Depot>, Box<Finding>> {
+    fn at(
+        path: &Path,
+        shown: String,
+        mirror: Option<Mirror>,
+        cache: Option<PathBuf>,
+        limits: Limits,
+    ) -> Result<Rc<Depot>, Box<Finding>> {
         let repository = Repository::open(path).map_err(|_| Box::new(no_repository(&shown)))?;
-        Ok(Rc::new(Depot { repository, path: path.to_owned(), shown, mirror, limits }))
+        Ok(Rc::new(Depot { repository, path: path.to_owned(), shown, mirror, cache, limits }))
     }
 
     /// Throws a broken mirror away, so that the next run makes it anew.
@@ -226,31 +235,13 @@ impl Checkout {
         Ok(Some(files))
     }
 
-    /// Reads all manifests.
-    pub fn read(&self, reading: &Reading) -> Result<World, Box<Finding>> {
-        let unreadable = |error: git2::Error| Box::new(fault::reading("the tree of the commit", &error));
-        let root = self.depot.repository.find_tree(self.tree).map_err(unreadable)?;
-        let search = Search {
+    fn search<'a>(&'a self, reading: &'a Reading) -> Search<'a> {
+        Search {
             repository: &self.depot.repository,
             paths: &reading.paths,
             policies: reading.policies.as_deref().unwrap_or(POLICIES_DIRECTORY),
             limits: &self.depot.limits,
-        };
-        let listing = search.run(&root)?;
-        let path = &self.depot.path;
-        let readings = match self.merged_from {
-            None => on_all_cores(
-                &listing.files,
-                None,
-                || Repository::open(path),
-                |repository, entry| read_one(repository.as_ref(), entry),
-            ),
-            Some(_) => listing.files.iter().map(|entry| read_one(Ok(&self.depot.repository), entry)).collect(),
-        };
-        let readings: Vec<FileReading> = readings.into_iter().collect::<Result<_, _>>()?;
-        let mut world = assemble(readings.into_iter().chain(listing.unreadable));
-        world.files = listing.files.len();
-        Ok(world)
+        }
     }
 
     /// Just the lines that some places point at.

@@ -41,6 +41,14 @@ pub struct OrganizationState {
     pub owner: Option<Arc<str>>,
 }
 
+impl OrganizationState {
+    /// The last pass of a source, if nothing has moved since: neither the rows nor what is said, as its digest tells.
+    pub fn settled(&self, source: &str, digest: &str) -> Option<&Pass> {
+        let pass = self.pass.as_ref().filter(|pass| pass.version == self.version);
+        pass.filter(|pass| pass.digest == digest && *pass.source == *source)
+    }
+}
+
 /// The transaction that plans are made in.
 #[derive(Debug)]
 pub struct Planning {

@@ -74,12 +74,12 @@ pub struct Mirror {
 impl Mirror {
     /// Fetches everything that branches and tags lead to.
     pub fn fetch(fetch: &Fetch) -> Result<Mirror, Box<Finding>> {
-        let folder = fetch.cache.join(name(&fetch.address));
+        let folder = folder(fetch);
         let unwritable = |error: std::io::Error| {
             let message = format!("the mirror in {} cannot be written: {error}", folder.display());
             Box::new(Finding::error(Code::CannotWrite, message).hint("`git.cacheDir` names where mirrors are kept"))
         };
-        fs::create_dir_all(&folder).map_err(unwritable)?;
+        make(&folder).map_err(unwritable)?;
         let lock = File::create(folder.join("lock")).map_err(unwritable)?;
         lock.lock().map_err(unwritable)?;
         let path = folder.join("repository.git");
@@ -111,6 +111,17 @@ impl Mirror {
             Some(name) => vec![format!("{MIRRORED}heads/{name}"), format!("{MIRRORED}tags/{name}")],
         }
     }
+}
+
+/// Where everything is kept that is known of a repository.
+pub fn folder(fetch: &Fetch) -> PathBuf {
+    fetch.cache.join(name(&fetch.address))
+}
+
+/// Makes such a folder. What is in it is nobody else's business.
+pub fn make(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// A folder for each address, which tells people which.

@@ -44,6 +44,28 @@ pub struct Listing {
     pub unreadable: Vec<FileReading>,
 }
 
+/// What was found in another tree, in which nothing was wrong.
+pub struct Known<'a> {
+    /// That tree.
+    pub tree: Tree<'a>,
+    /// Its manifests, by path.
+    pub files: &'a [Entry],
+}
+
+impl Known<'_> {
+    /// The manifests below a directory.
+    fn below(&self, prefix: &str) -> &[Entry] {
+        let from = self.files.partition_point(|entry| &*entry.path < prefix);
+        let to = from + self.files[from..].partition_point(|entry| entry.path.starts_with(prefix));
+        &self.files[from..to]
+    }
+
+    /// The manifest at a path.
+    fn at(&self, path: &str) -> Option<&Entry> {
+        self.files.binary_search_by(|entry| (*entry.path).cmp(path)).ok().map(|at| &self.files[at])
+    }
+}
+
 /// What is looked for.
 pub struct Search<'a> {
     /// The repository.
@@ -57,12 +79,13 @@ pub struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Finds the manifests of a tree.
-    pub fn run(&self, root: &Tree<'_>) -> Result<Listing, Box<Finding>> {
+    /// Finds the manifests of a tree. What it has in common with a tree that is known is not looked at again.
+    pub fn run(&self, root: &Tree<'_>, known: Option<&Known<'_>>) -> Result<Listing, Box<Finding>> {
         let odb = self.repository.odb().map_err(|error| Box::new(fault::reading("the objects", &error)))?;
-        let mut walk = Walk { search: self, odb, listing: Listing::default(), entries: 0, bytes: 0, full: false };
+        let mut walk =
+            Walk { search: self, known, odb, listing: Listing::default(), entries: 0, bytes: 0, full: false };
         if self.paths.is_empty() {
-            walk.tree(root, "", 0)?;
+            walk.tree(root, known.map(|known| known.tree.clone()), "", 0)?;
         }
         for path in self.paths {
             walk.below(root, path)?;
@@ -82,6 +105,7 @@ impl Search<'_> {
 
 struct Walk<'a> {
     search: &'a Search<'a>,
+    known: Option<&'a Known<'a>>,
     odb: Odb<'a>,
     listing: Listing,
     entries: usize,
@@ -125,10 +149,35 @@ impl Walk<'_> {
         }
         let tree = self.search.repository.find_tree(id);
         let tree = tree.map_err(|error| Box::new(fault::reading(&shown(place.as_bytes()), &error)))?;
-        self.tree(&tree, &place, 0)
+        let older = self.known.and_then(|known| {
+            let id = match parts.is_empty() {
+                true => known.tree.id(),
+                false => known.tree.get_path(path).ok()?.id(),
+            };
+            self.search.repository.find_tree(id).ok()
+        });
+        self.tree(&tree, older, &place, 0)
     }
 
-    fn tree(&mut self, tree: &Tree<'_>, prefix: &str, depth: usize) -> Result<(), Box<Finding>> {
+    /// Takes over what is known of a directory.
+    fn take_over(&mut self, files: &[Entry]) {
+        self.bytes += files.iter().map(|entry| entry.bytes).sum::<u64>();
+        self.listing.files.extend_from_slice(files);
+    }
+
+    /// Looks at a directory; `older` is the same one in the tree that is known.
+    fn tree(
+        &mut self,
+        tree: &Tree<'_>,
+        older: Option<Tree<'_>>,
+        prefix: &str,
+        depth: usize,
+    ) -> Result<(), Box<Finding>> {
+        if let Some(known) = self.known.filter(|_| older.as_ref().is_some_and(|older| older.id() == tree.id())) {
+            self.take_over(known.below(prefix));
+            self.look_at_limits();
+            return Ok(());
+        }
         let here = if prefix.is_empty() { "." } else { prefix.trim_end_matches('/') };
         if depth > self.search.limits.depth_levels_max {
             let most = self.search.limits.depth_levels_max;
@@ -171,8 +220,18 @@ impl Walk<'_> {
                 if path == self.search.policies.trim_matches('/') {
                     continue;
                 }
+                let before = older.as_ref().and_then(|older| {
+                    let before = older.iter().find(|other| other.name_bytes() == name)?;
+                    (before.filemode() == FOLDER).then(|| before.id())
+                });
+                if let Some(known) = self.known.filter(|_| before == Some(entry.id())) {
+                    self.take_over(known.below(&format!("{path}/")));
+                    self.look_at_limits();
+                    continue;
+                }
+                let before = before.and_then(|id| self.search.repository.find_tree(id).ok());
                 match self.search.repository.find_tree(entry.id()) {
-                    Ok(tree) => self.tree(&tree, &format!("{path}/"), depth + 1)?,
+                    Ok(tree) => self.tree(&tree, before, &format!("{path}/"), depth + 1)?,
                     Err(error) => return Err(Box::new(fault::reading(&path, &error))),
                 }
             } else {
@@ -202,6 +261,10 @@ impl Walk<'_> {
             _ if std::str::from_utf8(name).ok().is_none_or(|name| name != shown(name.as_bytes())) => {
                 let finding = Finding::error(Code::BadEntryName, format!("the name of {path} is not plain text"));
                 self.refuse(&path, finding.hint("rename the file"));
+            }
+            _ if let Some(known) = self.known.and_then(|known| known.at(&path)).filter(|known| known.blob == id) => {
+                let known = known.clone();
+                self.take_over(&[known]);
             }
             _ => {
                 let (bytes, kind) = match self.odb.read_header(id) {

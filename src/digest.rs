@@ -31,14 +31,21 @@ pub fn said(desired: &Desired) -> String {
     hasher.end()
 }
 
-/// A digest of everything that a comparison depends on, beside the rows: what is said, files, this version.
-pub fn of(said: &str, desired: &Desired, correct_drift: bool) -> String {
+/// A digest of where it is said: ownership records tell it.
+pub fn places(desired: &Desired) -> String {
+    let mut hasher = Hasher(Sha256::new());
+    desired.resources.iter().for_each(|resource| hasher.text(&resource.origin.file));
+    hasher.end()
+}
+
+/// A digest of everything that a comparison depends on, beside the rows: what is said, where, and this version.
+pub fn of(said: &str, places: &str, correct_drift: bool) -> String {
     let mut hasher = Hasher(Sha256::new());
     hasher.text(env!("CARGO_PKG_VERSION"));
     hasher.number(u64::from(PLAN_FORMAT));
     hasher.number(u64::from(correct_drift));
     hasher.text(said);
-    desired.resources.iter().for_each(|resource| hasher.text(&resource.origin.file));
+    hasher.text(places);
     hasher.end()
 }
 
