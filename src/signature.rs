@@ -12,6 +12,9 @@
 //! - SSH certificates (`cert-authority`), binary lists of revoked SSH keys and X.509: they are not understood;
 //! - times in a list of allowed signers that do not end in `Z`: they would mean something else on another machine.
 //!
+//! In one thing it takes more: where several lines of a list have the same key, one that lets it sign is enough, while Git
+//! asks the first of them alone.
+//!
 //! As with Git, who signed is not compared with who the commit says that its author or committer is: anybody can write any
 //! name there. As with Git, an SSH key is judged at the moment that the commit names, and an OpenPGP key at the moment of
 //! its signature *and* now: once it has expired, what it signed before counts only after its holder has prolonged it.

@@ -15,6 +15,7 @@ mod policies;
 mod reference;
 mod rollback_properties;
 mod sandbox;
+mod signatures;
 mod store_brakes;
 mod store_content;
 mod store_crashes;

@@ -137,9 +137,13 @@ enum Behind {
 fn packets(bytes: &[u8]) -> Result<Vec<Cert>, String> {
     let mut certs: Vec<Cert> = Vec::new();
     let mut open: Option<Packets> = None;
-    let mut parser = PacketParser::new(bytes);
-    for packet in parser.by_ref() {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        // One at a time: the parser takes a head that is cut off for the end.
+        let mut parser = PacketParser::new(rest);
+        let packet = parser.next().ok_or("the last packet is cut off")?;
         let packet = packet.map_err(|error| format!("a packet of OpenPGP cannot be read: {error}"))?;
+        rest = parser.into_inner();
         if let Packet::PublicKey(primary) = packet {
             if !matches!(primary.version(), KeyVersion::V4 | KeyVersion::V6) {
                 return Err(format!("an OpenPGP key of version {:?}; 4 and 6 are taken", primary.version()));
@@ -171,9 +175,6 @@ fn packets(bytes: &[u8]) -> Result<Vec<Cert>, String> {
             }
             other => return Err(format!("a packet {:?} does not belong into a certificate", packet_tag(&other))),
         }
-    }
-    if !parser.into_inner().is_empty() {
-        return Err("the last packet is cut off".into());
     }
     certs.extend(open.map(Packets::judge).transpose()?);
     Ok(certs)
