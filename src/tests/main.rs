@@ -6,6 +6,7 @@ mod cli;
 mod comments;
 mod diff_properties;
 mod examples;
+mod git_servers;
 mod house;
 mod identity;
 mod manifests;

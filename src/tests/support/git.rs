@@ -18,7 +18,14 @@ pub struct Repository {
 /// `git` that knows nothing of whoever runs the tests.
 pub fn git_command(folder: &Path) -> Command {
     let mut command = Command::new("git");
-    command.current_dir(folder).stdin(Stdio::null());
+    command.current_dir(folder);
+    unbiased(&mut command);
+    command
+}
+
+/// Takes away from a program what this machine and whoever runs the tests have set for `git`.
+pub fn unbiased(command: &mut Command) {
+    command.stdin(Stdio::null());
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
         command.env_remove(name);
     }
@@ -35,7 +42,6 @@ pub fn git_command(folder: &Path) -> Command {
         ("TZ", "UTC"),
         ("LC_ALL", "C"),
     ]);
-    command
 }
 
 /// Runs a command with this as its input.
@@ -95,6 +101,27 @@ impl Repository {
     pub fn object(&self, kind: &str, bytes: &[u8]) -> String {
         let arguments = ["hash-object", "-t", kind, "--literally", "-w", "--stdin"];
         written(&run_with(self.command(&arguments), bytes))
+    }
+
+    /// Writes a tree as it is: modes, names and objects may be anything, in any order and twice.
+    pub fn tree(&self, entries: &[(&str, &str, &str)]) -> String {
+        let mut bytes = Vec::new();
+        for (mode, name, object) in entries {
+            bytes.extend([mode.as_bytes(), b" ", name.as_bytes(), b"\0"].concat());
+            let digits = (0..object.len()).step_by(2).map(|at| &object[at..at + 2]);
+            bytes.extend(digits.map(|two| u8::from_str_radix(two, 16).expect("a name of an object")));
+        }
+        self.object("tree", &bytes)
+    }
+
+    /// Commits a tree on top of what `main` has, moves `main` there and gives the commit. The work tree stays as it is.
+    pub fn commit_tree(&self, tree: &str, message: &str) -> String {
+        let main = self.command(&["rev-parse", "-q", "--verify", "refs/heads/main"]).output().expect("git runs");
+        let parent = String::from_utf8_lossy(&main.stdout).trim_end().to_owned();
+        let parents = if parent.is_empty() { Vec::new() } else { vec!["-p", parent.as_str()] };
+        let commit = self.git(&[&["commit-tree", tree, "-m", message][..], &parents].concat());
+        self.git(&["update-ref", "refs/heads/main", &commit]);
+        commit
     }
 
     /// The bytes of a commit.

@@ -25,7 +25,11 @@ impl Gnupg {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("gpg");
         command.env("GNUPGHOME", &self.home).env("LC_ALL", "C").stdin(Stdio::null());
-        command.args(["--batch", "--yes", "--quiet", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", ""]);
+        // With commands for a menu, `gpg` may not be told that nobody is there.
+        if !arguments.contains(&"--command-fd") {
+            command.arg("--batch");
+        }
+        command.args(["--yes", "--quiet", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", ""]);
         command.args(arguments);
         command
     }
@@ -64,6 +68,12 @@ impl Gnupg {
         // A colon before the armor keeps it from being used by mistake.
         let output = run_with(self.command(&["--import"]), text.replace(":-----BEGIN", "-----BEGIN").as_bytes());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A revocation of somebody else's key, who let the holder of one of these keys do that.
+    pub fn revoke_for(&self, key: &str) -> String {
+        let command = self.command(&["--command-fd", "0", "--armor", "--desig-revoke", key]);
+        written(&run_with(command, b"y\n0\n\ny\n"))
     }
 
     /// The certificates, armored.
