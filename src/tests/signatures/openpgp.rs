@@ -137,6 +137,24 @@ fn a_revoked_key_counts_no_more() {
 }
 
 #[test]
+fn somebody_else_revokes_a_key_if_its_holder_let_them() {
+    let gnupg = Gnupg::new();
+    let key = gnupg.key(ADA, "ed25519", "0", &[]);
+    gnupg.key("Bea <bea@acme.example>", "ed25519", "0", &[]);
+    let raw = signed_by(&gnupg, &key, &[]);
+    gnupg.edit(&key, "addrevoker\nbea@acme.example\ny\nsave\n");
+    let before = gnupg.export(&[&key]);
+    assert_eq!(judge(&signers(&before), &raw), signer(ADA, &key));
+    let revocation = gnupg.revoke_for(&key);
+    let theirs = gnupg.home.join("revocation");
+    std::fs::write(&theirs, revocation).expect("a file");
+    gnupg.gpg(&["--import", &theirs.to_string_lossy()]);
+    let after = gnupg.export(&[]);
+    assert!(!git_says(&raw, after.as_bytes()));
+    assert_eq!(judge(&signers(&after), &raw), Err(Fault::Revoked { key }));
+}
+
+#[test]
 fn a_user_id_that_was_revoked_is_nobodys_name() {
     let gnupg = Gnupg::new();
     let key = gnupg.key(ADA, "ed25519", "0", &[]);

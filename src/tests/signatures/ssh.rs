@@ -7,6 +7,7 @@ use chrono::{TimeDelta, Utc};
 
 use super::{committed_at, git_accepts, judge, merge_payload, messages, payload};
 use crate::support::git::{Repository, join_commit, split_commit};
+use crate::support::git_http::base64;
 use crate::support::keys::Key;
 use crate::support::postgres::scratch;
 
@@ -90,6 +91,51 @@ fn every_sort_of_key_is_verified_as_git_does() {
         let stranger = format!("ada@acme.example {}\n", Key::with(sort, bits).public);
         assert!(!git_says(&raw, &stranger, None));
         assert_eq!(judge(&signers(&stranger), &raw), Err(Fault::Unknown { key: fingerprint(&key) }));
+    }
+}
+
+/// What a security key makes, without one: public half and signature, by OpenSSH's PROTOCOL.u2f and PROTOCOL.sshsig.
+fn with_security_key(sort: &str, payload: &[u8]) -> (String, String) {
+    use sha2::{Digest as _, Sha256, Sha512};
+    const FLAGS_AND_COUNTER: [u8; 5] = [1, 0, 0, 0, 9];
+    let string = |bytes: &[u8]| [&u32::try_from(bytes.len()).expect("short").to_be_bytes()[..], bytes].concat();
+    let elliptic = sort.starts_with("sk-ecdsa");
+    let algorithm = if elliptic { &rcgen::PKCS_ECDSA_P256_SHA256 } else { &rcgen::PKCS_ED25519 };
+    let key = rcgen::KeyPair::generate_for(algorithm).expect("a key");
+    let mut public = string(sort.as_bytes());
+    if elliptic {
+        public.extend(string(b"nistp256"));
+    }
+    public.extend([string(key.public_key_raw()), string(b"ssh:")].concat());
+    let fields = [string(b"git"), string(b""), string(b"sha512")].concat();
+    let signed = [&b"SSHSIG"[..], &fields, &string(&Sha512::digest(payload))].concat();
+    let signed = [&Sha256::digest(b"ssh:")[..], &FLAGS_AND_COUNTER, &Sha256::digest(signed)].concat();
+    let mut made = rcgen::SigningKey::sign(&key, &signed).expect("a signature");
+    if elliptic {
+        // Two numbers of DER, each behind its tag and its length, which SSH writes with four bytes of length.
+        let (r, s) = made[2..].split_at(2 + usize::from(made[3]));
+        made = [string(&r[2..]), string(&s[2..])].concat();
+    }
+    let made = [string(sort.as_bytes()), string(&made), FLAGS_AND_COUNTER.to_vec()].concat();
+    let block = [&b"SSHSIG\0\0\0\x01"[..], &string(&public), &fields, &string(&made)].concat();
+    let text = base64(&block);
+    let lines: Vec<&str> = (0..text.len()).step_by(70).map(|at| &text[at..text.len().min(at + 70)]).collect();
+    let block = format!("-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----", lines.join("\n"));
+    (format!("{sort} {}", base64(&public)), block)
+}
+
+#[test]
+fn security_keys_are_verified_as_git_does() {
+    for sort in ["sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"] {
+        let payload = payload();
+        let (public, signature) = with_security_key(sort, &payload);
+        let (raw, list) = (join_commit(&payload, &signature), format!("ada {public}\n"));
+        assert!(git_says(&raw, &list, None), "{sort}");
+        assert_eq!(judge(&signers(&list), &raw).map(|signer| signer.name), Ok("ada".into()), "{sort}");
+        let other = String::from_utf8(payload).expect("text").replace("Hello", "Jello");
+        let tampered = join_commit(other.as_bytes(), &signature);
+        assert!(!git_says(&tampered, &list, None), "{sort}");
+        assert!(matches!(judge(&signers(&list), &tampered), Err(Fault::Forged { .. })), "{sort}");
     }
 }
 
