@@ -32,7 +32,7 @@ impl Signature {
         let mut packets = PacketParser::new(bytes.as_slice());
         let packet = match packets.next() {
             Some(Ok(Packet::Signature(packet))) => packet,
-            Some(Err(error)) => return Err(Fault::Garbled(error.to_string())),
+            Some(Err(error)) => return Err(Fault::Garbled(unreadable(&error))),
             _ => return Err(Fault::Garbled("the block holds no signature".into())),
         };
         if !packets.into_inner().is_empty() {
@@ -65,7 +65,7 @@ impl Signature {
     }
 
     fn may_be_by(&self, part: &Part) -> bool {
-        self.packet.issuer_fingerprint().contains(&&part.fingerprint) || self.packet.issuer_key_id().contains(&&part.id)
+        names(&self.packet, &part.fingerprint, &part.id)
     }
 }
 
@@ -161,12 +161,12 @@ fn dearmor(text: &str, what: BlockType, bytes_max: usize) -> Result<Vec<u8>, Str
     }
     let options = DearmorOptions::new().set_limit(bytes_max);
     let mut dearmor = Dearmor::with_options(text.as_bytes(), options);
-    dearmor.read_header().map_err(|error| error.to_string())?;
+    dearmor.read_header().map_err(|error| unreadable(&error))?;
     if dearmor.typ != Some(what) {
         return Err(format!("it is no {what}"));
     }
     let mut bytes = Vec::new();
-    dearmor.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    dearmor.read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     // The sum may be missing, but as with gpg it may not be wrong.
     match dearmor.checksum {
         Some(sum) if sum != u64::from(crc24(&bytes)) => Err("its checksum is wrong".into()),
@@ -186,7 +186,16 @@ fn crc24(bytes: &[u8]) -> u32 {
     })
 }
 
-/// What names a key within a signature.
+/// What lies at the bottom of an error, without the layers above it.
+fn unreadable(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    format!("its packets cannot be read: {}", error.to_string().lines().next().unwrap_or_default())
+}
+
+/// Whether a signature names this key as the one that made it.
 fn names(signature: &packet::Signature, fingerprint: &Fingerprint, id: &KeyId) -> bool {
     signature.issuer_fingerprint().contains(&fingerprint) || signature.issuer_key_id().contains(&id)
 }

@@ -3,16 +3,20 @@
 use std::io::Write as _;
 
 use pgp::armor::BlockType;
-use pgp::packet::{Packet, PacketParser, PublicKey, PublicSubkey, Signature, SignatureType, SubpacketData, UserId};
+use pgp::packet::{
+    Packet, PacketParser, PacketTrait as _, PublicKey, PublicSubkey, Signature, SignatureType, SubpacketData, UserId,
+};
 use pgp::ser::Serialize as _;
 use pgp::types::{EcdsaPublicParams, Fingerprint, KeyDetails, KeyId, KeyVersion, PublicParams, Tag};
 
-use super::{dearmor, hex, names, not_understood, weakness};
+use super::{dearmor, hex, names, not_understood, unreadable, weakness};
 use crate::model::finding::Finding;
 use crate::signature::{FILE_BYTES_MAX, bad, ssh};
 
-/// The most certificates in a file, and the most packets in a certificate.
+/// The most certificates in a file.
 const CERTS_MAX: usize = 2_000;
+
+/// The most packets in a certificate.
 const PACKETS_MAX: usize = 20_000;
 
 /// The most signatures of its own that a certificate is judged by; each costs an asymmetric operation.
@@ -142,7 +146,7 @@ fn packets(bytes: &[u8]) -> Result<Vec<Cert>, String> {
         // One at a time: the parser takes a head that is cut off for the end.
         let mut parser = PacketParser::new(rest);
         let packet = parser.next().ok_or("the last packet is cut off")?;
-        let packet = packet.map_err(|error| format!("a packet of OpenPGP cannot be read: {error}"))?;
+        let packet = packet.map_err(|error| unreadable(&error))?;
         rest = parser.into_inner();
         if let Packet::PublicKey(primary) = packet {
             if !matches!(primary.version(), KeyVersion::V4 | KeyVersion::V6) {
@@ -173,16 +177,11 @@ fn packets(bytes: &[u8]) -> Result<Vec<Cert>, String> {
             Packet::SecretKey(_) | Packet::SecretSubkey(_) => {
                 return Err("this holds secret keys, which belong to whoever signs".into());
             }
-            other => return Err(format!("a packet {:?} does not belong into a certificate", packet_tag(&other))),
+            other => return Err(format!("a packet {:?} does not belong into a certificate", other.tag())),
         }
     }
     certs.extend(open.map(Packets::judge).transpose()?);
     Ok(certs)
-}
-
-fn packet_tag(packet: &Packet) -> Tag {
-    use pgp::packet::PacketTrait as _;
-    packet.tag()
 }
 
 impl Packets {

@@ -2,8 +2,9 @@
 
 use argus::signature::{Fault, Signers};
 
-use super::{git_accepts, judge_parts, payload};
+use super::{git_accepts, judge_parts, messages, payload};
 use crate::support::git::join_commit;
+use crate::support::git_http::base64;
 use crate::support::gnupg::Gnupg;
 use crate::support::keys::Key;
 
@@ -71,10 +72,25 @@ fn a_damaged_openpgp_signature_never_counts() {
         let mut signers = Signers::default();
         signers.add_openpgp("keys", gnupg.export(&[&key]).as_bytes()).expect("a certificate");
         let home = gnupg.home.to_string_lossy();
-        damage(&signers, &payload, &gnupg.sign(&key, &payload, &[]), |raw| {
-            git_accepts(raw, &[], &[("GNUPGHOME", &home)])
-        });
+        // Without the checksum, which would catch nearly everything before it is looked at.
+        let signature = gnupg.sign(&key, &payload, &[]);
+        let lines: Vec<&str> = signature.lines().filter(|line| !line.starts_with('=')).collect();
+        assert_eq!(lines.len() + 1, signature.lines().count());
+        damage(&signers, &payload, &lines.join("\n"), |raw| git_accepts(raw, &[], &[("GNUPGHOME", &home)]));
     }
+}
+
+#[test]
+fn a_wrong_checksum_is_no_signature() {
+    let payload = payload();
+    let gnupg = Gnupg::new();
+    let key = gnupg.key("Ada <ada@acme.example>", "ed25519", "0", &[]);
+    let mut signers = Signers::default();
+    signers.add_openpgp("keys", gnupg.export(&[&key]).as_bytes()).expect("a certificate");
+    let signature = gnupg.sign(&key, &payload, &[]);
+    let lines: Vec<&str> = signature.lines().map(|line| if line.starts_with('=') { "=AAAA" } else { line }).collect();
+    let verdict = judge_parts(&signers, &payload, lines.join("\n").as_bytes());
+    assert_eq!(verdict, Err(Fault::Garbled("its checksum is wrong".into())));
 }
 
 #[test]
@@ -119,4 +135,38 @@ fn is_end_of_packet(bytes: &[u8], end: usize) -> bool {
         };
     }
     at == end
+}
+
+/// A signature that holds a signature, and so on, in its binary form.
+fn nested(bytes_max: usize) -> Vec<u8> {
+    // Version 4, of a key, EdDSA, SHA-256; then the hashed part, the unhashed part, two bytes of the digest and two
+    // numbers of no bits.
+    let around = |inner: &[u8]| {
+        let mut part = Vec::new();
+        if !inner.is_empty() {
+            let length = u32::try_from(inner.len() + 1).expect("short");
+            part = [&[255][..], &length.to_be_bytes(), &[32], inner].concat();
+        }
+        let length = u16::try_from(part.len()).expect("short").to_be_bytes();
+        [&[4, 0x19, 22, 8, 0, 0][..], &length, &part, &[0; 6]].concat()
+    };
+    let mut body = around(&[]);
+    while body.len() + 20 < bytes_max {
+        body = around(&body);
+    }
+    body
+}
+
+#[test]
+fn signatures_within_signatures_do_not_exhaust_the_stack() {
+    let body = nested(12_000);
+    let packet = [&[0x89][..], &u16::try_from(body.len()).expect("short").to_be_bytes(), &body].concat();
+    let block = format!("-----BEGIN PGP SIGNATURE-----\n\n{}\n-----END PGP SIGNATURE-----\n", base64(&packet));
+    let verdict = judge_parts(&Signers::default(), &payload(), block.as_bytes());
+    let why = "its packets cannot be read: Encountered nested embedded signature subpacket";
+    assert_eq!(verdict, Err(Fault::Garbled(why.into())));
+    let body = nested(65_000);
+    let packet = [&[0x89][..], &u16::try_from(body.len()).expect("short").to_be_bytes(), &body].concat();
+    let findings = Signers::default().add_openpgp("keys", &packet).expect_err("it is too deep");
+    assert_eq!(messages(&findings), [format!("keys: {why}")]);
 }

@@ -276,6 +276,42 @@ fn what_gpg_takes_and_proves_nothing_is_refused() {
 }
 
 #[test]
+fn a_key_that_is_for_other_uses_signs_nothing() {
+    let gnupg = Gnupg::new();
+    let key = gnupg.key(ADA, "ed25519", "0", &[]);
+    let raw = signed_by(&gnupg, &key, &[]);
+    // Switches signing off.
+    gnupg.edit(&key, "change-usage\nS\nQ\nsave\n");
+    let certificate = gnupg.export(&[&key]);
+    let reason = "it is for other uses";
+    assert_eq!(judge(&signers(&certificate), &raw), Err(Fault::NotForSigning { key, reason }));
+}
+
+#[test]
+fn keys_and_signatures_of_version_6_are_verified() {
+    use pgp::composed::{ArmorOptions, DetachedSignature, KeyType, SecretKeyParamsBuilder};
+    use pgp::types::{KeyDetails as _, KeyVersion, Password};
+    let randomness = ssh_key::rand_core::OsRng;
+    let params = SecretKeyParamsBuilder::default()
+        .version(KeyVersion::V6)
+        .key_type(KeyType::Ed25519)
+        .can_sign(true)
+        .primary_user_id(ADA.into())
+        .build()
+        .expect("parameters");
+    let secret = params.generate(randomness).expect("a key");
+    let certificate = secret.to_public_key().to_armored_string(ArmorOptions::default()).expect("armor");
+    let payload = payload();
+    let (none, sha512) = (Password::empty(), pgp::crypto::hash::HashAlgorithm::Sha512);
+    let made = DetachedSignature::sign_binary_data(randomness, &secret.primary_key, &none, sha512, &payload[..]);
+    let made = made.expect("a signature").to_armored_string(ArmorOptions::default()).expect("armor");
+    let key = secret.fingerprint().to_string().to_uppercase();
+    assert_eq!(judge(&signers(&certificate), &join_commit(&payload, &made)), signer(ADA, &key));
+    let other = String::from_utf8(payload).expect("text").replace("Hello", "Jello");
+    assert_eq!(judge(&signers(&certificate), &join_commit(other.as_bytes(), &made)), Err(Fault::Forged { key }));
+}
+
+#[test]
 fn a_block_of_several_signatures_or_with_a_part_that_must_be_understood_is_none() {
     let gnupg = Gnupg::new();
     let (ada, bea) = (gnupg.key(ADA, "ed25519", "0", &[]), gnupg.key("Bea", "ed25519", "0", &[]));
