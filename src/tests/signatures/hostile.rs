@@ -120,7 +120,7 @@ fn a_certificate_that_is_cut_off_never_loses_its_revocations() {
         let mut flipped = whole.clone();
         let (at, bit) = (numbers.below(flipped.len()), numbers.below(8));
         flipped[at] ^= 1 << bit;
-        // It must not panic. What it says depends on the byte: a damaged revocation is none, like one that is missing.
+        // It must not panic. What it says depends on the byte: a type that has changed makes a revocation something else.
         let _ = verdict(&flipped);
     }
 }

@@ -212,16 +212,25 @@ fn subkeys_count_while_they_are_bound_for_signing() {
     }
 }
 
-/// The same certificate without the signatures by which subkeys say that they belong to it.
-fn without_back_signatures(certificate: &str) -> Vec<u8> {
+/// The packets of a certificate, each with its bytes.
+fn packets_of(certificate: &str) -> Vec<(Packet, Vec<u8>)> {
     let mut bytes = Vec::new();
     pgp::armor::Dearmor::new(certificate.as_bytes()).read_to_end(&mut bytes).expect("an armor");
-    let (mut stripped, mut found, mut rest) = (Vec::new(), 0, bytes.as_slice());
+    let (mut packets, mut rest) = (Vec::new(), bytes.as_slice());
     while !rest.is_empty() {
         let mut parser = PacketParser::new(rest);
         let packet = parser.next().expect("a packet").expect("a packet");
         let after = parser.into_inner();
-        let mut raw = rest[..rest.len() - after.len()].to_vec();
+        packets.push((packet, rest[..rest.len() - after.len()].to_vec()));
+        rest = after;
+    }
+    packets
+}
+
+/// The same certificate without the signatures by which subkeys say that they belong to it.
+fn without_back_signatures(certificate: &str) -> Vec<u8> {
+    let (mut stripped, mut found) = (Vec::new(), 0);
+    for (packet, mut raw) in packets_of(certificate) {
         if let Packet::Signature(mut signature) = packet
             && signature.typ() == Some(SignatureType::SubkeyBinding)
         {
@@ -236,7 +245,6 @@ fn without_back_signatures(certificate: &str) -> Vec<u8> {
             }
         }
         stripped.extend(raw);
-        rest = after;
     }
     assert!(found > 0);
     stripped
@@ -273,6 +281,51 @@ fn what_gpg_takes_and_proves_nothing_is_refused() {
         assert!(git_says(&raw, certificate.as_bytes()), "{sort}");
         assert_eq!(judge(&signers(&certificate), &raw), Err(Fault::Weak(why.into())), "{sort}");
     }
+}
+
+#[test]
+fn a_subkey_is_no_better_than_what_binds_it() {
+    let gnupg = Gnupg::new();
+    for (name, sort, options) in [("short", "rsa1024", &[][..]), ("digest", "rsa2048", &["--cert-digest-algo", "SHA1"])]
+    {
+        let primary = gnupg.key(&format!("Ada <{name}@acme.example>"), sort, "0", options);
+        gnupg.gpg(&["--quick-add-key", &primary, "ed25519", "sign", "0"]);
+        let subkey = gnupg.fingerprints(&format!("{name}@acme.example")).remove(1);
+        let raw = signed_by(&gnupg, &format!("{subkey}!"), &[]);
+        let certificate = gnupg.export(&[&primary]);
+        assert!(git_says(&raw, certificate.as_bytes()), "{name}");
+        let verdict = judge(&signers(&certificate), &raw);
+        assert!(matches!(verdict, Err(Fault::Weak(_))), "{name}: {verdict:?}");
+    }
+}
+
+#[test]
+fn a_user_id_that_somebody_added_to_a_copy_is_nobodys_name() {
+    let gnupg = Gnupg::new();
+    let key = gnupg.key(ADA, "ed25519", "0", &[]);
+    let raw = signed_by(&gnupg, &key, &[]);
+    let mut packets: Vec<Vec<u8>> = packets_of(&gnupg.export(&[&key])).into_iter().map(|(_, raw)| raw).collect();
+    let name = "Root <root@acme.example>";
+    packets.insert(1, [&[0xB4, u8::try_from(name.len()).expect("short")], name.as_bytes()].concat());
+    let mut signers = Signers::default();
+    signers.add_openpgp("keys", &packets.concat()).expect("a certificate");
+    assert_eq!(judge(&signers, &raw), signer(ADA, &key));
+}
+
+#[test]
+fn a_revocation_that_is_damaged_lets_no_certificate_in() {
+    let gnupg = Gnupg::new();
+    let key = gnupg.key(ADA, "ed25519", "0", &[]);
+    gnupg.revoke(&key);
+    let mut bytes = Vec::new();
+    for (packet, mut raw) in packets_of(&gnupg.export(&[&key])) {
+        if matches!(packet, Packet::Signature(ref one) if one.typ() == Some(SignatureType::KeyRevocation)) {
+            *raw.last_mut().expect("a byte") ^= 1;
+        }
+        bytes.extend(raw);
+    }
+    let findings = Signers::default().add_openpgp("keys", &bytes).expect_err("it is damaged");
+    assert_eq!(messages(&findings), ["keys: a certificate holds a revocation that is damaged"]);
 }
 
 #[test]
