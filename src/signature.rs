@@ -181,6 +181,29 @@ fn seconds(at: &DateTime<Utc>) -> String {
 }
 
 impl Fault {
+    /// What a person should know of it. The subject is the commit or the tag.
+    pub fn finding(&self, subject: &str) -> Finding {
+        Finding::error(self.code(), self.to_string()).about(subject).hint(self.hint())
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Fault::Unsigned => "sign it: git commit --amend --no-edit -S",
+            Fault::Unknown { .. } => "add the key to a list of signers on the machine, if you know whose it is",
+            Fault::NotForSigning { .. } => "export the certificate anew, or sign with another key",
+            Fault::Forged { .. } => "find out who made it; git verify-commit says the same",
+            Fault::Expired { .. } => "sign with a key that is in use, or have the key prolonged in the list",
+            Fault::NotYetValid { .. } | Fault::FromTheFuture { .. } => "set the clock of whoever signed, and sign anew",
+            Fault::Revoked { .. } => "sign with another key, and look at what this one has signed",
+            Fault::WrongNamespace(_) => "let Git sign: git commit --amend --no-edit -S",
+            Fault::NotForGit { .. } => "write namespaces=\"git\" into its line, if it is meant for commits",
+            Fault::Weak(_) => "sign with another key; ssh-ed25519 is a good one",
+            Fault::ForgeOnly { .. } => "sign on a machine of your own, or merge with a merge commit",
+            Fault::Unsupported(_) => "sign with a plain SSH key or with OpenPGP",
+            Fault::Garbled(_) => "sign anew: git commit --amend --no-edit -S",
+        }
+    }
+
     /// The code of the finding that it becomes.
     pub fn code(&self) -> Code {
         match self {

@@ -4,6 +4,7 @@ mod hostile;
 mod openpgp;
 mod ssh;
 
+use argus::model::code::Code;
 use argus::model::finding::Finding;
 use argus::signature::{Fault, Signed, Signer, Signers};
 use chrono::{DateTime, Utc};
@@ -61,7 +62,42 @@ fn merge_payload() -> Vec<u8> {
 
 #[test]
 fn a_commit_without_a_signature_is_unsigned() {
-    assert_eq!(judge(&Signers::default(), &payload()), Err(Fault::Unsigned));
+    let fault = judge(&Signers::default(), &payload()).expect_err("nobody signed");
+    assert_eq!(fault, Fault::Unsigned);
+    let finding = fault.finding("commit 1234567");
+    assert_eq!((finding.code, finding.subject.as_deref()), (Code::Unsigned, Some("commit 1234567")));
+    assert_eq!(finding.message, "it is not signed");
+    assert_eq!(finding.hint.as_deref(), Some("sign it: git commit --amend --no-edit -S"));
+}
+
+#[test]
+fn every_fault_has_a_code_of_its_reason() {
+    let (key, at) = (|| "SHA256:x".to_owned(), committed_at());
+    let faults = [
+        (Fault::Unsigned, 1401),
+        (Fault::Unknown { key: key() }, 1402),
+        (Fault::NotForSigning { key: key(), reason: "it is for other uses" }, 1402),
+        (Fault::Forged { key: key() }, 1403),
+        (Fault::Expired { key: key(), at }, 1404),
+        (Fault::NotYetValid { key: key(), at }, 1405),
+        (Fault::FromTheFuture { key: key(), at }, 1405),
+        (Fault::Revoked { key: key() }, 1406),
+        (Fault::WrongNamespace("file".into()), 1407),
+        (Fault::NotForGit { key: key() }, 1407),
+        (Fault::Weak("an RSA key of 1024 bits".into()), 1408),
+        (Fault::Garbled("it is no text".into()), 1409),
+        (Fault::Unsupported("X.509".into()), 1410),
+        (Fault::ForgeOnly { forge: "Forge".into(), key: key() }, 1411),
+    ];
+    for (fault, number) in faults {
+        let finding = fault.finding("commit");
+        assert_eq!(finding.code.number(), number, "{fault}");
+        assert!(finding.is_error() && finding.hint.is_some_and(|hint| !hint.is_empty()), "{fault}");
+    }
+    assert_eq!(
+        Fault::Expired { key: key(), at }.to_string(),
+        "the key SHA256:x counts only until 2026-05-05T12:00:00Z"
+    );
 }
 
 #[test]

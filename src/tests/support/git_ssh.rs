@@ -2,7 +2,7 @@
 //!
 //! It runs as whoever runs the tests. As root it would rather run with less: it insists on its user (`sshd`, which the
 //! package of the server makes) and on the empty folder `/run/sshd`, which the service makes when it starts and which is
-//! made here if it is missing.
+//! made here if it is missing. Whoever runs it needs a shell and an account that is not locked, as for any login by key.
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
