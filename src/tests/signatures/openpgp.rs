@@ -3,7 +3,10 @@
 use std::io::Read as _;
 
 use argus::signature::{Fault, Signer, Signers};
-use pgp::packet::{Packet, PacketParser, SignatureType, SubpacketData};
+use pgp::composed::{ArmorOptions, DetachedSignature};
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{Packet, PacketParser, SignatureConfig, SignatureType, Subpacket, SubpacketData};
+use pgp::types::{KeyDetails as _, KeyVersion, Password, Timestamp};
 
 use super::{git_accepts, judge, merge_payload, messages, payload};
 use crate::support::git::{Repository, join_commit, split_commit};
@@ -340,28 +343,53 @@ fn a_key_that_is_for_other_uses_signs_nothing() {
     assert_eq!(judge(&signers(&certificate), &raw), Err(Fault::NotForSigning { key, reason }));
 }
 
-#[test]
-fn keys_and_signatures_of_version_6_are_verified() {
-    use pgp::composed::{ArmorOptions, DetachedSignature, KeyType, SecretKeyParamsBuilder};
-    use pgp::types::{KeyDetails as _, KeyVersion, Password};
-    let randomness = ssh_key::rand_core::OsRng;
-    let params = SecretKeyParamsBuilder::default()
-        .version(KeyVersion::V6)
-        .key_type(KeyType::Ed25519)
+/// A key that signs, made without `gpg`: for what `gpg` does not make.
+fn key_of_version(version: KeyVersion) -> (pgp::composed::SignedSecretKey, String) {
+    let params = pgp::composed::SecretKeyParamsBuilder::default()
+        .version(version)
+        .key_type(pgp::composed::KeyType::Ed25519)
         .can_sign(true)
         .primary_user_id(ADA.into())
-        .build()
-        .expect("parameters");
-    let secret = params.generate(randomness).expect("a key");
+        .build();
+    let secret = params.expect("parameters").generate(ssh_key::rand_core::OsRng).expect("a key");
     let certificate = secret.to_public_key().to_armored_string(ArmorOptions::default()).expect("armor");
-    let payload = payload();
-    let (none, sha512) = (Password::empty(), pgp::crypto::hash::HashAlgorithm::Sha512);
-    let made = DetachedSignature::sign_binary_data(randomness, &secret.primary_key, &none, sha512, &payload[..]);
+    (secret, certificate)
+}
+
+#[test]
+fn keys_and_signatures_of_version_6_are_verified() {
+    let (secret, certificate) = key_of_version(KeyVersion::V6);
+    let (payload, none) = (payload(), Password::empty());
+    let (key, digest) = (&secret.primary_key, HashAlgorithm::Sha512);
+    let made = DetachedSignature::sign_binary_data(ssh_key::rand_core::OsRng, key, &none, digest, &payload[..]);
     let made = made.expect("a signature").to_armored_string(ArmorOptions::default()).expect("armor");
     let key = secret.fingerprint().to_string().to_uppercase();
     assert_eq!(judge(&signers(&certificate), &join_commit(&payload, &made)), signer(ADA, &key));
     let other = String::from_utf8(payload).expect("text").replace("Hello", "Jello");
     assert_eq!(judge(&signers(&certificate), &join_commit(other.as_bytes(), &made)), Err(Fault::Forged { key }));
+}
+
+#[test]
+fn a_signature_that_names_its_key_in_short_or_not_at_all_is_of_whom_it_names() {
+    let (secret, certificate) = key_of_version(KeyVersion::V4);
+    let payload = payload();
+    let now = u32::try_from(chrono::Utc::now().timestamp()).expect("it is before 2106");
+    // Forges sign so: without a fingerprint, and in armor that says who made it.
+    let judged = |unhashed: Vec<SubpacketData>| {
+        let regular = |data| Subpacket::regular(data).expect("a part");
+        let mut config = SignatureConfig::v4(SignatureType::Binary, secret.algorithm(), HashAlgorithm::Sha256);
+        config.hashed_subpackets = vec![regular(SubpacketData::SignatureCreationTime(Timestamp::from_secs(now)))];
+        config.unhashed_subpackets = unhashed.into_iter().map(regular).collect();
+        let made = config.sign(&secret.primary_key, &Password::empty(), &payload[..]).expect("a signature");
+        let made = DetachedSignature::new(made).to_armored_string(ArmorOptions::default()).expect("armor");
+        let made = made.replacen('\n', "\nVersion: Forge 1\nComment: hello\n", 1);
+        judge(&signers(&certificate), &join_commit(&payload, &made))
+    };
+    let key = secret.fingerprint().to_string().to_uppercase();
+    assert_eq!(judged(vec![SubpacketData::IssuerKeyId(secret.legacy_key_id())]), signer(ADA, &key));
+    let other = pgp::types::KeyId::new([7; 8]);
+    assert_eq!(judged(vec![SubpacketData::IssuerKeyId(other)]), Err(Fault::Unknown { key: "07".repeat(8) }));
+    assert_eq!(judged(vec![]), Err(Fault::Garbled("it does not name its key".into())));
 }
 
 #[test]
