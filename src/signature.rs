@@ -12,6 +12,9 @@
 //! - SSH certificates (`cert-authority`), binary lists of revoked SSH keys and X.509: they are not understood;
 //! - times in a list of allowed signers that do not end in `Z`: they would mean something else on another machine.
 //!
+//! In one thing it takes more: where several lines of a list have the same key, one that lets it sign is enough, while Git
+//! asks the first of them alone.
+//!
 //! As with Git, who signed is not compared with who the commit says that its author or committer is: anybody can write any
 //! name there. As with Git, an SSH key is judged at the moment that the commit names, and an OpenPGP key at the moment of
 //! its signature *and* now: once it has expired, what it signed before counts only after its holder has prolonged it.
@@ -178,6 +181,29 @@ fn seconds(at: &DateTime<Utc>) -> String {
 }
 
 impl Fault {
+    /// What a person should know of it. The subject is the commit or the tag.
+    pub fn finding(&self, subject: &str) -> Finding {
+        Finding::error(self.code(), self.to_string()).about(subject).hint(self.hint())
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Fault::Unsigned => "sign it: git commit --amend --no-edit -S",
+            Fault::Unknown { .. } => "add the key to a list of signers on the machine, if you know whose it is",
+            Fault::NotForSigning { .. } => "export the certificate anew, or sign with another key",
+            Fault::Forged { .. } => "find out who made it; git verify-commit says the same",
+            Fault::Expired { .. } => "sign with a key that is in use, or have the key prolonged in the list",
+            Fault::NotYetValid { .. } | Fault::FromTheFuture { .. } => "set the clock of whoever signed, and sign anew",
+            Fault::Revoked { .. } => "sign with another key, and look at what this one has signed",
+            Fault::WrongNamespace(_) => "let Git sign: git commit --amend --no-edit -S",
+            Fault::NotForGit { .. } => "write namespaces=\"git\" into its line, if it is meant for commits",
+            Fault::Weak(_) => "sign with another key; ssh-ed25519 is a good one",
+            Fault::ForgeOnly { .. } => "sign on a machine of your own, or merge with a merge commit",
+            Fault::Unsupported(_) => "sign with a plain SSH key or with OpenPGP",
+            Fault::Garbled(_) => "sign anew: git commit --amend --no-edit -S",
+        }
+    }
+
     /// The code of the finding that it becomes.
     pub fn code(&self) -> Code {
         match self {
@@ -198,7 +224,7 @@ impl Fault {
 
 /// A signature that was read.
 enum Block {
-    Ssh(ssh::Signature),
+    Ssh(Box<ssh::Signature>),
     OpenPgp(openpgp::Signature),
 }
 
@@ -212,7 +238,7 @@ impl Block {
         let is = |what: &str| text.starts_with(&format!("-----BEGIN {what}-----"));
         match text {
             "" => Err(Fault::Unsigned),
-            _ if is("SSH SIGNATURE") => ssh::Signature::read(text).map(Block::Ssh),
+            _ if is("SSH SIGNATURE") => ssh::Signature::read(text).map(Box::new).map(Block::Ssh),
             _ if is("PGP SIGNATURE") => openpgp::Signature::read(text).map(Block::OpenPgp),
             _ if is("PGP MESSAGE") => Err(Fault::Unsupported("an OpenPGP message".into())),
             _ if is("SIGNED MESSAGE") => Err(Fault::Unsupported("X.509".into())),

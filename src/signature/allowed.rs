@@ -17,6 +17,7 @@ const FINDINGS_MAX: usize = 100;
 pub struct Entry {
     name: String,
     key: Key,
+    fingerprint: String,
     /// Patterns of what it may sign for.
     namespaces: Option<String>,
     valid_after: Option<DateTime<Utc>>,
@@ -30,7 +31,7 @@ pub fn verify(
     signed: &Signed<'_>,
 ) -> Option<Result<(String, String), Fault>> {
     let fingerprint = signature.key().fingerprint();
-    let mut theirs = entries.iter().filter(|entry| entry.key.fingerprint() == fingerprint).peekable();
+    let mut theirs = entries.iter().filter(|entry| entry.fingerprint == fingerprint).peekable();
     let key = &theirs.peek()?.key;
     if let Some(weakness) = key.weakness() {
         return Some(Err(Fault::Weak(weakness)));
@@ -81,7 +82,7 @@ pub fn read(file: &str, text: &str) -> Result<Vec<Entry>, Vec<Finding>> {
         };
         let key = usable(key)?;
         let Options { namespaces, valid_after, valid_before } = options;
-        Ok(Entry { name: name.to_owned(), key, namespaces, valid_after, valid_before })
+        Ok(Entry { name: name.to_owned(), fingerprint: key.fingerprint(), key, namespaces, valid_after, valid_before })
     })
 }
 
@@ -97,7 +98,8 @@ pub fn read_unbounded(name: &str, file: &str, bytes: &[u8]) -> Result<Vec<Entry>
         str::from_utf8(bytes).map_err(|_| vec![bad(file, 0, "this is neither a list of SSH keys nor OpenPGP")])?;
     lines(file, text, |line| {
         let key = usable(line)?;
-        Ok(Entry { name: name.to_owned(), key, namespaces: None, valid_after: None, valid_before: None })
+        let (name, fingerprint) = (name.to_owned(), key.fingerprint());
+        Ok(Entry { name, fingerprint, key, namespaces: None, valid_after: None, valid_before: None })
     })
 }
 

@@ -32,10 +32,10 @@ impl Signature {
         let mut packets = PacketParser::new(bytes.as_slice());
         let packet = match packets.next() {
             Some(Ok(Packet::Signature(packet))) => packet,
-            Some(Err(error)) => return Err(Fault::Garbled(error.to_string())),
+            Some(Err(error)) => return Err(Fault::Garbled(unreadable(&error))),
             _ => return Err(Fault::Garbled("the block holds no signature".into())),
         };
-        if packets.next().is_some() || !packets.into_inner().is_empty() {
+        if !packets.into_inner().is_empty() {
             return Err(Fault::Garbled("the block holds more than one signature".into()));
         }
         match packet.version() {
@@ -65,7 +65,7 @@ impl Signature {
     }
 
     fn may_be_by(&self, part: &Part) -> bool {
-        self.packet.issuer_fingerprint().contains(&&part.fingerprint) || self.packet.issuer_key_id().contains(&&part.id)
+        names(&self.packet, &part.fingerprint, &part.id)
     }
 }
 
@@ -159,18 +159,43 @@ fn dearmor(text: &str, what: BlockType, bytes_max: usize) -> Result<Vec<u8>, Str
     if text.matches("-----BEGIN ").count() != 1 || !text.trim_end().ends_with(&ends) {
         return Err("the armor is not whole, or not alone".into());
     }
-    let options = DearmorOptions::new().set_limit(bytes_max).enable_crc24_check();
+    let options = DearmorOptions::new().set_limit(bytes_max);
     let mut dearmor = Dearmor::with_options(text.as_bytes(), options);
-    dearmor.read_header().map_err(|error| error.to_string())?;
+    dearmor.read_header().map_err(|error| unreadable(&error))?;
     if dearmor.typ != Some(what) {
         return Err(format!("it is no {what}"));
     }
     let mut bytes = Vec::new();
-    dearmor.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    Ok(bytes)
+    dearmor.read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    // The sum may be missing, but as with gpg it may not be wrong.
+    match dearmor.checksum {
+        Some(sum) if sum != u64::from(crc24(&bytes)) => Err("its checksum is wrong".into()),
+        _ => Ok(bytes),
+    }
 }
 
-/// What names a key within a signature.
+/// The checksum of an armor, by RFC 9580, section 6.1.1.
+fn crc24(bytes: &[u8]) -> u32 {
+    const START: u32 = 0x00B7_04CE;
+    const POLYNOMIAL: u32 = 0x0186_4CFB;
+    bytes.iter().fold(START, |sum, byte| {
+        (0..8).fold(sum ^ (u32::from(*byte) << 16), |sum, _| {
+            let sum = sum << 1;
+            if sum & 0x0100_0000 == 0 { sum } else { sum ^ POLYNOMIAL }
+        })
+    })
+}
+
+/// What lies at the bottom of an error, without the layers above it.
+fn unreadable(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    format!("its packets cannot be read: {}", error.to_string().lines().next().unwrap_or_default())
+}
+
+/// Whether a signature names this key as the one that made it.
 fn names(signature: &packet::Signature, fingerprint: &Fingerprint, id: &KeyId) -> bool {
     signature.issuer_fingerprint().contains(&fingerprint) || signature.issuer_key_id().contains(&id)
 }

@@ -1,12 +1,12 @@
 //! SSH keys and signatures with them. The only home of ssh-key.
 
 use ssh_key::public::KeyData;
-use ssh_key::{Algorithm, HashAlg, PublicKey, SshSig};
+use ssh_key::{Algorithm, HashAlg, LineEnding, PublicKey, SshSig};
 
 use super::Fault;
 
 /// The longest SSH key with its comment.
-pub const KEY_BYTES_MAX: usize = 10_000;
+pub const KEY_BYTES_MAX: usize = 2_000;
 
 /// The fewest bits of an RSA key that still prove something.
 pub const RSA_BITS_MIN: usize = 2_048;
@@ -71,13 +71,22 @@ impl Signature {
     /// Reads an armored signature.
     pub fn read(text: &str) -> Result<Signature, Fault> {
         let signature = SshSig::from_pem(text).map_err(|error| match error {
+            _ if names_certificate(text) => Fault::Unsupported("an SSH certificate".into()),
             ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. } => {
-                Fault::Unsupported("an SSH key or certificate of an unknown sort".into())
+                Fault::Unsupported("an SSH key of an unknown sort".into())
             }
             error => Fault::Garbled(error.to_string()),
         })?;
         if signature.version() != SshSig::VERSION {
             return Err(Fault::Garbled(format!("it is of version {}", signature.version())));
+        }
+        // Lengths within may be wrong all the same, and a signature has one form alone. (The crate does not write back
+        // the form of signatures by security keys on P-256.)
+        let bare = |text: &str| text.split_ascii_whitespace().collect::<String>();
+        let written = signature.to_pem(LineEnding::LF).map(|written| bare(&written));
+        let exempt = signature.algorithm() == Algorithm::SkEcdsaSha2NistP256;
+        if !exempt && written.as_deref() != Ok(&bare(text)) {
+            return Err(Fault::Garbled("it is not in the form that ssh-keygen writes".into()));
         }
         let key = Key(PublicKey::from(signature.public_key().clone()));
         if let Algorithm::Other(name) = key.0.algorithm() {
@@ -100,4 +109,25 @@ impl Signature {
     pub fn is_by(&self, key: &Key, namespace: &str, text: &[u8]) -> bool {
         key.0.verify(namespace, text, &self.signature).is_ok()
     }
+}
+
+/// Whether a signature that could not be read is by a certificate, which its first bytes name.
+fn names_certificate(text: &str) -> bool {
+    const HEAD_CHARS: usize = 120;
+    const NAME: &[u8] = b"-cert-v01@openssh.com";
+    let body = text.lines().filter(|line| !line.starts_with('-')).flat_map(str::bytes).take(HEAD_CHARS);
+    let sixes = body.map_while(|b| match b {
+        b'A'..=b'Z' => Some(b - b'A'),
+        b'a'..=b'z' => Some(b - b'a' + 26),
+        b'0'..=b'9' => Some(b - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    });
+    let sixes: Vec<u8> = sixes.collect();
+    let eights: Vec<u8> = sixes
+        .chunks_exact(4)
+        .flat_map(|four| [four[0] << 2 | four[1] >> 4, four[1] << 4 | four[2] >> 2, four[2] << 6 | four[3]])
+        .collect();
+    eights.windows(NAME.len()).any(|window| window == NAME)
 }

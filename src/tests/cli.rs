@@ -10,6 +10,7 @@ mod contracts;
 mod crashes;
 mod drift;
 mod faces;
+mod git;
 mod guards;
 mod ownership;
 mod parity;

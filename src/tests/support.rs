@@ -1,5 +1,9 @@
 //! What the tests stand on.
 
+pub mod git;
+pub mod git_http;
+pub mod git_ssh;
+pub mod gnupg;
 pub mod keys;
 pub mod plans;
 pub mod postgres;

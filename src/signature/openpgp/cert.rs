@@ -3,16 +3,20 @@
 use std::io::Write as _;
 
 use pgp::armor::BlockType;
-use pgp::packet::{Packet, PacketParser, PublicKey, PublicSubkey, Signature, SignatureType, SubpacketData, UserId};
+use pgp::packet::{
+    Packet, PacketParser, PacketTrait as _, PublicKey, PublicSubkey, Signature, SignatureType, SubpacketData, UserId,
+};
 use pgp::ser::Serialize as _;
 use pgp::types::{EcdsaPublicParams, Fingerprint, KeyDetails, KeyId, KeyVersion, PublicParams, Tag};
 
-use super::{dearmor, hex, names, not_understood, weakness};
+use super::{dearmor, hex, names, not_understood, unreadable, weakness};
 use crate::model::finding::Finding;
 use crate::signature::{FILE_BYTES_MAX, bad, ssh};
 
-/// The most certificates in a file, and the most packets in a certificate.
+/// The most certificates in a file.
 const CERTS_MAX: usize = 2_000;
+
+/// The most packets in a certificate.
 const PACKETS_MAX: usize = 20_000;
 
 /// The most signatures of its own that a certificate is judged by; each costs an asymmetric operation.
@@ -137,9 +141,13 @@ enum Behind {
 fn packets(bytes: &[u8]) -> Result<Vec<Cert>, String> {
     let mut certs: Vec<Cert> = Vec::new();
     let mut open: Option<Packets> = None;
-    let mut parser = PacketParser::new(bytes);
-    for packet in parser.by_ref() {
-        let packet = packet.map_err(|error| format!("a packet of OpenPGP cannot be read: {error}"))?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        // One at a time: the parser takes a head that is cut off for the end.
+        let mut parser = PacketParser::new(rest);
+        let packet = parser.next().ok_or("the last packet is cut off")?;
+        let packet = packet.map_err(|error| unreadable(&error))?;
+        rest = parser.into_inner();
         if let Packet::PublicKey(primary) = packet {
             if !matches!(primary.version(), KeyVersion::V4 | KeyVersion::V6) {
                 return Err(format!("an OpenPGP key of version {:?}; 4 and 6 are taken", primary.version()));
@@ -164,24 +172,19 @@ fn packets(bytes: &[u8]) -> Result<Vec<Cert>, String> {
                 open.subkeys.push((key, Vec::new()));
                 open.at = Behind::Subkey;
             }
+            Packet::Signature(signature) if signature.config().is_none() => {
+                return Err(format!("a signature of an unknown version, {:?}", signature.version()));
+            }
             Packet::Signature(signature) => open.push(signature),
             Packet::Trust(_) | Packet::Marker(_) | Packet::Padding(_) => {}
             Packet::SecretKey(_) | Packet::SecretSubkey(_) => {
                 return Err("this holds secret keys, which belong to whoever signs".into());
             }
-            other => return Err(format!("a packet {:?} does not belong into a certificate", packet_tag(&other))),
+            other => return Err(format!("a packet {:?} does not belong into a certificate", other.tag())),
         }
-    }
-    if !parser.into_inner().is_empty() {
-        return Err("the last packet is cut off".into());
     }
     certs.extend(open.map(Packets::judge).transpose()?);
     Ok(certs)
-}
-
-fn packet_tag(packet: &Packet) -> Tag {
-    use pgp::packet::PacketTrait as _;
-    packet.tag()
 }
 
 impl Packets {
@@ -213,27 +216,34 @@ impl Packets {
         let own_direct: Vec<&Signature> = of(&direct, &[SignatureType::Key])
             .filter(|one| names(one, &fingerprint, &id) && one.verify_key(&primary).is_ok())
             .collect();
-        // Others may be let revoke it. Theirs cannot be verified without their certificates, and so is believed.
-        let revokers: Vec<&[u8]> = own_direct.iter().flat_map(|one| revokers(one)).collect();
-        let revokes = |one: &Signature, verified: bool| {
-            verified || one.issuer_fingerprint().iter().any(|by| revokers.contains(&by.as_bytes()))
+        let revokers = Revokers {
+            own: (&fingerprint, &id),
+            others: own_direct.iter().flat_map(|one| named_revokers(one)).collect(),
         };
-        let mut revoked =
-            of(&direct, &[SignatureType::KeyRevocation]).any(|one| revokes(one, one.verify_key(&primary).is_ok()));
+        let mut revoked = false;
+        for one in of(&direct, &[SignatureType::KeyRevocation]) {
+            revoked |= revokers.revoke(one, one.verify_key(&primary).is_ok())?;
+        }
 
         let known: Vec<User<'_>> =
             users.iter().map(|(user, signatures)| User::judge(&primary, &fingerprint, &id, user, signatures)).collect();
-        let living: Vec<&User<'_>> = known.iter().filter(|user| !user.revoked).collect();
-        // Without a living user id it says no longer whose it is.
-        revoked |= !known.is_empty() && living.is_empty();
+        // Anybody can add a user id to a copy; only those count that the key itself has signed.
+        let living: Vec<&User<'_>> = known.iter().filter(|user| !user.revoked && user.newest.is_some()).collect();
+        // Without one that lives it says no longer whose it is.
+        revoked |= living.is_empty() && known.iter().any(|user| user.revoked);
 
         let newest_direct = newest(own_direct.iter().copied());
         let newest_user = newest(living.iter().filter_map(|user| user.newest));
-        let weak = own_direct.iter().copied().chain(known.iter().flat_map(|user| user.weak)).find_map(weakness);
+        let weak = own_direct.iter().copied().chain(known.iter().filter_map(|user| user.last)).find_map(weakness);
         let created = i64::from(primary.created_at().as_secs());
-        let expires = [newest_direct, newest_user].into_iter().flatten().filter_map(|one| end(created, one)).min();
+        // An end counts even where the signature that sets it does not.
+        let last_direct = own_direct.iter().copied().max_by_key(|one| made(one));
+        let last_user = known.iter().filter_map(|user| user.last).max_by_key(|one| made(one));
+        let set = [newest_direct, newest_user, last_direct, last_user];
+        let expires = set.into_iter().flatten().filter_map(|one| end(created, one)).min();
         let signs = newest_user.and_then(signs).or_else(|| newest_direct.and_then(signs)).unwrap_or(true);
-        let standing = match (algorithm_weakness(primary.public_params()), newest_direct.or(newest_user), weak) {
+        let primary_weakness = algorithm_weakness(primary.public_params());
+        let standing = match (primary_weakness.clone(), newest_direct.or(newest_user), weak) {
             (Some(weakness), ..) => Standing::Weak(weakness),
             (None, None, Some(weakness)) => {
                 Standing::Weak(format!("the signature of the key under its user id: {weakness}"))
@@ -242,11 +252,16 @@ impl Packets {
             (None, Some(_), _) if !signs => Standing::NotForSigning("it is for other uses"),
             (None, Some(_), _) => Standing::Good,
         };
-        let bound = newest_direct.or(newest_user).is_some();
+        // What does not prove that the primary key is somebody's does not prove it of a subkey either.
+        let unbound = match &standing {
+            Standing::NotForSigning(_) if newest_direct.or(newest_user).is_some() => None,
+            Standing::Good | Standing::Revoked => None,
+            standing => Some(standing.clone()),
+        };
 
         let mut parts: Vec<Part> = Vec::with_capacity(1 + subkeys.len());
         for (key, signatures) in subkeys {
-            parts.push(subkey(&primary, bound, key, &signatures, &revokes));
+            parts.push(subkey(&primary, unbound.as_ref(), key, &signatures, &revokers)?);
         }
         let primary_user = living.iter().filter(|user| user.newest.is_some_and(Signature::is_primary));
         let named = primary_user.max_by_key(|user| user.newest.map(made)).or_else(|| living.first());
@@ -256,14 +271,34 @@ impl Packets {
     }
 }
 
+/// Who may revoke a certificate and its subkeys.
+struct Revokers<'a> {
+    own: (&'a Fingerprint, &'a KeyId),
+    /// The fingerprints of those whom its holder lets do it as well.
+    others: Vec<&'a [u8]>,
+}
+
+impl Revokers<'_> {
+    /// Whether a revocation counts that did, or did not, turn out to be by the primary key. Those by others cannot be
+    /// verified without their certificates, and so are believed.
+    fn revoke(&self, one: &Signature, verified: bool) -> Result<bool, String> {
+        if !verified && names(one, self.own.0, self.own.1) {
+            return Err("a certificate holds a revocation that is damaged".into());
+        }
+        let by_fingerprint = |other: &&[u8]| one.issuer_fingerprint().iter().any(|by| by.as_bytes() == *other);
+        let by_id = |other: &&[u8]| one.issuer_key_id().iter().any(|id| other.ends_with(id.as_ref()));
+        Ok(verified || self.others.iter().any(|other| by_fingerprint(other) || by_id(other)))
+    }
+}
+
 /// A user id and what the certificate says of it.
 struct User<'a> {
     id: &'a UserId,
     revoked: bool,
-    /// Its last signature that counts.
+    /// The key's last signature under it that counts.
     newest: Option<&'a Signature>,
-    /// One that would count if it were not weak.
-    weak: Option<&'a Signature>,
+    /// The last one, even if it is weak.
+    last: Option<&'a Signature>,
 }
 
 impl<'a> User<'a> {
@@ -288,29 +323,31 @@ impl<'a> User<'a> {
         let revoked_at = of(signatures, &[SignatureType::CertRevocation]).filter(own).map(made).max();
         // A user id that was revoked and taken up again lives.
         let revoked = revoked_at.is_some_and(|at| newest.is_none_or(|newest| made(newest) <= at));
-        let weak = certified.into_iter().find(|one| weakness(one).is_some());
-        User { id: user, revoked, newest, weak }
+        User { id: user, revoked, newest, last: certified.into_iter().max_by_key(|one| made(one)) }
     }
 }
 
 /// What the certificate says of a subkey.
 fn subkey(
     primary: &PublicKey,
-    primary_is_bound: bool,
+    unbound: Option<&Standing>,
     key: PublicSubkey,
     signatures: &[Signature],
-    revokes: &dyn Fn(&Signature, bool) -> bool,
-) -> Part {
+    revokers: &Revokers<'_>,
+) -> Result<Part, String> {
     let binds = |one: &&Signature| one.verify_subkey_binding(primary, &key).is_ok();
     let bindings: Vec<&Signature> = of(signatures, &[SignatureType::SubkeyBinding]).filter(binds).collect();
-    let revoked = of(signatures, &[SignatureType::SubkeyRevocation]).any(|one| revokes(one, binds(&one)));
+    let mut revoked = false;
+    for one in of(signatures, &[SignatureType::SubkeyRevocation]) {
+        revoked |= revokers.revoke(one, binds(&one))?;
+    }
     let created = i64::from(key.created_at().as_secs());
     let binding = newest(bindings.iter().copied());
     let standing = match (binding, bindings.iter().find_map(|one| weakness(one))) {
         _ if revoked => Standing::Revoked,
+        _ if let Some(unbound) = unbound => unbound.clone(),
         (None, Some(weakness)) => Standing::Weak(format!("the signature that binds the subkey: {weakness}")),
         (None, None) => Standing::NotForSigning("nothing binds it to the certificate"),
-        _ if !primary_is_bound => Standing::NotForSigning("no signature of its own stands under its user ids"),
         (Some(binding), _) if signs(binding) != Some(true) => Standing::NotForSigning("it is for other uses"),
         // Without this signature anybody could put somebody else's key under their own name.
         (Some(binding), _) => match binding.embedded_signature() {
@@ -323,9 +360,10 @@ fn subkey(
             _ => Standing::NotForSigning("it has not signed that it belongs to the certificate"),
         },
     };
-    let expires = binding.and_then(|binding| end(created, binding));
+    let last = bindings.iter().copied().max_by_key(|one| made(one));
+    let expires = [binding, last].into_iter().flatten().filter_map(|one| end(created, one)).min();
     let (fingerprint, id) = (key.fingerprint(), key.legacy_key_id());
-    Part { fingerprint, id, created, expires, standing, key: Material::Sub(key) }
+    Ok(Part { fingerprint, id, created, expires, standing, key: Material::Sub(key) })
 }
 
 /// The signatures of these types.
@@ -365,7 +403,7 @@ fn signs(signature: &Signature) -> Option<bool> {
 }
 
 /// The fingerprints of those who may revoke the certificate too.
-fn revokers(signature: &Signature) -> impl Iterator<Item = &[u8]> {
+fn named_revokers(signature: &Signature) -> impl Iterator<Item = &[u8]> {
     let said = signature.config().into_iter().flat_map(|config| &config.hashed_subpackets);
     said.filter_map(|part| match &part.data {
         SubpacketData::RevocationKey(by) => Some(by.fingerprint.as_slice()),

@@ -15,11 +15,18 @@ pub struct Key {
 impl Key {
     /// A new key of a type (`ed25519`, `ecdsa`, `rsa`).
     pub fn new(kind: &str) -> Key {
+        Key::with(kind, None)
+    }
+
+    /// The same with so many bits.
+    pub fn with(kind: &str, bits: Option<&str>) -> Key {
         let folder = scratch("key");
         std::fs::create_dir_all(&folder).expect("a folder");
         keygen(
             Command::new("ssh-keygen")
-                .args(["-q", "-t", kind, "-N", "", "-C", "of a test", "-f"])
+                .args(["-q", "-t", kind, "-N", "", "-C", "of a test"])
+                .args(bits.iter().flat_map(|bits| ["-b", bits]))
+                .arg("-f")
                 .arg(folder.join("key")),
         );
         let public = std::fs::read_to_string(folder.join("key.pub")).expect("the public half");

@@ -1,0 +1,182 @@
+//! Hostile repositories: each is told with a stable code, nothing is written, and memory stays within a limit.
+
+use std::os::unix::process::CommandExt as _;
+
+use super::{ACME, Ran, Source, run};
+
+/// What the process may have, in bytes of its address space.
+const MEMORY_BYTES_MAX: libc::rlim_t = 512 * 1024 * 1024;
+
+impl Source {
+    /// Plans within the limit of memory.
+    fn plan_within(&self) -> Ran {
+        let path = self.repository.path.display().to_string();
+        let mut command = self.command(&["plan", "--git", &path]);
+        // Arenas of the allocator are address space and not memory.
+        command.env("MIMALLOC_ARENA_RESERVE", "0").env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
+        limit(&mut command);
+        run(command)
+    }
+
+    fn blob(&self, text: &[u8]) -> String {
+        self.repository.object("blob", text)
+    }
+}
+
+#[allow(unsafe_code, reason = "a limit is set between fork and exec, with nothing but a system call")]
+fn limit(command: &mut std::process::Command) {
+    unsafe {
+        command.pre_exec(|| {
+            let limit = libc::rlimit { rlim_cur: MEMORY_BYTES_MAX, rlim_max: MEMORY_BYTES_MAX };
+            match libc::setrlimit(libc::RLIMIT_DATA, &limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+}
+
+#[test]
+fn entries_that_lead_elsewhere_are_told() {
+    let source = Source::acme();
+    let acme = source.blob(ACME.as_bytes());
+    let other = source.blob(b"kind: Nonsense\n");
+    let target = source.blob(b"/etc/passwd");
+    let loop_to = source.blob(b"loop.yaml");
+    let lfs = source.blob(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
+    let folder = source.repository.tree(&[("100644", "a.yaml", &other)]);
+    let head = source.repository.git(&["rev-parse", "HEAD"]);
+    for (mode, name, object, code) in [
+        ("120000", "link.yaml", &target, "ARG1016"),
+        ("120000", "loop.yaml", &loop_to, "ARG1016"),
+        ("120000", "folder", &target, "ARG1016"),
+        ("160000", "module", &head, "ARG1713"),
+        ("100644", "..", &other, "ARG1711"),
+        ("40000", "..", &folder, "ARG1711"),
+        ("40000", ".git", &folder, "ARG1711"),
+        ("40000", ".GIT", &folder, "ARG1711"),
+        ("40000", "git~1", &folder, "ARG1711"),
+        ("100644", "a/b.yaml", &other, "ARG1711"),
+        ("100644", "a\\b.yaml", &other, "ARG1711"),
+        ("100644", "new\nline.yaml", &other, "ARG1711"),
+        ("100644", "esc\u{1b}[31m.yaml", &other, "ARG1711"),
+        ("100644", "bidi\u{202e}.yaml", &other, "ARG1711"),
+        ("100644", "lfs.yaml", &lfs, "ARG1714"),
+        ("100644", "ACME.yaml", &other, "ARG1712"),
+        ("100644", "acme.yaml", &other, "ARG1712"),
+    ] {
+        let tree = source.repository.tree(&[("100644", "acme.yaml", &acme), (mode, name, object)]);
+        source.repository.commit_tree(&tree, "Hostile");
+        let ran = source.plan_within();
+        assert!(ran.code == Some(1) && ran.all().contains(code), "{mode} {name:?}: {ran}");
+        assert!(!ran.all().contains(['\u{1b}', '\u{202e}']), "{name:?}: {ran}");
+        // What is well goes on.
+        assert!(code == "ARG1712" || ran.out.contains("Plan: 2 to add"), "{mode} {name:?}: {ran}");
+    }
+}
+
+#[test]
+fn a_name_that_is_no_utf_8_is_told() {
+    let source = Source::acme();
+    let acme = source.blob(ACME.as_bytes());
+    let id: Vec<u8> = (0..acme.len()).step_by(2).map(|at| u8::from_str_radix(&acme[at..at + 2], 16).expect("hex")).collect();
+    let tree = [b"100644 a\xff.yaml\0".as_slice(), &id].concat();
+    let tree = source.repository.object("tree", &tree);
+    source.repository.commit_tree(&tree, "Hostile");
+    source.plan_within().ends(1).says("ARG1711").says("a?.yaml");
+}
+
+/// Twelve objects that say that there are 10^10 files.
+#[test]
+fn a_tree_that_unfolds_without_end_is_cut_off() {
+    let source = Source::acme();
+    let blob = source.blob(ACME.as_bytes());
+    let names: Vec<String> = (0..10).map(|number| format!("f{number}.yaml")).collect();
+    let entries: Vec<(&str, &str, &str)> = names.iter().map(|name| ("100644", name.as_str(), blob.as_str())).collect();
+    let mut tree = source.repository.tree(&entries);
+    for _ in 0..9 {
+        let names: Vec<String> = (0..10).map(|number| format!("d{number}")).collect();
+        let entries: Vec<(&str, &str, &str)> = names.iter().map(|name| ("40000", name.as_str(), tree.as_str())).collect();
+        tree = source.repository.tree(&entries);
+    }
+    source.repository.commit_tree(&tree, "Hostile");
+    source.plan_within().ends(1).says("ARG1014").says("more than 100000 manifests");
+}
+
+#[test]
+fn a_tree_that_is_too_deep_is_cut_off() {
+    let source = Source::acme();
+    let blob = source.blob(ACME.as_bytes());
+    let mut tree = source.repository.tree(&[("100644", "acme.yaml", &blob)]);
+    for _ in 0..100 {
+        tree = source.repository.tree(&[("40000", "d", &tree)]);
+    }
+    source.repository.commit_tree(&tree, "Hostile");
+    source.plan_within().ends(1).says("ARG1014").says("nested more than 64 levels deep");
+}
+
+#[test]
+fn a_blob_that_is_too_large_is_not_read() {
+    let source = Source::acme();
+    source.repository.write("large.yaml", "");
+    let file = std::fs::File::create(source.repository.path.join("large.yaml")).expect("a file");
+    file.set_len(700 * 1024 * 1024).expect("a large file");
+    source.repository.commit("Hostile");
+    source.plan_within().ends(1).says("ARG1001").says("large.yaml").says("734003200 bytes");
+    source.repository.write("large.yaml", "");
+}
+
+/// Each byte of a small pack flipped, and the pack cut at each length: never a crash, never a wrong reading.
+#[test]
+fn a_pack_that_is_damaged_is_told_or_does_not_matter() {
+    let source = Source::acme();
+    source.repository.git(&["-c", "pack.window=0", "repack", "-a", "-d", "-q"]);
+    let packs = source.repository.path.join(".git/objects/pack");
+    let pack = std::fs::read_dir(packs).expect("packs").map(|entry| entry.expect("an entry").path());
+    let pack = pack.into_iter().find(|path| path.extension().is_some_and(|end| end == "pack")).expect("a pack");
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(&pack, std::fs::Permissions::from_mode(0o644)).expect("it may be written");
+    let good = std::fs::read(&pack).expect("a pack");
+    assert!(good.len() < 2_000, "{}", good.len());
+    let path = source.repository.path.display().to_string();
+    let look = |what: String| {
+        let mut command = source.command(&["validate", "--git", &path]);
+        limit(&mut command);
+        let ran = run(command);
+        match ran.code {
+            Some(0) => assert!(ran.out.contains("Valid: 2 resources"), "{what}: {ran}"),
+            Some(1) => assert!(ran.err.contains("ARG17"), "{what}: {ran}"),
+            _ => panic!("{what}: {ran}"),
+        }
+        ran.code
+    };
+    let mut told = 0;
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0xff;
+        std::fs::write(&pack, &bad).expect("a pack");
+        told += usize::from(look(format!("byte {at} flipped")) == Some(1));
+    }
+    assert!(told > good.len() / 3, "only {told} of {} were noticed", good.len());
+    for length in 0..good.len() {
+        std::fs::write(&pack, &good[..length]).expect("a pack");
+        look(format!("cut at {length}"));
+    }
+    std::fs::write(&pack, &good).expect("a pack");
+    assert_eq!(look("mended".into()), Some(0));
+}
+
+#[test]
+fn addresses_that_run_programs_or_lead_inside_are_refused() {
+    let source = Source::acme();
+    for address in ["ext::sh -c id", "git://localhost/x", "-oProxyCommand=id", "ssh://-oProxyCommand=id/x", "file:///etc", "https://169.254.169.254/x.git"] {
+        let word = format!("--git={address}");
+        source.argus(&["plan", &word]).ends(1).says("ARG1701");
+    }
+    // What is listed may be read.
+    let url = format!("file://{}", source.repository.path.display());
+    let settings = source.settings(&format!("git:\n  allow: ['{url}']\n"));
+    source.argus(&["plan", "--git", &url, "--config", &settings]).ends(0).says("Plan: 2 to add");
+    let path = source.repository.path.display().to_string();
+    source.argus(&["plan", "--git", &path, "--config", &settings]).ends(1).says("ARG1701");
+}

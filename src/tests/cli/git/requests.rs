@@ -1,0 +1,134 @@
+//! Pull requests: what a branch adds to what its base already plans.
+
+use super::{ACME, Source};
+
+const GRACE: &str = "    - user: grace@acme.example\n      role: member\n";
+
+#[test]
+fn a_branch_shows_what_it_adds_and_not_what_is_due_anyway() {
+    let source = Source::acme();
+    source.apply(&[]).ends(0);
+    source.repository.git(&["checkout", "-q", "-b", "feature"]);
+    source.commit("acme.yaml", &format!("{ACME}{GRACE}"), "Add grace");
+    // The base has moved on, and is not applied yet: the old merge base must not look like a revert of it.
+    source.repository.git(&["checkout", "-q", "main"]);
+    source.commit("acme.yaml", &ACME.replace("Acme\n", "Acme Two\n"), "Rename it");
+    let objects = || source.repository.git(&["count-objects"]);
+    let before = objects();
+    let ran = source.plan(&["--base", "main", "--head", "feature"]).ends(2);
+    ran.says("+ Member/grace@acme.example").says("Plan: 1 to add, 0 to change, 0 to destroy.").does_not_say("Acme Two");
+    assert_eq!(objects(), before, "merging has written into the repository");
+    source.plan(&["--ref", "main"]).ends(2).says("Acme Two");
+    source.plan(&["--base", "feature", "--head", "feature"]).ends(0).says("No changes.");
+    let json = source.here("plan", &["--base", "main", "--head", "feature", "--format", "json"]).ends(0).json();
+    assert_eq!(json["plan"]["beyond"]["reference"], "main");
+}
+
+#[test]
+fn drift_is_not_the_doing_of_a_branch() {
+    let source = Source::acme();
+    source.apply(&[]).ends(0);
+    source.world.sql("UPDATE argus.organization SET display_name = 'Mallory' WHERE name = 'acme'");
+    source.repository.git(&["checkout", "-q", "-b", "feature"]);
+    source.commit("acme.yaml", &format!("{ACME}{GRACE}"), "Add grace");
+    source.plan(&["--base", "main", "--head", "feature"]).ends(2).says("1 to add, 0 to change").does_not_say("Mallory");
+}
+
+#[test]
+fn a_branch_that_conflicts_is_told_where() {
+    let source = Source::acme();
+    source.repository.git(&["checkout", "-q", "-b", "feature"]);
+    source.commit("acme.yaml", &ACME.replace("Acme\n", "Acme One\n"), "Rename it");
+    source.repository.git(&["checkout", "-q", "main"]);
+    source.commit("acme.yaml", &ACME.replace("Acme\n", "Acme Two\n"), "Rename it otherwise");
+    source.plan(&["--base", "main", "--head", "feature"]).ends(1).says("ARG1723").says("acme.yaml");
+}
+
+/// A branch changes neither the settings nor the policies that judge it.
+#[test]
+fn a_branch_is_judged_by_the_rules_of_its_base() {
+    let source = Source::acme();
+    let deny = "package acme\n\ndeny contains \"no more members\" if {\n\tsome change in input.changes\n\tchange.kind == \"Member\"\n}\n";
+    source.commit("policies/members.rego", deny, "Add a policy");
+    source.commit("argus.yaml", "source: acme\n", "Settings");
+    source.repository.git(&["checkout", "-q", "-b", "feature"]);
+    source.repository.git(&["rm", "-q", "-r", "policies"]);
+    source.repository.write("argus.yaml", "source: other\nmode: observe\npolicies: none\nguards: {owners: 0}\n");
+    source.commit("acme.yaml", &format!("{ACME}{GRACE}"), "Add grace and drop the rules");
+    let ran = source.plan(&["--base", "main", "--head", "feature"]).ends(2);
+    ran.says("no more members").says("Denied").does_not_say("observe");
+}
+
+/// Planning executes nothing, writes nothing, and connects to nothing but the database.
+#[test]
+fn fifty_hostile_branches_leave_everything_as_it_is() {
+    let source = Source::acme();
+    source.apply(&[]).ends(0);
+    let canary = source.world.path("canary");
+    let touch = format!("touch {}", canary.display());
+    source.repository.write(".gitattributes", "*.yaml filter=evil diff=evil merge=evil\n");
+    for (key, value) in [
+        ("filter.evil.smudge", touch.as_str()),
+        ("filter.evil.clean", &touch),
+        ("filter.evil.process", &touch),
+        ("diff.evil.textconv", &touch),
+        ("merge.evil.driver", &touch),
+        ("core.fsmonitor", &touch),
+        ("core.sshCommand", &touch),
+        ("core.hooksPath", "hooks"),
+    ] {
+        source.repository.git(&["config", key, value]);
+    }
+    let hook = source.repository.path.join("hooks/post-checkout");
+    source.repository.write("hooks/post-checkout", &format!("#!/bin/sh\n{touch}\n"));
+    source.repository.write(".git/hooks/post-merge", &format!("#!/bin/sh\n{touch}\n"));
+    for path in [hook, source.repository.path.join(".git/hooks/post-merge")] {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("it may run");
+    }
+    let _ = std::fs::remove_file(&canary);
+    source.repository.git(&["-c", "filter.evil.clean=cat", "-c", "filter.evil.process=", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=", "add", "-A"]);
+    source.repository.git(&["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=", "-c", "filter.evil.clean=cat", "-c", "filter.evil.process=", "commit", "-q", "-m", "Settings"]);
+    let _ = std::fs::remove_file(&canary);
+    let base = source.repository.git(&["rev-parse", "main"]);
+    let blob = |text: &str| source.repository.object("blob", text.as_bytes());
+    let good = blob(&format!("{ACME}{GRACE}"));
+    let evil = blob("include: /etc/passwd\n");
+    let link = blob("/etc/passwd");
+    let transaction = || source.world.sql("SELECT pg_current_wal_insert_lsn() IS NOT NULL, txid_snapshot_xmax(txid_current_snapshot())");
+    let files = || {
+        let mut all: Vec<_> = std::fs::read_dir(source.repository.path.join(".git/objects")).expect("objects").count().to_le_bytes().into();
+        all.extend(std::fs::read(source.repository.path.join(".git/config")).expect("settings"));
+        all
+    };
+    let mut heads = Vec::new();
+    for number in 0..50 {
+        let name = format!("x{number}.yaml");
+        let entries: Vec<(&str, &str, &str)> = match number % 10 {
+            0 => vec![("100644", "acme.yaml", &good), ("120000", &name, &link)],
+            1 => vec![("100644", "acme.yaml", &good), ("160000", &name, &base)],
+            2 => vec![("100644", "..", &evil), ("100644", "acme.yaml", &good)],
+            3 => vec![("100644", ".GIT", &evil), ("100644", "acme.yaml", &good)],
+            4 => vec![("100644", "acme.yaml", &good), ("100644", "../../evil.yaml", &evil)],
+            5 => vec![("100644", "acme.yaml", &good), ("100644", "acme.yaml", &evil)],
+            6 => vec![("100644", "ACME.yaml", &evil), ("100644", "acme.yaml", &good)],
+            7 => vec![("100644", "acme.yaml", &evil)],
+            8 => vec![("100755", "acme.yaml", &good), ("100755", "argus.yaml", &evil)],
+            _ => vec![("100644", "acme.yaml", &good), ("100644", "$(id).yaml", &evil)],
+        };
+        let tree = source.repository.tree(&entries);
+        let commit = source.repository.git(&["commit-tree", &tree, "-p", &base, "-m", "Evil"]);
+        source.repository.git(&["update-ref", &format!("refs/heads/evil-{number}"), &commit]);
+        heads.push(commit);
+    }
+    let (row, before) = (transaction(), files());
+    for head in &heads {
+        let ran = source.plan(&["--base", "main", "--head", head]);
+        assert!(matches!(ran.code, Some(0..=2)), "{ran}");
+        let ran = source.plan(&["--ref", head]);
+        assert!(matches!(ran.code, Some(0..=2)), "{ran}");
+    }
+    assert_eq!(transaction(), row, "the database has moved");
+    assert_eq!(files(), before, "the repository has moved");
+    assert!(!canary.exists(), "something of the repository was executed");
+}
