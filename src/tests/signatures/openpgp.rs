@@ -5,7 +5,7 @@ use std::io::Read as _;
 use argus::signature::{Fault, Signer, Signers};
 use pgp::composed::{ArmorOptions, DetachedSignature};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{Packet, PacketParser, SignatureConfig, SignatureType, Subpacket, SubpacketData};
+use pgp::packet::{self, Packet, PacketParser, SignatureConfig, SignatureType, Subpacket, SubpacketData};
 use pgp::types::{KeyDetails as _, KeyVersion, Password, Timestamp};
 
 use super::{git_accepts, judge, merge_payload, messages, payload};
@@ -190,13 +190,15 @@ fn subkeys_count_while_they_are_bound_for_signing() {
     }
 
     // Without the subkey's own signature anybody could claim it.
-    let claimed = without_back_signatures(&certificate);
-    assert!(git_says(&signed[0], &claimed) && !git_says(&signed[1], &claimed));
-    let mut lax = Signers::default();
-    lax.add_openpgp("keys", &claimed).expect("it can be read");
-    let reason = "it has not signed that it belongs to the certificate";
-    assert_eq!(judge(&lax, &signed[1]), Err(Fault::NotForSigning { key: keys[1].clone(), reason }));
-    assert_eq!(judge(&lax, &signed[0]), signer(ADA, &keys[0]));
+    for swap in [false, true] {
+        let claimed = with_other_back_signatures(&certificate, swap);
+        assert!(git_says(&signed[0], &claimed) && !git_says(&signed[1], &claimed));
+        let mut lax = Signers::default();
+        lax.add_openpgp("keys", &claimed).expect("it can be read");
+        let reason = "it has not signed that it belongs to the certificate";
+        assert_eq!(judge(&lax, &signed[1]), Err(Fault::NotForSigning { key: keys[1].clone(), reason }));
+        assert_eq!(judge(&lax, &signed[0]), signer(ADA, &keys[0]));
+    }
 
     // The first subkey is revoked; the primary key goes on.
     gnupg.edit(&primary, "key 1\nrevkey\ny\n1\n\ny\nsave\n");
@@ -230,27 +232,42 @@ fn packets_of(certificate: &str) -> Vec<(Packet, Vec<u8>)> {
     packets
 }
 
-/// The same certificate without the signatures by which subkeys say that they belong to it.
-fn without_back_signatures(certificate: &str) -> Vec<u8> {
-    let (mut stripped, mut found) = (Vec::new(), 0);
-    for (packet, mut raw) in packets_of(certificate) {
+/// The same certificate, where the signature by which each subkey says that it belongs to it is gone, or that of the other
+/// subkey.
+fn with_other_back_signatures(certificate: &str, swap: bool) -> Vec<u8> {
+    let back = |signature: &packet::Signature| {
+        let unhashed = &signature.config().expect("it is known").unhashed_subpackets;
+        unhashed.iter().position(|part| matches!(part.data, SubpacketData::EmbeddedSignature(_)))
+    };
+    let mut packets = packets_of(certificate);
+    let mut taken = Vec::new();
+    for (packet, _) in &mut packets {
+        if let Packet::Signature(signature) = packet
+            && signature.typ() == Some(SignatureType::SubkeyBinding)
+            && let Some(at) = back(signature)
+        {
+            taken.push((at, signature.unhashed_subpacket_remove(at).expect("it was there")));
+        }
+    }
+    assert_eq!(taken.len(), 2);
+    let mut changed = Vec::new();
+    for (packet, mut raw) in packets {
         if let Packet::Signature(mut signature) = packet
             && signature.typ() == Some(SignatureType::SubkeyBinding)
+            && signature.key_flags().sign()
         {
-            let unhashed = &signature.config().expect("it is known").unhashed_subpackets;
-            let at = unhashed.iter().position(|part| matches!(part.data, SubpacketData::EmbeddedSignature(_)));
-            if let Some(at) = at {
-                signature.unhashed_subpacket_remove(at).expect("it was there");
-                let body = pgp::ser::Serialize::to_bytes(&signature).expect("bytes");
-                // The head of a signature in the old form, with two bytes of length.
-                raw = [&[0x89], &u16::try_from(body.len()).expect("short").to_be_bytes()[..], &body].concat();
-                found += 1;
+            // The last one taken is that of the other subkey.
+            let (at, part) = taken.pop().expect("there are two");
+            if swap {
+                signature.unhashed_subpacket_insert(at, part).expect("there is room");
             }
+            let body = pgp::ser::Serialize::to_bytes(&signature).expect("bytes");
+            // The head of a signature in the old form, with two bytes of length.
+            raw = [&[0x89], &u16::try_from(body.len()).expect("short").to_be_bytes()[..], &body].concat();
         }
-        stripped.extend(raw);
+        changed.extend(raw);
     }
-    assert!(found > 0);
-    stripped
+    changed
 }
 
 #[test]
@@ -284,6 +301,20 @@ fn what_gpg_takes_and_proves_nothing_is_refused() {
         assert!(git_says(&raw, certificate.as_bytes()), "{sort}");
         assert_eq!(judge(&signers(&certificate), &raw), Err(Fault::Weak(why.into())), "{sort}");
     }
+}
+
+#[test]
+fn a_subkey_expires_with_its_primary_key() {
+    let gnupg = Gnupg::new();
+    let at = ["--faked-system-time", "20240101T000000"];
+    let primary = gnupg.key(ADA, "ed25519", "1y", &at);
+    gnupg.gpg(&[&at[..], &["--quick-add-key", &primary, "ed25519", "sign", "0"]].concat());
+    let subkey = gnupg.fingerprints("ada@acme.example").remove(1);
+    let raw = signed_by(&gnupg, &format!("{subkey}!"), &["--faked-system-time", "20240601T000000"]);
+    let certificate = gnupg.export(&[&primary]);
+    assert!(!git_says(&raw, certificate.as_bytes()));
+    let end = "2024-12-31T00:00:00Z".parse().expect("a moment");
+    assert_eq!(judge(&signers(&certificate), &raw), Err(Fault::Expired { key: subkey, at: end }));
 }
 
 #[test]
