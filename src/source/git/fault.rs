@@ -28,7 +28,7 @@ pub fn fetching(address: &str, error: &Error) -> Finding {
             "is not who it should be, or nobody here vouches for it",
             "name its authority in `git.caFile`",
         ),
-        (_, ErrorClass::Http) if said.contains("redirect") => (
+        _ if said.contains("cannot redirect") || said.contains("redirect is not") => (
             Code::RepositoryMoved,
             "sends us elsewhere",
             "write the address that it has now; nobody is followed to another host",

@@ -137,16 +137,24 @@ impl Checkout {
         let index = cache.as_ref().and_then(Cache::load).unwrap_or_default();
         let listing = self.listing(reading, &index)?;
         let files: Vec<(Entry, Option<Kept>)> = with_kept(listing.files, &index);
+        // What has changed tells which organizations it speaks of, and those decide what else has to be read.
+        let changed = index.changed(&files);
+        let mut chosen: Vec<&(Entry, Option<Kept>)> = changed.iter().map(|at| &files[*at]).collect();
+        let mut read = self.readings(&chosen, cache.as_ref())?;
         let wanted = match settled.filter(|_| listing.unreadable.is_empty()) {
-            Some(settled) => index.wanted(&files, settled, now),
+            Some(settled) => index.wanted(&files, &read, settled, now),
             None => Wanted::All,
         };
-        let chosen: Vec<&(Entry, Option<Kept>)> = match &wanted {
-            Wanted::All => files.iter().collect(),
-            Wanted::Some { files: chosen, .. } => chosen.iter().map(|at| &files[*at]).collect(),
+        let rest = |at: &usize| !changed.contains(at);
+        let rest: Vec<&(Entry, Option<Kept>)> = match &wanted {
+            Wanted::All => (0..files.len()).filter(rest).map(|at| &files[at]).collect(),
+            Wanted::Some { files: wanted, .. } => wanted.iter().copied().filter(rest).map(|at| &files[at]).collect(),
         };
-        let read = self.readings(&chosen, cache.as_ref())?;
+        read.extend(self.readings(&rest, cache.as_ref())?);
+        chosen.extend(rest);
         let saving = cache.map(|place| Saving::new(place, self.tree, &files, &chosen, &read, &wanted, &index, now));
+        // Of what is declared twice the same one is kept whatever was read first.
+        read.sort_by(|(a, _), (b, _)| a.file.cmp(&b.file));
         let mut world = assemble(read.into_iter().map(|(reading, _)| reading).chain(listing.unreadable));
         world.files = files.len();
         if let Wanted::Some { unread, .. } = wanted {
@@ -207,11 +215,26 @@ enum Wanted {
 }
 
 impl Index {
+    /// The files that are new or hold something else than before.
+    fn changed(&self, files: &[(Entry, Option<Kept>)]) -> BTreeSet<usize> {
+        let before: BTreeMap<&str, &str> = self.files.iter().map(|file| (&*file.0, file.1.as_str())).collect();
+        let same = |entry: &Entry| before.get(&*entry.path).is_some_and(|blob| *blob == entry.blob.to_string());
+        files.iter().enumerate().filter(|(_, (entry, _))| !same(entry)).map(|(at, _)| at).collect()
+    }
+
     /// The files of which something has moved, and those that speak of the same organizations.
-    fn wanted(&self, files: &[(Entry, Option<Kept>)], settled: IsSettled<'_>, now: DateTime<Utc>) -> Wanted {
+    fn wanted(
+        &self,
+        files: &[(Entry, Option<Kept>)],
+        changed: &[(FileReading, bool)],
+        settled: IsSettled<'_>,
+        now: DateTime<Utc>,
+    ) -> Wanted {
         let before: BTreeMap<&str, usize> = self.files.iter().enumerate().map(|(at, file)| (&*file.0, at)).collect();
         let same = |entry: &Entry, at: usize| self.files[at].1 == entry.blob.to_string();
-        let mut moved: BTreeSet<&OrganizationName> = BTreeSet::new();
+        let spoken_of: BTreeSet<OrganizationName> =
+            changed.iter().flat_map(|(reading, _)| organizations(reading)).collect();
+        let mut moved: BTreeSet<&OrganizationName> = spoken_of.iter().collect();
         let mut wanted = BTreeSet::new();
         let mut still_there = BTreeSet::new();
         for (at, (entry, _)) in files.iter().enumerate() {

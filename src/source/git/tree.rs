@@ -197,7 +197,7 @@ impl Walk<'_> {
                 self.refuse(&format!("{prefix}{}", shown(name)), finding);
                 continue;
             }
-            let of_interest = mode == FOLDER || std::str::from_utf8(name).is_ok_and(is_manifest);
+            let of_interest = mode == FOLDER || is_manifest(&String::from_utf8_lossy(name));
             if of_interest && let Some(other) = seen.insert(name.to_ascii_lowercase(), name.to_vec()) {
                 let (one, other) = (shown(name), shown(&other));
                 let message = if one == other {
@@ -246,7 +246,7 @@ impl Walk<'_> {
     fn leaf(&mut self, prefix: &str, name: &[u8], id: Oid, mode: i32, asked: bool) -> Result<(), Box<Finding>> {
         let path = format!("{prefix}{}", shown(name));
         let settings = prefix.is_empty() && name == SETTINGS_FILE.as_bytes() || name == SCHEMA_FILE.as_bytes();
-        let manifest = asked || std::str::from_utf8(name).is_ok_and(is_manifest) && !settings;
+        let manifest = asked || is_manifest(&String::from_utf8_lossy(name)) && !settings;
         match mode {
             REPOSITORY => {
                 let finding = Finding::error(Code::Submodule, format!("{path} is a submodule"));

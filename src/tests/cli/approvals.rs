@@ -1,5 +1,6 @@
 //! Approvals end to end: what is held waits for the right people, who are known by their database role or their key.
 
+mod commits;
 mod forged;
 mod races;
 mod statements;

@@ -55,7 +55,11 @@ fn what_nobody_has_removed_is_held() {
     source.commit("teams/core.yaml", team, "Add a team");
     source.apply(&[]).ends(0).says("3 added");
     // Other paths hide the file that is still there.
-    source.apply(&["--path", "acme.yaml"]).ends(4).says("ARG1722").says("acme/Team/core is gone, and no commit removes it");
+    source
+        .apply(&["--path", "acme.yaml"])
+        .ends(4)
+        .says("ARG1722")
+        .says("acme/Team/core is gone, and no commit removes it");
     source.plan(&[]).ends(0).says("No changes.");
     source.repository.git(&["rm", "-q", "teams/core.yaml"]);
     source.repository.git(&["commit", "-q", "-m", "Drop the team"]);
@@ -96,32 +100,4 @@ fn a_run_tells_which_commit_it_was_made_of() {
     let runs = source.argus(&["get", "runs", "-o", "json"]).ends(0).json();
     let run = &runs["items"][0]["commit"];
     assert_eq!((&run["author"]["email"], &run["request"]), (&"ada@acme.example".into(), &"#7".into()), "{runs}");
-}
-
-/// Whoever wrote a commit that is not applied yet approves nothing, whoever runs Argus.
-#[test]
-fn nobody_approves_their_own_commit() {
-    let source = Source::new();
-    source.commit("argus.yaml", "source: acme\nguards:\n  owners: 2\n", "Settings");
-    source.commit_as("Mallory", "acme.yaml", ACME, "Add acme");
-    source.commit("notes.txt", "nothing", "Note something");
-    let held = source.apply(&[]).ends(4);
-    let digest = held.all().split("argus approve ").nth(1).and_then(|rest| rest.split_whitespace().next()).map(str::to_owned);
-    let digest = digest.expect("a digest");
-    source.world.sql(
-        "DO $$ BEGIN CREATE ROLE mallory LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
-         DO $$ BEGIN GRANT argus_approver TO mallory; EXCEPTION WHEN unique_violation THEN NULL; END $$",
-    );
-    let settings = source.settings(
-        "approvers:\n  - name: mallory\n    emails: [mallory@acme.example]\n    databaseRoles: [mallory]\n",
-    );
-    let mut command = source.command(&["approve", &digest, "--config", &settings]);
-    command.env("PGUSER", "mallory");
-    let url = source.world.database.url.to_string();
-    command.env("ARGUS_DATABASE_URL", url.replacen("postgres@", "mallory@", 1).replacen("://postgres:", "://mallory:", 1));
-    let _ = super::run(command);
-    let path = source.repository.path.display().to_string();
-    let again = source.argus(&["apply", "--git", &path, "--auto-approve", "--config", &settings]);
-    again.ends(4);
-    assert_eq!(source.world.sql("SELECT count(*) FROM argus.organization"), "0");
 }

@@ -79,7 +79,8 @@ fn entries_that_lead_elsewhere_are_told() {
 fn a_name_that_is_no_utf_8_is_told() {
     let source = Source::acme();
     let acme = source.blob(ACME.as_bytes());
-    let id: Vec<u8> = (0..acme.len()).step_by(2).map(|at| u8::from_str_radix(&acme[at..at + 2], 16).expect("hex")).collect();
+    let id: Vec<u8> =
+        (0..acme.len()).step_by(2).map(|at| u8::from_str_radix(&acme[at..at + 2], 16).expect("hex")).collect();
     let tree = [b"100644 a\xff.yaml\0".as_slice(), &id].concat();
     let tree = source.repository.object("tree", &tree);
     source.repository.commit_tree(&tree, "Hostile");
@@ -96,7 +97,8 @@ fn a_tree_that_unfolds_without_end_is_cut_off() {
     let mut tree = source.repository.tree(&entries);
     for _ in 0..9 {
         let names: Vec<String> = (0..10).map(|number| format!("d{number}")).collect();
-        let entries: Vec<(&str, &str, &str)> = names.iter().map(|name| ("40000", name.as_str(), tree.as_str())).collect();
+        let entries: Vec<(&str, &str, &str)> =
+            names.iter().map(|name| ("40000", name.as_str(), tree.as_str())).collect();
         tree = source.repository.tree(&entries);
     }
     source.repository.commit_tree(&tree, "Hostile");
@@ -169,7 +171,14 @@ fn a_pack_that_is_damaged_is_told_or_does_not_matter() {
 #[test]
 fn addresses_that_run_programs_or_lead_inside_are_refused() {
     let source = Source::acme();
-    for address in ["ext::sh -c id", "git://localhost/x", "-oProxyCommand=id", "ssh://-oProxyCommand=id/x", "file:///etc", "https://169.254.169.254/x.git"] {
+    for address in [
+        "ext::sh -c id",
+        "git://localhost/x",
+        "-oProxyCommand=id",
+        "ssh://-oProxyCommand=id/x",
+        "file:///etc",
+        "https://169.254.169.254/x.git",
+    ] {
         let word = format!("--git={address}");
         source.argus(&["plan", &word]).ends(1).says("ARG1701");
     }

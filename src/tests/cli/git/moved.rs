@@ -42,7 +42,8 @@ impl Two {
     fn run(&self, words: &[&str], cache: &str) -> super::Ran {
         let settings = self.source.settings(&format!("git:\n  caFile: {}\n", self.server.authority().display()));
         let url = self.server.url("/.git");
-        let mut command = self.source.command(&[words, &["--git", &url, "--ref", "main", "--config", &settings]].concat());
+        let mut command =
+            self.source.command(&[words, &["--git", &url, "--ref", "main", "--config", &settings]].concat());
         command.env("XDG_CACHE_HOME", self.source.world.path(cache));
         super::run(command)
     }
@@ -109,7 +110,8 @@ fn a_warm_cache_never_changes_what_is_said() {
     two.source.repository.commit("Once is enough");
     two.plan().ends(0);
     // What all share has come: everything is looked at.
-    let tier = "apiVersion: argus.io/v1alpha1\nkind: Tier\nmetadata:\n  name: small\nspec:\n  limits:\n    members: 5\n";
+    let tier =
+        "apiVersion: argus.io/v1alpha1\nkind: Tier\nmetadata:\n  name: small\nspec:\n  limits:\n    members: 5\n";
     two.commit("tiers.yaml", tier);
     two.plan().ends(2).says("Tier/small");
     two.apply().ends(0);
@@ -123,7 +125,10 @@ fn a_warm_cache_never_changes_what_is_said() {
 fn a_moment_that_passes_is_noticed() {
     let mut two = Two::new();
     let soon = (chrono::Utc::now() + chrono::TimeDelta::seconds(20)).format("%Y-%m-%dT%H:%M:%SZ");
-    let text = format!("{}      expiresAt: {soon}\n    - user: grace@x.example\n      role: owner\n", organization("org-1", "One"));
+    let text = format!(
+        "{}      expiresAt: {soon}\n    - user: grace@x.example\n      role: owner\n",
+        organization("org-1", "One")
+    );
     two.commit("orgs/org-1/org.yaml", &text);
     two.apply().ends(0);
     let index = two.source.world.path("warm/argus/git");
@@ -196,7 +201,10 @@ fn random_histories_are_read_alike_with_and_without_a_cache() {
             let name = format!("org-{}", draw(6));
             let file = format!("orgs/{name}/extra-{}.yaml", draw(3));
             match draw(5) {
-                0 => two.source.repository.write(&format!("orgs/{name}/org.yaml"), &organization(&name, &format!("N{step}"))),
+                0 => two
+                    .source
+                    .repository
+                    .write(&format!("orgs/{name}/org.yaml"), &organization(&name, &format!("N{step}"))),
                 1 | 2 => two.source.repository.write(&file, &team(&name, &format!("t{}", draw(4)))),
                 3 => drop(std::fs::remove_file(two.source.repository.path.join(&file))),
                 _ => drop(two.source.world.sql(&format!(

@@ -79,7 +79,8 @@ fn nobody_is_followed_to_another_host() {
 fn what_a_server_does_wrong_is_told_and_nothing_is_planned() {
     let source = Source::acme();
     let server = GitHttp::start(&source.repository.path);
-    let settings = source.trusting(&server, &["limits: {silenceSecondsMax: 1, fetchSecondsMax: 4, packBytesMax: 100000}"]);
+    let settings =
+        source.trusting(&server, &["limits: {silenceSecondsMax: 1, fetchSecondsMax: 4, packBytesMax: 100000}"]);
     let url = server.url("/.git");
     for (line, answer, code) in [
         ("info/refs", Answer::Status(404), "ARG1702"),

@@ -11,7 +11,18 @@ impl Source {
         self.repository.write("acme.yaml", text);
         self.repository.git(&["add", "-A"]);
         let signing = format!("user.signingKey={}", key.path().display());
-        self.repository.git(&["-c", "gpg.format=ssh", "-c", &signing, "commit", "-q", "-S", "-m", "Signed"]);
+        self.repository.git(&[
+            "-c",
+            "gpg.format=ssh",
+            "-c",
+            &signing,
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-S",
+            "-m",
+            "Signed",
+        ]);
         self.repository.git(&["rev-parse", "HEAD"])
     }
 
