@@ -42,6 +42,45 @@ async fn accepted(cases: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_may_be_undefined_for_one_of_many_is_refused() {
+    let lost = |name: &str, at: &str| {
+        let message = "says here may be undefined, and its other answers would be lost | bind it to a variable";
+        format!("a.rego:{at} ARG3110 what `{name}` {message}")
+    };
+    let cases = [
+        ("deny contains sprintf(\"%s\", [c.name]) if some c in input.changes", lost("deny", "2:15")),
+        ("deny contains {\"msg\": c.after.ttl} if some c in input.changes", lost("deny", "2:23")),
+        ("deny contains input.changes[_].name", lost("deny", "2:15")),
+        ("deny contains c.name if c := input.changes[_]", lost("deny", "2:15")),
+        ("deny contains c.name if [c, _] := [input.changes[_], 1]", lost("deny", "2:15")),
+        ("deny contains c.name if walk(input.changes, [_, c])", lost("deny", "2:15")),
+        ("deny := c.name == \"a\" if some c in input.changes", lost("deny", "2:9")),
+        ("deny if h[1]\nh[c.name] := 1 if some c in input.changes", lost("h", "3:3")),
+        ("deny if h[1]\nh[1] := c.name if some c in input.changes", lost("h", "3:9")),
+        ("deny if f(1)\nf(n) := c.name if { some c in input.changes; n == 1 }", lost("f", "3:9")),
+        (
+            "deny if f\nf := 1 if { input.version == 3 } else := c.name if { some c in input.changes }",
+            lost("f", "3:42"),
+        ),
+    ];
+    for (lines, expected) in &cases {
+        refused(&[(*lines, expected.as_str())]).await;
+    }
+    accepted(&[
+        "deny contains name if { some c in input.changes; name := sprintf(\"%s\", [c.name]) }",
+        "deny contains {\"msg\": name, \"path\": \"a\"} if { some c in input.changes; name := c.name }",
+        // One way alone loses nothing, and what does not look at the variables is the same in every way.
+        "deny contains sprintf(\"%s\", [input.organization]) if some c in input.changes",
+        "deny contains c.name if c := input.changes[0]",
+        "deny contains input.changes[0].name",
+        "deny contains [d.name | some d in input.changes] if some c in input.changes",
+        "deny if f(input)\nf(x) := x.changes[0].name if count(x.changes) == 1",
+        "deny if f(1)\nf(i) := input.changes[i].name if input.changes[i]",
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_the_input_does_not_have_is_an_error_with_a_suggestion() {
     refused(&[
         (
