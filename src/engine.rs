@@ -263,6 +263,9 @@ pub async fn apply(
     let (last, first): (Vec<_>, Vec<_>) = shared.into_iter().partition(|shared| rolls_back.is_some() && goes(shared));
     for approved in first {
         let result = apply_one(store, &plan.source, applying, &approved).await;
+        if result.is_err() {
+            rest = outcome.hold_back(rest);
+        }
         outcome.note(approved, result);
     }
     let mut under_way = JoinSet::new();

@@ -90,6 +90,21 @@ pub struct Judgement {
     pub holds: Vec<Hold>,
     /// What somebody should look at, and which denials were excused.
     pub warnings: Vec<Finding>,
+    /// How far it holds only together with what all organizations share.
+    pub tie: Tie,
+}
+
+/// How what is said of an organization hangs together with the change of what all organizations share, which is a plan
+/// of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tie {
+    /// Not at all.
+    #[default]
+    Free,
+    /// It was judged by its tier as that would be, so it stands only if the tier becomes so.
+    Leans,
+    /// It does, and was not asked what the tier would do to it as it is: the tier may become so only if it passes.
+    Spares,
 }
 
 /// A hold and what lifts it.

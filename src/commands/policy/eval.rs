@@ -96,7 +96,7 @@ fn plan(organization: &str, document: Option<&Value>) -> OrganizationPlan {
 }
 
 fn text(context: &Context, judgement: &Judgement) -> String {
-    let Judgement { denials, holds, warnings } = judgement;
+    let Judgement { denials, holds, warnings, tie: _ } = judgement;
     let word = match (denials.len(), holds.len()) {
         (1.., _) => "Denied",
         (0, 1..) => "Held",
@@ -118,7 +118,7 @@ fn text(context: &Context, judgement: &Judgement) -> String {
 }
 
 fn told(sandbox: &Sandbox, judgement: Judgement, organization: &str, answers: Answers) -> JudgementDocument {
-    let Judgement { denials, holds, warnings } = judgement;
+    let Judgement { denials, holds, warnings, tie: _ } = judgement;
     let names = sandbox.rules().iter().map(|rule| format!("data.{}.{}", rule.package, rule.name));
     let answers = match answers {
         Answers::Given(answers) => names.zip(answers).collect(),
