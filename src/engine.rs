@@ -98,13 +98,15 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
         findings.extend(read.iter().flat_map(|read| read.missing_targets(pass.targets)));
         let mut plans = compare(&read, &rules, &states);
         attribute::movers(&mut planning, &mut plans).await?;
+        if pass.guards.empty_source && scope.empties_itself > 0 {
+            let hold = guard::empty_source(pass.source, scope.empties_itself);
+            plans.iter_mut().filter(|plan| !plan.is_empty()).for_each(|plan| plan.holds.push(hold.clone()));
+        }
+        // Now everything is there that approvals are bound to.
+        let plans: Vec<OrganizationPlan> = plans.into_iter().map(OrganizationPlan::sealed).collect();
         let cases: Vec<Case<'_>> = plans.iter().zip(&read).map(|(plan, read)| read.case(plan)).collect();
         hearing.hear(&mut planning, &cases).await?;
         organizations.extend(plans);
-    }
-    if pass.guards.empty_source && scope.empties_itself > 0 {
-        let hold = guard::empty_source(pass.source, scope.empties_itself);
-        organizations.iter_mut().filter(|plan| !plan.is_empty()).for_each(|plan| plan.holds.push(hold.clone()));
     }
     let resources = world.organizations.values().map(|desired| desired.resources.len()).sum();
     let seen = world.organizations.keys().filter(|name| &***name != GLOBAL).count();

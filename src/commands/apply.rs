@@ -102,7 +102,8 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         // Whatever was said of it when it was made: what counts is what is said of it now.
         let folder = judging.policies.as_deref();
         let judges = Judges::new(context, folder, policies.as_deref(), Path::new(""), terms).await?;
-        let judgements = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
+        let heard = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
+        let Heard { plan, judgements } = heard;
         let (said, root) = (Vec::new(), PathBuf::new());
         return Ok(Prepared { database, lock, plan, judges, judgements, said, root, failed: false });
     }

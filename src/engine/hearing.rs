@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::Heard;
 use super::approving::{self, Known};
 use crate::approval::{Approval, Bound, Need};
+use crate::diff;
 use crate::diff::rows::{self, Rows};
 use crate::identity::Approvers;
 use crate::model::code::Code;
@@ -345,22 +347,38 @@ pub async fn documents(
     Ok(documents)
 }
 
-/// Hears a plan that was made before: its rows are read again.
+/// Hears a plan that was made before: its rows are read again, and what the guards look at is counted again.
 pub async fn hear_again(
     store: &Store,
     plan: &Plan,
     bench: &Bench<'_>,
     now: DateTime<Utc>,
-) -> Result<Judgements, StoreError> {
+) -> Result<Heard, StoreError> {
     let mut planning = store.planning().await?;
     let mut hearing = Hearing::begin(&mut planning, bench, &plan.source, now).await?;
+    let mut counts = BTreeMap::new();
     let changing: Vec<&OrganizationPlan> =
         plan.organizations.iter().map(|plan| &**plan).filter(|plan| !plan.is_empty()).collect();
     for plans in changing.chunks(ORGANIZATIONS_PER_HEARING) {
         let rows = Read::of(&mut planning, plans).await?;
-        hearing.hear(&mut planning, &rows.cases(plans)).await?;
+        let cases = rows.cases(plans);
+        hearing.hear(&mut planning, &cases).await?;
+        counts.extend(cases.iter().map(|case| {
+            // What was counted then still holds it back: who knows what has moved.
+            let mut counts = case.plan.counts.clone();
+            let now = diff::counts(case.live, &case.plan.changes, now);
+            counts.extend(now.into_iter().filter(|count| !case.plan.counts.contains(count)));
+            (case.plan.organization.clone(), counts)
+        }));
     }
-    hearing.end(&mut planning, &plan.organizations).await
+    let judgements = hearing.end(&mut planning, &plan.organizations).await?;
+    let counted = |organization: &Arc<OrganizationPlan>| match counts.remove(&organization.organization) {
+        Some(counts) => Arc::new(OrganizationPlan { counts, ..(**organization).clone() }),
+        None => organization.clone(),
+    };
+    let organizations = plan.organizations.iter().map(counted).collect();
+    let plan = Plan { organizations, findings: plan.findings.clone(), ..plan.clone() };
+    Ok(Heard { plan, judgements })
 }
 
 /// The name under which the rows of an organization stand now: the old one, where it is renamed.

@@ -198,6 +198,11 @@ fn a_used_approval_does_not_let_the_same_change_through_again() {
     court.approve("heidi", &digest).ends(0);
     court.apply().ends(0).says("approved by Heidi and grace");
     court.world.mallory("psql", "DELETE FROM argus.team WHERE name = 'root'");
+    // That it comes back is no longer what they agreed to.
+    court.apply().ends(4).says("nobody has agreed yet");
+    assert_ne!(court.digest(), digest);
+    // As if Argus had never written it.
+    court.world.sql("DELETE FROM argus.applied WHERE kind = 'Team'; DELETE FROM argus.held_plan");
     court.apply().ends(4).says("nobody has agreed yet");
     assert_eq!(court.digest(), digest, "it is the very same plan");
     assert_eq!(court.world.sql("SELECT count(*) FROM argus.team"), "0");

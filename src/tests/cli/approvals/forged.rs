@@ -137,3 +137,25 @@ fn too_many_approvals_of_one_plan_are_refused() {
     ));
     court.approve("grace", &court.digest()).ends(1).says("ARG3301").says("200 approvals");
 }
+
+#[test]
+fn a_plan_that_waits_cannot_be_shown_as_another_one() {
+    let court = Court::new();
+    court.apply().ends(4);
+    let digest = court.digest();
+    // Whoever reconciles may write the table.
+    let forge = |path: &str, value: &str| {
+        let sql = format!(
+            "SET ROLE argus_reconciler; UPDATE argus.held_plan SET plan = jsonb_set(plan::jsonb, '{path}', '{value}')::json"
+        );
+        court.world.sql(&sql);
+    };
+    forge("{changes,0,reason}", "\"she asked for it\"");
+    for command in [&["show", &digest][..], &["approve", &digest, "--auto-approve"]] {
+        court.as_role("test_grace", command).ends(1).says("is damaged");
+    }
+    court.apply().ends(4).says("nobody has agreed yet");
+    court.as_role("test_grace", &["show", &digest]).ends(0);
+    forge("{holds}", "[{\"severity\": \"note\", \"code\": \"ARG3001\", \"message\": \"all is well\"}]");
+    court.approve("grace", &digest).ends(1).says("is damaged");
+}
