@@ -451,6 +451,34 @@ hold_wide if input.version == 2
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_metadata_asks_for_is_never_ignored() {
+    let small = "# METADATA\n# title: small\n";
+    let big = "# METADATA\n# custom: {approvals: {quorum: 3, groups: [board]}}\n";
+    let clauses =
+        format!("{small}hold_x contains \"a\" if input.version == 1\n{big}hold_x contains \"b\" if input.version == 2");
+    let both = format!("{small}# scope: document\n\n{big}hold_x contains \"a\" if input.version == 1");
+    let apart = format!("{small}hold_x contains \"a\" if input.version == 1");
+    refused(&[
+        (&clauses, "a.rego:6:1 ARG3110 `hold_x` has METADATA already, and this would be ignored | a rule has one"),
+        (&both, "a.rego:7:1 ARG3110 `hold_x` has METADATA already"),
+        (&format!("{big}deny contains 1"), "a.rego:3:1 ARG3110 nobody is asked for the `approvals` of `deny`"),
+        (&format!("{big}helper := 1\ndeny contains 1 if helper == 2"), "a.rego:3:1 ARG3110 nobody is asked for"),
+    ])
+    .await;
+    let package = errors(&[("a.rego", &format!("{big}package a\ndeny contains 1\n"))]).await;
+    assert!(
+        package[0].starts_with("a.rego:2:1 ARG3110 nobody is asked for the `approvals` of a package"),
+        "{package:?}"
+    );
+    let elsewhere = format!("package a\n{big}hold_x contains \"b\" if input.version == 2\n");
+    let files = errors(&[("a.rego", &format!("package a\n{apart}\n")), ("b.rego", &elsewhere)]).await;
+    assert!(files[0].starts_with("b.rego:3:1 ARG3110 `hold_x` has METADATA already"), "{files:?}");
+    // The same said twice is said once.
+    accepted(&[&format!("{big}hold_x contains 1 if input.version == 1\n{big}hold_x contains 2 if input.version == 2")])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flaws_do_not_keep_policies_from_judging() {
     let flaws = async |text: &str| told(ready(&format!("package a\n{text}")).await.flaws());
     let none: [String; 0] = [];
