@@ -16,7 +16,7 @@ pub enum ExitCode {
     Denied = 3,
     /// The plan waits: for people to agree, or for a brake to come off.
     Held = 4,
-    /// The plan is stale: a row that it touches has moved since.
+    /// The plan is stale: a row that it touches, or a rule, has moved since.
     Stale = 5,
     /// Somebody else holds the lock.
     Locked = 6,
@@ -32,7 +32,7 @@ Exit codes:
      of policy test --fail-on-warn: 1 warnings, 2 failures
   3  denied by a policy; nothing of that organization was written
   4  held until somebody approves (`argus approve`), or stopped by a window, a suspension or a rollback
-  5  stale: a row that the plan touches has moved since; nothing of that organization was written
+  5  stale: a row that the plan touches has moved since, or the rules of a saved plan have; nothing of it was written
   6  locked: another run of the same source is under way";
 }
 

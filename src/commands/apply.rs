@@ -22,8 +22,9 @@ use crate::render::checks::{self, Check};
 use crate::render::excerpt::Excerpts;
 use crate::render::json::{self, HeldOutcome, OutcomeDocument};
 use crate::render::text;
+use crate::settings::{SOURCE_FILE, Source};
 use crate::store::run::SourceLock;
-use crate::verdict::{Held, Verdict, tells_of_all};
+use crate::verdict::{Held, Terms, Verdict, tells_of_all};
 
 /// Everything that is needed to apply.
 struct Prepared {
@@ -89,7 +90,8 @@ pub fn exit_code(outcome: &Outcome, failed: bool) -> ExitCode {
 async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let timeout = Duration::from_secs(args.lock_timeout.into());
     if is_saved_plan(&args.manifests.path) {
-        let Saved { plan, terms, policies, told: _ } = show::read(&args.manifests.path)?;
+        let Saved { plan, terms, policies, told } = show::read(&args.manifests.path)?;
+        let there = settings_now(&args.manifests.path, policies.as_deref(), &plan.source)?;
         let other_source = args.manifests.source.as_ref().is_some_and(|source| *source != plan.source);
         let Planning { target, no_drift, full, judging } = &args.planning;
         if !target.is_empty() || *no_drift || *full || other_source {
@@ -102,6 +104,7 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         // Whatever was said of it when it was made: what counts is what is said of it now.
         let folder = judging.policies.as_deref();
         let judges = Judges::new(context, folder, policies.as_deref(), Path::new(""), terms).await?;
+        same_rules(&judges, there.as_ref(), &told.rules_digest)?;
         let heard = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
         let Heard { plan, judgements } = heard;
         let (said, root) = (Vec::new(), PathBuf::new());
@@ -116,6 +119,34 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let failed = plan::has_errors(&reading, &plan);
     let said = reading.world.findings.iter().map(Check::of).collect();
     Ok(Prepared { database, lock, plan, judges, judgements, said, root: reading.root.clone(), failed })
+}
+
+/// The terms of the source of a saved plan as its settings are now, if they are beside its policies, beside the plan or in
+/// this folder.
+fn settings_now(saved: &Path, policies: Option<&str>, source: &str) -> Result<Option<Terms>, Failure> {
+    let beside = |path: &Path| path.parent().map(Path::to_path_buf);
+    let policies = policies.filter(|folder| *folder != NONE).and_then(|folder| beside(Path::new(folder)));
+    for folder in policies.into_iter().chain(beside(saved)).chain([PathBuf::new()]) {
+        if folder.join(SOURCE_FILE).symlink_metadata().is_ok() {
+            let settings = Source::read(&folder)?;
+            if settings.source == source {
+                return Ok(Some(settings.terms()));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Refuses a saved plan whose rules have changed since: what was reviewed, and approved, was judged by others.
+fn same_rules(judges: &Judges, there: Option<&Terms>, rules_digest: &str) -> Result<(), Failure> {
+    let changed = match there {
+        Some(terms) if *terms != judges.terms => "the settings of its source have changed",
+        _ if judges.bench().rules_digest != rules_digest => "the policies are not those that judged it",
+        _ => return Ok(()),
+    };
+    let finding = Finding::error(Code::Stale, format!("this plan is stale: {changed}"));
+    let failure = Failure::from(finding.hint("nothing was written; plan again and look at what is said of it now"));
+    Err(Failure { code: ExitCode::Stale, ..failure })
 }
 
 /// A saved plan is a JSON file that says so at its beginning; manifests never do.

@@ -201,3 +201,39 @@ fn a_plan_fits_its_schema() {
     let report = world.argus(&["validate", "--format", "json"]).ends(1).json();
     assert!(findings.is_valid(&report), "{report}");
 }
+
+#[test]
+fn a_saved_plan_is_stale_once_its_rules_have_changed() {
+    let world = World::with(&two("old"));
+    world.write(
+        "policies/names.rego",
+        "package argus.names\n\ndeny contains \"no\" if input.organization == \"acme\"\n",
+    );
+    world.write("elsewhere/policies/names.rego", "package argus.names\n\nwarn contains \"no\" if input.version == 2\n");
+    world.argus(&["plan", "-o", "saved.plan"]).ends(0).says("denied");
+    let nothing = || assert_eq!(world.sql("SELECT count(*) FROM argus.organization"), "0");
+    // Other policies, by whatever way they come.
+    let there = world.path("elsewhere/policies").display().to_string();
+    let ran = world.argus(&["apply", "saved.plan", "--auto-approve", "--policies", &there]).ends(5);
+    ran.says("error[ARG4001]").says("the policies are not those that judged it");
+    let saved = world.path("saved.plan").display().to_string();
+    let mut command = world.command(&["apply", &saved, "--auto-approve"]);
+    command.current_dir(world.path("elsewhere"));
+    super::run(command).ends(5).says("the policies are not those that judged it");
+    nothing();
+    // Each setting that judges.
+    for settings in [
+        "mode: observe",
+        "approvals: {quorum: 2}",
+        "guards: {owners: 2}",
+        "windows: [{kind: deny, schedule: \"* * * * *\", duration: 1d}]",
+    ] {
+        world.write("argus.yaml", settings);
+        world.argus(&["apply", "saved.plan", "--auto-approve"]).ends(5).says("the settings of its source have changed");
+    }
+    world.write("argus.yaml", "mode: [");
+    world.argus(&["apply", "saved.plan", "--auto-approve"]).ends(1);
+    nothing();
+    // As they were, it is what it was.
+    world.remove("argus.yaml").argus(&["apply", "saved.plan", "--auto-approve"]).ends(3).says("ARG3101");
+}
