@@ -605,3 +605,33 @@ fn settings_that_list_the_wrong_people_are_refused_with_what_is_wrong() {
         }
     }
 }
+
+#[test]
+fn whoever_approves_a_rollback_is_told_what_carries_it_out() {
+    let court = Court::with("acme", 1);
+    let project = format!("{}  projects: [{{name: search}}]\n", staff("acme", 1));
+    court.write("acme.yaml", &project).apply().ends(0);
+    let run = court.world.sql("SELECT id FROM argus.run ORDER BY started_at DESC LIMIT 1");
+    court.ci(&["rollback", &run, "--auto-approve"]).ends(4).says("ARG2002");
+    let digest = court.digest();
+    court.approve("grace", &digest).ends(0).says("`argus rollback RUN`").does_not_say("`argus apply` carries it out");
+    court.ci(&["rollback", &run, "--auto-approve"]).ends(0);
+    assert_eq!(court.world.sql("SELECT count(*) FROM argus.project"), "0");
+}
+
+#[test]
+fn nothing_is_excused_by_a_name_in_the_run_that_gives_or_takes_it() {
+    let court = Court::with("acme", 1);
+    let policy = "package argus.seats\n\ndeny_many contains \"too many\" if count(input.after.members) > 2\n\n\
+                  exception contains [\"many\"] if input.organization == \"sandbox\"\n";
+    court.write("policies/seats.rego", policy);
+    let named = |name: &str, before: &str, members: usize| {
+        let metadata = format!("{{name: {name}, annotations: {{argus.io/previous-name: {before}}}}}");
+        staff("acme", members).replace("{name: acme}", &metadata)
+    };
+    court.write("acme.yaml", &named("sandbox", "acme", 3)).apply().ends(3).says("too many");
+    court.write("acme.yaml", &named("sandbox", "acme", 1)).apply().ends(0);
+    court.write("acme.yaml", &staff("sandbox", 3)).apply().ends(0).says("an exception excuses: too many");
+    court.write("acme.yaml", &named("acme", "sandbox", 3)).apply().ends(3).says("too many");
+    assert_eq!(court.members(), "4");
+}
