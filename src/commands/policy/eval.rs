@@ -16,6 +16,7 @@ use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::{Change, OrganizationPlan};
+use crate::policy::input::{INPUT_VERSION, Input};
 use crate::policy::judgement::{self, Answers, Judgement};
 use crate::render::excerpt::{self, Excerpts};
 use crate::render::json::{self, JUDGEMENT_FORMAT, JudgementDocument};
@@ -69,6 +70,12 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 /// The judgement of all rules.
 async fn judge(context: &Context, sandbox: &Sandbox, input: Vec<u8>, args: &PolicyEval) -> Done {
     let document: Option<Value> = serde_json::from_slice(&input).ok();
+    if args.fail
+        && let Some(wrong) = missing(document.as_ref())
+    {
+        let finding = Finding::error(Code::BadSettings, format!("this is no input document: {wrong}"));
+        return Err(finding.hint("`argus policy input -O NAME` prints one; without --fail, anything is judged").into());
+    }
     let organization = document.as_ref().and_then(|document| document["organization"].as_str()).unwrap_or_default();
     let answers = sandbox.judge(vec![input]).await.pop().unwrap_or(Answers::Given(Vec::new()));
     let plan = plan(organization, document.as_ref());
@@ -86,6 +93,21 @@ async fn judge(context: &Context, sandbox: &Sandbox, input: Vec<u8>, args: &Poli
             Err(finding.hint("name a query, or choose the format text or json").into())
         }
     }
+}
+
+/// What a document lacks that is to decide: a rule that finds nothing to look at is silent.
+fn missing(document: Option<&Value>) -> Option<String> {
+    let Some(fields) = document.and_then(Value::as_object) else { return Some("it is no object".into()) };
+    let schema = schemars::schema_for!(Input<'_>);
+    let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    if let Some(name) = required.into_iter().find(|name| !fields.contains_key(*name)) {
+        return Some(format!("it has no `{name}`"));
+    }
+    if fields["version"] != INPUT_VERSION {
+        return Some(format!("its version is {}, and this Argus knows {INPUT_VERSION}", fields["version"]));
+    }
+    (!fields["changes"].is_array() || !fields["organization"].is_string())
+        .then(|| "`organization` is a text, and `changes` a list".into())
 }
 
 /// As much of the plan as the document tells: enough to point at the lines of what differs.
