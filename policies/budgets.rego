@@ -70,8 +70,8 @@ hold_raise contains finding if {
 # METADATA
 # title: A limit that goes needs approval
 # description: |
-#   A budget that ended spending and goes, or no longer ends it, limits nothing any more; so does one that lets spending go
-#   on for longer. A budget may go with what it is of.
+#   A budget that ended spending and goes, no longer ends it, or ends that of something else, limits nothing any more where
+#   it did. A budget may go with what it is of.
 # custom:
 #   id: budget-loosened
 #   severity: high
@@ -95,6 +95,17 @@ hold_loosened contains finding if {
 	message := sprintf("the budget `%s` no longer ends spending at its limit", [change.name])
 	finding := changes.finding(change, "onLimit", message)
 }
+
+hold_loosened contains finding if {
+	some change in changes.written("Budget")
+	change.before.onLimit in ends_spending
+	count(moved(change)) > 0
+	message := sprintf("the budget `%s` ends the spending of something else, and no longer that of what it was of", [change.name])
+	finding := changes.finding(change, "subject", message)
+}
+
+# The fields that say what a budget is of, where they change.
+moved(change) := {field.path | some field in change.fields; startswith(field.path, "subject")}
 
 reaches_somebody(budget) if {
 	some channel in budget.notify

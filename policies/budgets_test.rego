@@ -157,3 +157,17 @@ test_a_budget_that_queues_still_ends_spending if {
 	loosened(update({"onLimit": "warn"}, {"limit": "5 USD"})) == set()
 	loosened(create({"onLimit": "warn"})) == set()
 }
+
+test_a_blocking_budget_that_becomes_that_of_something_else_is_held if {
+	elsewhere := "the budget `b` ends the spending of something else, and no longer that of what it was of"
+	every subject in [{"team": "a"}, {"project": "a"}, {"serviceAccount": "a"}, {"apiKey": "a"}] {
+		loosened(update({}, {"subject": subject})) == {elsewhere}
+		loosened(update({"subject": subject}, {"subject": {"team": "b"}})) == {elsewhere}
+	}
+}
+
+test_a_budget_that_ends_nothing_may_become_that_of_something_else if {
+	loosened(update({"onLimit": "warn"}, {"subject": {"team": "a"}})) == set()
+	loosened(update({"subject": {"team": "a"}}, {"limit": "5 USD"})) == set()
+	loosened(create({"subject": {"team": "a"}})) == set()
+}

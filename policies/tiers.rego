@@ -169,8 +169,9 @@ created(kind) := [change | some change in changes.written(kind); change.before =
 blaming(kind, message) := changes.finding(rows[count(rows) - 1], "", message) if {
 	rows := created(kind)
 	count(rows) > 0
-} else := changes.finding(change, "tier", message) if {
+} else := finding if {
 	some change in changes.written("Organization")
+	finding := changes.finding(change, "tier", message)
 } else := {"msg": message, "subject": sprintf("Organization/%s", [input.organization])}
 
 # The amounts of a budget, by field.

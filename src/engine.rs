@@ -116,13 +116,15 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
                 })
                 .collect();
         }
+        if pass.guards.empty_source && scope.empties_itself > 0 {
+            let hold = guard::empty_source(pass.source, scope.empties_itself);
+            plans.iter_mut().filter(|plan| !plan.is_empty()).for_each(|plan| plan.holds.push(hold.clone()));
+        }
+        // Now everything is there that approvals are bound to.
+        let plans: Vec<OrganizationPlan> = plans.into_iter().map(OrganizationPlan::sealed).collect();
         let cases: Vec<Case<'_>> = plans.iter().zip(&read).map(|(plan, read)| read.case(plan)).collect();
         hearing.hear(&mut planning, &cases).await?;
         organizations.extend(plans);
-    }
-    if pass.guards.empty_source && scope.empties_itself > 0 {
-        let hold = guard::empty_source(pass.source, scope.empties_itself);
-        organizations.iter_mut().filter(|plan| !plan.is_empty()).for_each(|plan| plan.holds.push(hold.clone()));
     }
     let read: usize = world.organizations.values().map(|desired| desired.resources.len()).sum();
     let resources = read + world.unread.values().map(|unread| unread.resources).sum::<usize>();
@@ -285,6 +287,9 @@ pub async fn apply(
     let (last, first): (Vec<_>, Vec<_>) = shared.into_iter().partition(|shared| rolls_back.is_some() && goes(shared));
     for approved in first {
         let result = apply_one(store, &plan.source, applying, &approved).await;
+        if result.is_err() {
+            rest = outcome.hold_back(rest);
+        }
         outcome.note(approved, result);
     }
     let mut under_way = JoinSet::new();

@@ -16,23 +16,34 @@ pub enum ExitCode {
     Denied = 3,
     /// The plan waits: for people to agree, or for a brake to come off.
     Held = 4,
-    /// The plan is stale: a row that it touches has moved since.
+    /// The plan is stale: a row that it touches, or a rule, has moved since.
     Stale = 5,
     /// Somebody else holds the lock.
     Locked = 6,
 }
 
 impl ExitCode {
+    /// How a command line ends that is not understood, or only asks for help: never with what scripts take for a
+    /// difference.
+    pub fn of_usage(is_wrong: bool, command: Option<&str>) -> ExitCode {
+        match (is_wrong, command) {
+            (false, _) => ExitCode::Done,
+            // Of `diff`, 1 says that there are differences.
+            (true, Some("diff")) => ExitCode::Differences,
+            (true, _) => ExitCode::Failed,
+        }
+    }
+
     /// The table that `--help` shows.
     pub const HELP: &'static str = "\
 Exit codes:
   0  done; with --detailed-exitcode: and nothing differs
-  1  failed, wholly or in part (of diff: there are differences)
-  2  with --detailed-exitcode: there are changes, or there is drift (of diff: failed)
+  1  failed, wholly or in part, or the command line is wrong (of diff: there are differences)
+  2  with --detailed-exitcode: there are changes, or there is drift (of diff: failed, or the command line is wrong)
      of policy test --fail-on-warn: 1 warnings, 2 failures
-  3  denied by a policy; nothing of that organization was written
+  3  of apply, rollback and policy eval --fail: denied by a policy; nothing of that organization was written
   4  held until somebody approves (`argus approve`), or stopped by a window, a suspension or a rollback
-  5  stale: a row that the plan touches has moved since; nothing of that organization was written
+  5  stale: a row that the plan touches has moved since, or the rules of a saved plan have; nothing of it was written
   6  locked: another run of the same source is under way";
 }
 

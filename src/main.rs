@@ -1,8 +1,9 @@
 //! Parse, run, and turn the outcome into an exit code.
 
 use argus::cli::Cli;
+use argus::exit_code::ExitCode;
 use argus::{commands, sandbox, telemetry};
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -12,14 +13,28 @@ fn main() -> std::process::ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == sandbox::worker::WORD) {
         return sandbox::worker::run();
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // What cannot be told has nobody to be told to.
+            let _ = error.print();
+            return ExitCode::of_usage(error.use_stderr(), command().as_deref()).into();
+        }
+    };
     telemetry::start(&cli.global.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(commands::run(cli)).into(),
         Err(error) => {
             tracing::error!(%error, "the runtime does not start: {error}");
-            argus::exit_code::ExitCode::Failed.into()
+            ExitCode::Failed.into()
         }
     }
+}
+
+/// The command that is meant, whatever is wrong with the rest.
+fn command() -> Option<String> {
+    let known = Cli::command();
+    let is_known = |word: &String| known.get_subcommands().any(|command| command.get_name() == word);
+    std::env::args_os().skip(1).filter_map(|word| word.into_string().ok()).find(is_known)
 }

@@ -2,6 +2,7 @@
 
 mod beyond;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,16 +11,17 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::code::Code;
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, Severity};
 use crate::model::id::OrganizationName;
 use crate::model::kind::{Kind, KindId, Scope};
 use crate::model::origin::Origin;
 use crate::model::revision::{Authorship, Revision};
+use crate::model::secret::{self, veil};
 use crate::model::state::AppliedRow;
 use crate::model::value::Value;
 
 /// The version of the plan's JSON. It grows when a reader of the old form would misread the new one.
-pub const PLAN_FORMAT: u32 = 1;
+pub const PLAN_FORMAT: u32 = 2;
 
 /// What happens to one resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -253,23 +255,66 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What of a change is bound by the digest: what is written, and on which version. Where it was written and who
-/// moved what is left out, so that a manifest that moves within its file voids no approval.
+/// What of a change is bound by the digest: what is written, on which version, and all that people and policies are told
+/// of it. Where it was written and when somebody moved it is left out, so that a manifest that moves within its file voids
+/// no approval.
+///
+/// What only tells is bound without what looks like a secret: a plan that is kept is kept without it.
 #[derive(Serialize)]
 struct Bound<'a> {
     kind: KindId,
     name: &'a str,
     action: Action,
+    cause: Cause,
+    extra: bool,
     previous_name: Option<&'a str>,
     version: Option<i64>,
     set: &'a BTreeMap<String, Value>,
+    fields: Vec<BoundField<'a>>,
+    undo: BTreeMap<&'a str, Value>,
+    moved_by: Option<(&'a str, &'a str)>,
+    reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct BoundField<'a> {
+    path: Cow<'a, str>,
+    before: Value,
+    after: Value,
+    applied: Option<Value>,
+    cause: Cause,
+    moved_by: Option<(&'a str, &'a str)>,
+}
+
+impl Attribution {
+    /// When it was is left out.
+    fn bound(&self) -> (&str, &str) {
+        let Attribution { actor, via, at: _ } = self;
+        (actor, via)
+    }
+}
+
+impl FieldChange {
+    fn bound(&self, kind: KindId) -> BoundField<'_> {
+        let FieldChange { path, before, after, applied, cause, origin: _, written_by: _, moved_by } = self;
+        let told = |value: &Value| veil::at(kind, path, value);
+        BoundField {
+            path: secret::mask(path),
+            before: told(before),
+            after: told(after),
+            applied: applied.as_ref().map(told),
+            cause: *cause,
+            moved_by: moved_by.as_ref().map(Attribution::bound),
+        }
+    }
 }
 
 impl Record {
-    /// Where the manifest stands is left out, as it is of changes, and so is what undoes it.
-    fn bound(&self) -> (KindId, &str, Option<&Value>) {
-        let Record { kind, name, spec, origin: _, before: _ } = self;
-        (*kind, name, spec.as_ref())
+    /// Where the manifest stands is left out, as it is of changes.
+    fn bound(&self) -> (KindId, &str, Option<&Value>, Option<Value>) {
+        let Record { kind, name, spec, origin: _, before } = self;
+        let before = before.as_ref().map(|Ownership { spec, origin: _ }| veil::without_secrets(spec));
+        (*kind, name, spec.as_ref(), before)
     }
 }
 
@@ -280,21 +325,55 @@ impl Change {
             kind,
             name,
             action,
+            cause,
+            extra,
             previous_name,
             version,
+            fields,
             set,
-            // What a row of this version holds is what it holds. A rollback is judged by itself.
-            undo: _,
-            cause: _,
-            extra: _,
-            fields: _,
+            undo,
             origin: _,
             written_by: _,
-            moved_by: _,
-            reason: _,
+            moved_by,
+            reason,
         } = self;
-        let previous_name = previous_name.as_deref();
-        Bound { kind: *kind, name, action: *action, previous_name, version: *version, set }
+        Bound {
+            kind: *kind,
+            name,
+            action: *action,
+            cause: *cause,
+            extra: *extra,
+            previous_name: previous_name.as_deref(),
+            version: *version,
+            set,
+            fields: fields.iter().map(|field| field.bound(*kind)).collect(),
+            undo: undo.iter().map(|(path, value)| (path.as_str(), veil::without_secrets(value))).collect(),
+            moved_by: moved_by.as_ref().map(Attribution::bound),
+            reason: reason.as_deref(),
+        }
+    }
+}
+
+/// What of a finding is bound: all but where it was written.
+#[derive(Serialize)]
+struct BoundFinding<'a> {
+    severity: Severity,
+    code: Code,
+    rule: Option<&'a str>,
+    subject: Option<&'a str>,
+    message: Cow<'a, str>,
+    hint: Option<Cow<'a, str>>,
+}
+
+fn bound_finding(finding: &Finding) -> BoundFinding<'_> {
+    let Finding { severity, code, rule, subject, origin: _, message, hint } = finding;
+    BoundFinding {
+        severity: *severity,
+        code: *code,
+        rule: rule.as_deref(),
+        subject: subject.as_deref(),
+        message: secret::mask(message),
+        hint: hint.as_deref().map(secret::mask),
     }
 }
 
@@ -307,9 +386,30 @@ impl OrganizationPlan {
 
     /// The digest that the content asks for; one that differs from the field betrays a change.
     pub fn compute_digest(&self) -> String {
-        let changes: Vec<Bound<'_>> = self.changes.iter().map(Change::bound).collect();
-        let records: Vec<_> = self.records.iter().map(Record::bound).collect();
-        let bound = (PLAN_FORMAT, &self.organization, changes, records);
+        let OrganizationPlan {
+            organization,
+            digest: _,
+            changes,
+            records,
+            // What is counted depends on the hour and on rows that the plan does not touch: whoever judges a plan that
+            // was saved counts again.
+            counts: _,
+            // These say how far the plan has looked, which every write to the organization moves.
+            settles: _,
+            read_at: _,
+            said,
+            // Nothing is done about it.
+            left: _,
+            findings,
+            holds,
+        } = self;
+        let changes: Vec<Bound<'_>> = changes.iter().map(Change::bound).collect();
+        let records: Vec<_> = records.iter().map(Record::bound).collect();
+        // Notes tell what was left alone; they forbid nothing, and may tell of rows that the plan does not touch.
+        let findings = findings.iter().filter(|finding| finding.severity != Severity::Note);
+        let findings: Vec<_> = findings.map(bound_finding).collect();
+        let holds: Vec<_> = holds.iter().map(bound_finding).collect();
+        let bound = (PLAN_FORMAT, organization, changes, records, said, findings, holds);
         sha256_hex(serde_json::to_string(&bound).unwrap_or_default().as_bytes())
     }
 

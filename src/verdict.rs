@@ -15,9 +15,12 @@ use crate::brake::{Brakes, Mode, Windows};
 use crate::guard::{self, Guards};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
-use crate::model::id::OrganizationName;
+use crate::model::id::{GLOBAL, OrganizationName};
 use crate::plan::{OrganizationPlan, Plan};
-use crate::policy::judgement::{Hold, Judgement, Judgements};
+use crate::policy::judgement::{Hold, Judgement, Judgements, Tie};
+
+/// So many organizations that the change of the tiers waits for are told one by one.
+const WAITED_FOR_TOLD_MAX: usize = 20;
 
 /// What a source says of how its plans are judged, beside its policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +62,7 @@ pub struct Approved {
     plan: Arc<OrganizationPlan>,
     approvals: BTreeMap<i64, String>,
     rules_digest: Arc<str>,
+    tie: Tie,
 }
 
 impl Approved {
@@ -75,6 +79,12 @@ impl Approved {
     /// Whoever agreed with it.
     pub fn approved_by(&self) -> BTreeSet<&str> {
         self.approvals.values().map(String::as_str).collect()
+    }
+
+    /// Why it must not be applied, where what all organizations share was not: it was let through as one that has the
+    /// changed tier.
+    pub fn waits(&self) -> Option<Finding> {
+        (self.tie != Tie::Free).then(|| waits_for_shared(&self.plan.organization))
     }
 
     /// The digest of the rules that let it through.
@@ -167,20 +177,27 @@ pub fn judge(plan: &Plan, judging: &Judging<'_>) -> Verdict {
     let mut approved = Vec::new();
     let Terms { mode, windows, guards: _, approvals: _ } = judging.terms;
     let settings = Brakes::of_settings(*mode, windows, judging.now);
+    let mut standings = Vec::with_capacity(plan.organizations.len());
     for organization in &plan.organizations {
-        let name = organization.organization.clone();
         let judgement = judgement(organization, judging.policies);
         if !judgement.warnings.is_empty() {
-            told.warned.insert(name.clone(), judgement.warnings.clone());
+            told.warned.insert(organization.organization.clone(), judgement.warnings.clone());
         }
-        match stand(organization, &judgement, &settings, judging) {
+        let standing = stand(organization, &judgement, &settings, judging);
+        standings.push((organization, judgement.tie, standing));
+    }
+    tie(&mut standings);
+    for (organization, tie, standing) in standings {
+        let name = organization.organization.clone();
+        match standing {
             Standing::Blocked(errors) => drop(told.blocked.insert(name, errors)),
             Standing::Denied(denials) => drop(told.denied.insert(name, denials)),
             Standing::Stopped(stops) => drop(told.stopped.insert(name, stops)),
             Standing::Waiting => {}
             Standing::Held(holds) => drop(told.held.insert(name, holds)),
             Standing::Approved(approvals) => {
-                approved.push(Approved { plan: organization.clone(), approvals, rules_digest: rules_digest.clone() })
+                let rules_digest = rules_digest.clone();
+                approved.push(Approved { plan: organization.clone(), approvals, rules_digest, tie });
             }
         }
     }
@@ -195,6 +212,43 @@ enum Standing {
     Waiting,
     Held(Vec<Held>),
     Approved(BTreeMap<i64, String>),
+}
+
+/// Organizations that were judged by changed tiers, and the change of the tiers, pass together or not at all: each of
+/// them is a plan of its own, and what was said of one counts on the other.
+fn tie(standings: &mut [(&Arc<OrganizationPlan>, Tie, Standing)]) {
+    let passes = |standing: &Standing| matches!(standing, Standing::Approved(_));
+    let stays =
+        |(_, tie, standing): &&(&Arc<OrganizationPlan>, Tie, Standing)| *tie == Tie::Spares && !passes(standing);
+    let staying: Vec<OrganizationName> =
+        standings.iter().filter(stays).map(|(plan, ..)| plan.organization.clone()).collect();
+    let shared = standings.iter_mut().find(|(plan, ..)| &*plan.organization == GLOBAL && !plan.is_empty());
+    let Some((.., shared)) = shared else { return };
+    if passes(shared) && !staying.is_empty() {
+        *shared = Standing::Stopped(staying.iter().take(WAITED_FOR_TOLD_MAX).map(waits_for_one).collect());
+    }
+    if passes(shared) {
+        return;
+    }
+    for (plan, tie, standing) in standings {
+        if *tie != Tie::Free && passes(standing) {
+            *standing = Standing::Stopped(vec![waits_for_shared(&plan.organization)]);
+        }
+    }
+}
+
+fn waits_for_shared(organization: &OrganizationName) -> Finding {
+    let message = "it was judged by its tier as that would be, and the change of the tiers is not carried out";
+    let hint = "it goes on with the change of the tiers, or without it: mend that, let somebody approve it, or take it \
+                back";
+    Finding::error(Code::Waits, message).about(organization).hint(hint)
+}
+
+fn waits_for_one(organization: &OrganizationName) -> Finding {
+    let message = format!("`{organization}` was judged with changes of its own, and these are not carried out");
+    let hint = "what the changed tiers do to it as it is was not asked: let its changes pass, or change the tiers without \
+                them";
+    Finding::error(Code::Waits, message).hint(hint)
 }
 
 fn stand(plan: &OrganizationPlan, judgement: &Judgement, settings: &Brakes, judging: &Judging<'_>) -> Standing {

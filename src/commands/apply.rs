@@ -25,8 +25,9 @@ use crate::render::checks::{self, Check};
 use crate::render::excerpt::Excerpts;
 use crate::render::json::{self, HeldOutcome, OutcomeDocument};
 use crate::render::text;
+use crate::settings::{SOURCE_FILE, Source};
 use crate::store::run::SourceLock;
-use crate::verdict::{Held, Verdict, tells_of_all};
+use crate::verdict::{Held, Terms, Verdict, tells_of_all};
 
 /// Everything that is needed to apply.
 struct Prepared {
@@ -108,9 +109,9 @@ pub fn exit_code(plan: &Plan, outcome: &Outcome, failed: bool) -> ExitCode {
 async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let timeout = Duration::from_secs(args.lock_timeout.into());
     if let Some(saved) = args.manifests.path.as_deref().filter(|path| is_saved_plan(path)) {
-        let Saved { plan, terms, policies, told: _ } = show::read(saved)?;
+        let Saved { plan, terms, policies, told } = show::read(saved)?;
         let other_source = args.manifests.source.as_ref().is_some_and(|source| *source != plan.source);
-        let Planning { target, no_drift, full, judging } = &args.planning;
+        let Planning { target, no_drift, full, judging: _ } = &args.planning;
         if !target.is_empty() || *no_drift || *full || other_source {
             let finding = Finding::error(Code::BadSettings, "a saved plan is applied as it is");
             let hint = "give --source, --target, --no-drift and --full to `argus plan -o FILE`";
@@ -119,11 +120,11 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         let database = context.database().await?;
         let lock = database.store.source_lock(&plan.source, timeout).await?;
         // Whatever was said of it when it was made: what counts is what is said of it now.
-        let machine = context.policies(judging.policies.as_deref()).map(|folder| folder.display().to_string());
-        let place = || Place::new(context, &Manifests { path: None, ..args.manifests.clone() });
-        let found = Found::of_saved(place, machine.as_deref().or(policies.as_deref()))?;
+        let (found, there) = rules_now(context, args, saved, &plan, policies.as_deref())?;
         let judges = Judges::of(context, found, plan.revision.clone(), terms).await?;
-        let judgements = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
+        same_rules(&judges, there.as_ref(), &told.rules_digest)?;
+        let heard = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
+        let Heard { plan, judgements } = heard;
         let (said, place) = (Vec::new(), Rc::new(Place::Folder(PathBuf::new())));
         return Ok(Prepared { database, lock, plan, judges, judgements, said, place, failed: false });
     }
@@ -135,6 +136,56 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let failed = plan::has_errors(&reading, &plan);
     let said = reading.world.findings.iter().map(Check::of).collect();
     Ok(Prepared { database, lock, plan, judges, judgements, said, place: reading.place.clone(), failed })
+}
+
+/// The policies that judge a saved plan now, and the terms of its source as they are now: those of the commit at hand, if
+/// it was made of a commit.
+fn rules_now(
+    context: &Context,
+    args: &Apply,
+    saved: &Path,
+    plan: &Plan,
+    policies: Option<&str>,
+) -> Result<(Found, Option<Terms>), Failure> {
+    let machine = context.policies(args.planning.judging.policies.as_deref());
+    if plan.revision.is_some() {
+        let manifests = Manifests { path: None, ..args.manifests.clone() };
+        let place = Place::new(context, &manifests)?;
+        let settings = context.source_settings(&place, &manifests)?;
+        let found = place.policies(machine.as_deref(), settings.policies.as_deref())?;
+        return Ok((found, Some(settings.terms()).filter(|_| settings.source == plan.source)));
+    }
+    let machine = machine.map(|folder| folder.display().to_string());
+    let there = settings_now(saved, policies, &plan.source)?;
+    Ok((Found::of_saved(machine.as_deref().or(policies))?, there))
+}
+
+/// The terms of the source of a saved plan as its settings are now, if they are beside its policies, beside the plan or in
+/// this folder.
+fn settings_now(saved: &Path, policies: Option<&str>, source: &str) -> Result<Option<Terms>, Failure> {
+    let beside = |path: &Path| path.parent().map(Path::to_path_buf);
+    let policies = policies.filter(|folder| *folder != NONE).and_then(|folder| beside(Path::new(folder)));
+    for folder in policies.into_iter().chain(beside(saved)).chain([PathBuf::new()]) {
+        if folder.join(SOURCE_FILE).symlink_metadata().is_ok() {
+            let settings = Source::read(&folder)?;
+            if settings.source == source {
+                return Ok(Some(settings.terms()));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Refuses a saved plan whose rules have changed since: what was reviewed, and approved, was judged by others.
+fn same_rules(judges: &Judges, there: Option<&Terms>, rules_digest: &str) -> Result<(), Failure> {
+    let changed = match there {
+        Some(terms) if *terms != judges.terms => "the settings of its source have changed",
+        _ if judges.bench().rules_digest != rules_digest => "the policies are not those that judged it",
+        _ => return Ok(()),
+    };
+    let finding = Finding::error(Code::Stale, format!("this plan is stale: {changed}"));
+    let failure = Failure::from(finding.hint("nothing was written; plan again and look at what is said of it now"));
+    Err(Failure { code: ExitCode::Stale, ..failure })
 }
 
 /// A saved plan is a JSON file that says so at its beginning; manifests never do.

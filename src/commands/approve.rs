@@ -117,11 +117,21 @@ async fn record(
         missing.for_each(|held| out.push_str(&format!("  {} still {}\n", held.finding.code, text::needs(held))));
     }
     let waiting = now.iter().filter(|each| !each.is_met()).count();
+    let rolls_back = rolls_back(&mut approving, &now).await?;
     out.push_str(&match waiting {
+        0 if rolls_back => {
+            "Nothing is missing: `argus rollback RUN`, as whoever asked for it gave it, carries it out.\n".to_owned()
+        }
         0 => "Nothing is missing: `argus apply` carries it out.\n".to_owned(),
         count => format!("Still held: {}.\n", text::counted(count, "organization")),
     });
     report(&out, ExitCode::Done)
+}
+
+/// Whether these are plans of a rollback: no manifest says what they bring.
+async fn rolls_back(approving: &mut Approving, waiting: &[Waiting]) -> Result<bool, Failure> {
+    let Some(first) = waiting.first() else { return Ok(false) };
+    Ok(approving.plan_of(&first.plan).await?.is_some_and(|(plan, _)| plan.said.is_none()))
 }
 
 /// Prints the statement that is to be signed, and nothing else, to standard output.

@@ -234,14 +234,11 @@ impl Found {
         Ok(Found { folder: Some(folder), files })
     }
 
-    /// The policies that a saved plan tells of. Those of a commit are those of the commit that `place` is at now.
-    pub fn of_saved(place: impl FnOnce() -> Result<Place, Failure>, folder: Option<&str>) -> Result<Found, Failure> {
+    /// The policies that a plan tells of which was not made of a commit.
+    pub fn of_saved(folder: Option<&str>) -> Result<Found, Failure> {
         match folder {
             None => Ok(Found { folder: None, files: Vec::new() }),
-            Some(folder) => match folder.strip_prefix(FROM_COMMIT) {
-                Some(folder) => place()?.policies(None, Some(folder)),
-                None => Found::on_this_machine(folder.to_owned()),
-            },
+            Some(folder) => Found::on_this_machine(folder.to_owned()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `argus resume`: what has drifted while nothing was written, and the end of a suspension before its time.
 
-use super::context::{Context, Done, Failure};
+use super::context::{Context, Done, Failure, Reading};
 use super::judges::Judges;
 use super::output::{self, report};
 use super::plan;
@@ -51,13 +51,37 @@ async fn drift(context: &Context, store: &Store, subject: &Subject) -> Result<()
         Manifests { path: Some(subject.path.clone()), source, git: None, reference: None, only: Vec::new() };
     let reading = context.read(&manifests)?;
     context.draw(&reading);
+    comparable(&reading, subject)?;
     let target = subject.organization().map(str::to_owned).into_iter().collect();
     // Nothing is applied and nothing is said of it: no policy has to be asked.
     let mut judges = Judges::terms_alone(context, reading.settings.terms());
     let how = Planning { target, no_drift: false, full: false, judging: Judging::default() };
     let Heard { plan, judgements: _ } = plan::make(context, store, &reading, &mut judges, &how).await?;
     context.complain(&plan.findings, &Excerpts::default());
+    if plan::has_errors(&reading, &plan) {
+        return Err(unknown("part of it cannot be compared"));
+    }
     output::print(&text::plan(&plan, &Told::default(), text::Part::Drift, context.paint()))
+}
+
+/// Fails where the manifests do not tell of what is resumed: that nothing has drifted would not be known.
+fn comparable(reading: &Reading, subject: &Subject) -> Result<(), Failure> {
+    if reading.world.findings.iter().any(Finding::is_error) {
+        return Err(unknown("the manifests have errors"));
+    }
+    let described = &reading.world.organizations;
+    match subject.organization() {
+        Some(name) if !described.contains_key(name) => {
+            Err(unknown(&format!("these manifests do not describe `{}`", inert::line(name))))
+        }
+        None if described.is_empty() => Err(unknown("these manifests describe nothing")),
+        _ => Ok(()),
+    }
+}
+
+fn unknown(why: &str) -> Failure {
+    let finding = Finding::error(Code::HeldOrganization, format!("what has drifted is not known: {why}"));
+    Failure::from(finding.hint("nothing was resumed; name the folder of the manifests, mend them, or give --no-report"))
 }
 
 /// Says what still stops what was resumed: suspensions overlap.

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::report::draw;
 use crate::cli::{Face, Format, Rollback};
 use crate::engine::rollback::{self, Asked, Planned, RollbackError};
-use crate::engine::{self, Applying, Targets, hearing};
+use crate::engine::{self, Applying, Heard, Targets, hearing};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
@@ -46,7 +46,7 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
     let now = context.now();
     let asked = Asked { run: &args.run, organizations: &args.organizations, targets: &targets, now };
     let Planned { plan, rolls_back } = rollback::plan(&database.store, &asked).await?;
-    let judgements = hearing::hear_again(&database.store, &plan, &judges.bench(), now).await?;
+    let Heard { plan, judgements } = hearing::hear_again(&database.store, &plan, &judges.bench(), now).await?;
     let verdict = plan::judge(context, &database.store, &plan, &judges, &judgements, args.force).await?;
     match args.format {
         Face::Whole(Format::Json) if !args.plan => {}

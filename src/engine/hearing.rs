@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::Heard;
 use super::approving::{self, Known};
 use crate::approval::{Approval, Bound, Need};
+use crate::diff;
 use crate::diff::rows::{self, Rows};
 use crate::identity::Approvers;
 use crate::model::code::Code;
@@ -19,9 +21,10 @@ use crate::model::kinds;
 use crate::model::resource::Spec;
 use crate::model::revision::Revision;
 use crate::model::state::{Applied, Live};
+use crate::model::value::Value;
 use crate::plan::{Change, OrganizationPlan, Plan};
 use crate::policy::input::{Around, Input, Parts, View, Worlds};
-use crate::policy::judgement::{self, Judgement, Judgements};
+use crate::policy::judgement::{self, Hold, Judgement, Judgements, Tie};
 use crate::sandbox::Sandbox;
 use crate::store::Store;
 use crate::store::error::StoreError;
@@ -83,6 +86,10 @@ pub struct Hearing<'a> {
     tiers_before: Rows,
     /// And as it will be.
     tiers: Rows,
+    /// The tiers that change, come or go, by all names.
+    changed: BTreeSet<Arc<str>>,
+    /// What all organizations share that gets another name: whoever refers to it follows.
+    renamed: Vec<Change>,
     /// The approvals of those that are heard.
     known: Option<Known>,
     heard: BTreeMap<OrganizationName, Judgement>,
@@ -108,6 +115,8 @@ impl<'a> Hearing<'a> {
             now,
             tiers_before,
             tiers,
+            changed: BTreeSet::new(),
+            renamed: Vec::new(),
             known: None,
             heard: BTreeMap::new(),
             moving: BTreeSet::new(),
@@ -129,8 +138,10 @@ impl<'a> Hearing<'a> {
         };
         let moving = changing.iter().zip(&judgements).filter(lets_through).map(|(case, _)| row_name(case.plan));
         self.moving.extend(moving);
-        let names = changing.iter().map(|case| case.plan.organization.clone());
-        self.heard.extend(names.zip(judgements));
+        for (case, mut judgement) in changing.iter().zip(judgements) {
+            judgement.tie = self.tie(case);
+            self.heard.insert(case.plan.organization.clone(), judgement);
+        }
         Ok(())
     }
 
@@ -144,6 +155,30 @@ impl<'a> Hearing<'a> {
         if let Some(shared) = cases.iter().find(|case| &*case.plan.organization == GLOBAL) {
             self.tiers_before = rows::before(shared.live, &shared.plan.changes);
             self.tiers = rows::after(&self.tiers_before, &shared.plan.changes);
+            let names =
+                shared.plan.changes.iter().flat_map(|change| [Some(&change.name), change.previous_name.as_ref()]);
+            self.changed = names.flatten().cloned().collect();
+            let renamed = shared.plan.changes.iter().filter(|change| change.previous_name.is_some());
+            self.renamed = renamed.cloned().collect();
+        }
+    }
+
+    /// Whether an organization was judged by a tier that changes, be it the one that it has or the one that it gets.
+    fn tie(&self, case: &Case<'_>) -> Tie {
+        if &*case.plan.organization == GLOBAL || self.changed.is_empty() {
+            return Tie::Free;
+        }
+        let kind = KindId::of(&kinds::organization::KIND);
+        let at = kinds::organization::KIND.field_at("tier");
+        let name = row_name(case.plan);
+        let had = case.live.rows.get(&(kind, name.clone())).and_then(|row| row.spec.value(at?));
+        let gets = case.plan.changes.iter().filter(|change| change.kind == kind);
+        let mut tiers = had.into_iter().chain(gets.filter_map(|change| change.set.get("tier")));
+        let is_changed = |tier: &Value| tier.as_text().is_some_and(|tier| self.changed.contains(tier));
+        match (tiers.any(is_changed), self.moving.contains(&name)) {
+            (false, _) => Tie::Free,
+            (true, false) => Tie::Leans,
+            (true, true) => Tie::Spares,
         }
     }
 
@@ -154,6 +189,16 @@ impl<'a> Hearing<'a> {
         let judge =
             |(case, answers): (&Case<'_>, _)| judgement::judge(sandbox.rules(), answers, case.plan, self.bench.need);
         cases.iter().zip(&answers).map(judge).collect()
+    }
+
+    /// The rows of an organization, with what they refer to under the names that it will have.
+    fn followed<'c>(&self, case: &Case<'c>) -> Cow<'c, Live> {
+        if self.renamed.is_empty() {
+            return Cow::Borrowed(case.live);
+        }
+        let mut live = case.live.clone();
+        rows::follow(&mut live, &self.renamed);
+        Cow::Owned(live)
     }
 
     /// The input documents, made on all cores.
@@ -176,7 +221,8 @@ impl<'a> Hearing<'a> {
         let role = self.known.iter().map(|known| known.role.clone());
         let authors: BTreeSet<String> = self.bench.authors.iter().cloned().chain(role).collect();
         let input = |case: &Case<'_>| {
-            let worlds = Worlds::new(case.plan, case.live, case.applied);
+            let live = self.followed(case);
+            let worlds = Worlds::new(case.plan, &live, case.applied);
             let bound = |now| Bound {
                 plan_digest: &case.plan.digest,
                 rules_digest: self.bench.rules_digest,
@@ -239,16 +285,25 @@ impl<'a> Hearing<'a> {
             let unchanged: Vec<OrganizationPlan> =
                 names.iter().map(|name| OrganizationPlan::unchanged(name, Vec::new())).collect();
             let plans: Vec<&OrganizationPlan> = unchanged.iter().collect();
-            let mut rows = Read::of(planning, &plans).await?;
-            rows.live.values_mut().for_each(|live| rows::follow(live, shared));
-            for judgement in self.judge(&rows.cases(&plans)).await {
-                broken.denials.extend(judgement.denials);
-                broken.holds.extend(judgement.holds);
+            let rows = Read::of(planning, &plans).await?;
+            for (plan, judgement) in plans.iter().zip(self.judge(&rows.cases(&plans)).await) {
+                let of = |finding: Finding| of_one(&plan.organization, finding);
+                broken.denials.extend(judgement.denials.into_iter().map(of));
+                let holds = judgement.holds.into_iter();
+                broken.holds.extend(holds.map(|hold| Hold { finding: of(hold.finding), need: hold.need }));
+                broken.warnings.extend(judgement.warnings.into_iter().map(of));
             }
         }
         if let Some(shared) = self.heard.get_mut(GLOBAL) {
-            shared.denials.extend(few(broken.denials));
-            shared.holds.extend(broken.holds.into_iter().take(BROKEN_TOLD_MAX));
+            shared.denials.extend(few(broken.denials, |more| {
+                let message = format!("and {more} more that the changed tiers would break");
+                Finding::error(Code::PolicyDenied, message)
+            }));
+            shared.holds.extend(few_holds(broken.holds));
+            shared.warnings.extend(few(broken.warnings, |more| {
+                let message = format!("and {more} more warnings about organizations of the changed tiers");
+                Finding::warning(Code::PolicyWarned, message)
+            }));
         }
         Ok(Judgements { rules_digest, by_organization: Some(self.heard) })
     }
@@ -295,22 +350,38 @@ pub async fn documents(
     Ok(documents)
 }
 
-/// Hears a plan that was made before: its rows are read again.
+/// Hears a plan that was made before: its rows are read again, and what the guards look at is counted again.
 pub async fn hear_again(
     store: &Store,
     plan: &Plan,
     bench: &Bench<'_>,
     now: DateTime<Utc>,
-) -> Result<Judgements, StoreError> {
+) -> Result<Heard, StoreError> {
     let mut planning = store.planning().await?;
     let mut hearing = Hearing::begin(&mut planning, bench, &plan.source, now).await?;
+    let mut counts = BTreeMap::new();
     let changing: Vec<&OrganizationPlan> =
         plan.organizations.iter().map(|plan| &**plan).filter(|plan| !plan.is_empty()).collect();
     for plans in changing.chunks(ORGANIZATIONS_PER_HEARING) {
         let rows = Read::of(&mut planning, plans).await?;
-        hearing.hear(&mut planning, &rows.cases(plans)).await?;
+        let cases = rows.cases(plans);
+        hearing.hear(&mut planning, &cases).await?;
+        counts.extend(cases.iter().map(|case| {
+            // What was counted then still holds it back: who knows what has moved.
+            let mut counts = case.plan.counts.clone();
+            let now = diff::counts(case.live, &case.plan.changes, now);
+            counts.extend(now.into_iter().filter(|count| !case.plan.counts.contains(count)));
+            (case.plan.organization.clone(), counts)
+        }));
     }
-    hearing.end(&mut planning, &plan.organizations).await
+    let judgements = hearing.end(&mut planning, &plan.organizations).await?;
+    let counted = |organization: &Arc<OrganizationPlan>| match counts.remove(&organization.organization) {
+        Some(counts) => Arc::new(OrganizationPlan { counts, ..(**organization).clone() }),
+        None => organization.clone(),
+    };
+    let organizations = plan.organizations.iter().map(counted).collect();
+    let plan = Plan { organizations, findings: plan.findings.clone(), ..plan.clone() };
+    Ok(Heard { plan, judgements })
 }
 
 /// The name under which the rows of an organization stand now: the old one, where it is renamed.
@@ -344,13 +415,34 @@ fn tier<'a>(kind: KindId, name: &'a str, spec: &'a Spec) -> View<'a> {
     View { kind, name: Cow::Borrowed(name), origin: None, spec: Cow::Borrowed(spec) }
 }
 
-/// The first of many findings, and how many there are beside them.
-fn few(mut findings: Vec<Finding>) -> Vec<Finding> {
+/// What is said of a tier because of one organization says of which.
+fn of_one(organization: &OrganizationName, finding: Finding) -> Finding {
+    Finding { message: format!("in `{organization}`: {}", finding.message), ..finding }
+}
+
+/// The first of many findings, and what tells how many there are beside them.
+fn few(mut findings: Vec<Finding>, tells: impl FnOnce(usize) -> Finding) -> Vec<Finding> {
     let more = findings.len().saturating_sub(BROKEN_TOLD_MAX);
     findings.truncate(BROKEN_TOLD_MAX);
     if more > 0 {
-        let message = format!("and {more} more that the changed tiers would break");
-        findings.push(Finding::error(Code::PolicyDenied, message));
+        findings.push(tells(more));
     }
     findings
+}
+
+/// The first of many holds, and how many there are beside them, by what lifts them: none of that may be lost.
+fn few_holds(mut holds: Vec<Hold>) -> Vec<Hold> {
+    let more = holds.split_off(holds.len().min(BROKEN_TOLD_MAX));
+    let mut needs: Vec<(Need, usize)> = Vec::new();
+    for Hold { need, .. } in more {
+        match needs.iter_mut().find(|(known, _)| *known == need) {
+            Some((_, count)) => *count += 1,
+            None => needs.push((need, 1)),
+        }
+    }
+    holds.extend(needs.into_iter().map(|(need, count)| {
+        let message = format!("and {count} more that hold the changed tiers for the same people");
+        Hold { finding: Finding::warning(Code::PolicyHeld, message), need }
+    }));
+    holds
 }

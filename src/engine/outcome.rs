@@ -77,6 +77,21 @@ impl Outcome {
         Outcome { run: run.into(), applied: BTreeMap::new(), refused, held: held.clone() }
     }
 
+    /// Refuses those that were let through only together with what all organizations share, and gives the others.
+    pub fn hold_back(&mut self, approved: Vec<Approved>) -> Vec<Approved> {
+        let mut others = Vec::with_capacity(approved.len());
+        for approved in approved {
+            match approved.waits() {
+                Some(why) => {
+                    let name = approved.plan().organization.clone();
+                    self.refused.insert(name, (Refusal::Stopped, vec![why]));
+                }
+                None => others.push(approved),
+            }
+        }
+        others
+    }
+
     /// How one organization ended.
     pub fn note(&mut self, approved: Approved, result: Result<(), ApplyError>) {
         let name = approved.plan().organization.clone();

@@ -273,6 +273,8 @@ codes! {
     CannotRollBack = 3205,
     /// What a rollback brings back is not the same row.
     ComesAnew = 3206,
+    /// What it was judged by is not carried out.
+    Waits = 3207,
 
     // 33xx: approvals
     /// An approval cannot be given.

@@ -90,6 +90,21 @@ pub struct Judgement {
     pub holds: Vec<Hold>,
     /// What somebody should look at, and which denials were excused.
     pub warnings: Vec<Finding>,
+    /// How far it holds only together with what all organizations share.
+    pub tie: Tie,
+}
+
+/// How what is said of an organization hangs together with the change of what all organizations share, which is a plan
+/// of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tie {
+    /// Not at all.
+    #[default]
+    Free,
+    /// It was judged by its tier as that would be, so it stands only if the tier becomes so.
+    Leans,
+    /// It does, and was not asked what the tier would do to it as it is: the tier may become so only if it passes.
+    Spares,
 }
 
 /// A hold and what lifts it.
@@ -133,7 +148,8 @@ pub fn judge(rules: &[Rule], answers: &Answers, plan: &OrganizationPlan, default
             return judgement;
         }
     };
-    let excused = excuses(rules, answers);
+    // Who excuses by name means whoever has the name, and not whoever takes it or leaves it.
+    let excused = if plan.renamed_from().is_some() { BTreeSet::new() } else { excuses(rules, answers) };
     for (rule, answer) in rules.iter().zip(answers) {
         match statements(rule, answer) {
             Err(why) => judgement.denials.push(broken(rule, &why).about(organization)),

@@ -129,7 +129,7 @@ fn draw_one(out: &mut String, finding: &Finding, excerpts: &Excerpts, secret: Op
             }
         }
     } else if let Some(subject) = &finding.subject {
-        let _ = writeln!(out, "{:gutter$}{} {}", "", paint.frame("-->"), inert(subject));
+        let _ = writeln!(out, "{:gutter$}{} {}", "", paint.frame("-->"), inert(whom(subject)));
     }
     if let Some(hint) = &finding.hint {
         let head = paint.with("1;32", "hint:");
@@ -337,6 +337,11 @@ fn width(c: char) -> usize {
         | '\u{20000}'..='\u{3FFFD}' => 2,
         _ => 1,
     }
+}
+
+/// What has no name is what all organizations share.
+fn whom(subject: &str) -> &str {
+    if subject.is_empty() { "shared by all organizations" } else { subject }
 }
 
 #[cfg(test)]

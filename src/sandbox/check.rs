@@ -10,6 +10,7 @@ pub mod names;
 mod place;
 mod scan;
 mod shape;
+mod solutions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -71,6 +72,10 @@ pub fn check(
     let flow = Flow::through(&world, input(), &mut |number| told(u32::try_from(number).unwrap_or(NO_FILE)))?;
     errors.extend(flow.findings);
     errors.extend(circles(&world, &flow.edges));
+    // A field that does not exist is undefined as well, and told better above.
+    let told_there = |finding: &Finding| errors.iter().any(|error: &Finding| same_line(error, finding));
+    let lossy: Vec<Finding> = solutions::findings(&world).into_iter().filter(|finding| !told_there(finding)).collect();
+    errors.extend(lossy);
     flaws.extend(idle(&world, &flow.edges));
     told(NO_FILE)?;
     // What the engine finds when it gets ready is told one at a time, and most of it is told better above.
@@ -94,6 +99,11 @@ pub fn check(
     asked(&world, &flow.edges, &heads.rules, &mut tests);
     let loaded = Loaded { rules: heads.rules, parts: flow.parts, flaws: bounded(flaws), tests };
     Ok(Ok((judging, loaded)))
+}
+
+fn same_line(one: &Finding, other: &Finding) -> bool {
+    let line = |finding: &Finding| finding.origin.as_ref().map(|origin| (origin.file.clone(), origin.line));
+    line(one) == line(other)
 }
 
 /// What the engine calls a rule.

@@ -21,6 +21,7 @@ mod rollback;
 mod saved_plans;
 mod schemas;
 mod secrets;
+mod solutions;
 mod tiers;
 
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use argus::guard::Guards;
 use argus::model::code::Code;
 use argus::model::finding::Finding;
 use argus::plan::{Count, OrganizationPlan, Plan};
-use argus::policy::judgement::{Hold, Judgement, Judgements};
+use argus::policy::judgement::{Hold, Judgement, Judgements, Tie};
 use argus::verdict::{self, Held, Judging, Terms, Told, tells_of_all};
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -461,6 +461,54 @@ fn of_many_organizations_each_is_judged_by_itself() {
     let unheard = Judgements { rules_digest: RULES.into(), by_organization: Some(BTreeMap::new()) };
     let verdict = verdict::judge(&plan, &Judging { policies: &unheard, ..judging });
     assert_eq!(verdict.told.denied["fine"][0].subject.as_deref(), Some("fine"));
+}
+
+/// What becomes of an organization and of what all share, by how the one is tied to the other.
+#[test]
+fn what_was_judged_together_passes_together() {
+    let held = || Judgement {
+        holds: vec![Hold { finding: Finding::warning(Code::PolicyHeld, "why"), need: need(1, &[]) }],
+        ..Judgement::default()
+    };
+    let tied = |tie: Tie, judgement: Judgement| Judgement { tie, ..judgement };
+    let free = Judgement::default;
+    type Row = (&'static str, Judgement, Judgement, bool, (&'static str, &'static str));
+    let table: Vec<Row> = vec![
+        ("both pass", free(), tied(Tie::Leans, free()), false, ("allowed", "allowed")),
+        ("what is shared is denied", denial(), tied(Tie::Leans, free()), false, ("denied", "stopped")),
+        ("what is shared is held", held(), tied(Tie::Leans, free()), false, ("held", "stopped")),
+        ("one that was spared waits as well", held(), tied(Tie::Spares, free()), false, ("held", "stopped")),
+        ("one that is not tied goes on", denial(), free(), false, ("denied", "allowed")),
+        ("one that is held stays so", denial(), tied(Tie::Leans, held()), false, ("denied", "held")),
+        ("one that leans does not hold back", free(), tied(Tie::Leans, denial()), false, ("allowed", "denied")),
+        ("one that was spared does", free(), tied(Tie::Spares, denial()), false, ("stopped", "denied")),
+        ("so does one that is stopped", free(), tied(Tie::Spares, free()), true, ("stopped", "stopped")),
+        ("and one that is not tied does not", free(), free(), true, ("allowed", "stopped")),
+    ];
+    for (about, shared, acme, is_stopped, expected) in table {
+        let plans = vec![
+            plan("", vec![delete("Tier", "team", 1)]).sealed(),
+            plan("acme", vec![delete("Member", "eve@acme.example", 3)]).sealed(),
+        ];
+        let plan = Plan::new(SOURCE, (1, 1), plans, Vec::new());
+        let by_organization = Some(BTreeMap::from([("".into(), shared), ("acme".into(), acme)]));
+        let policies = Judgements { rules_digest: RULES.into(), by_organization };
+        let organizations = is_stopped.then(|| ("acme".into(), vec![stop(false)])).into_iter().collect();
+        let judging = Judging {
+            terms: &Terms::default(),
+            policies: &policies,
+            brakes: &Brakes { all: Vec::new(), organizations },
+            approvals: &[],
+            authors: &BTreeSet::new(),
+            now: now(),
+            force: true,
+        };
+        let verdict = verdict::judge(&plan, &judging);
+        assert_eq!((verdict.told.word(""), verdict.told.word("acme")), expected, "{about}");
+        let passed: Vec<&str> = verdict.approved.iter().map(|each| &*each.plan().organization).collect();
+        let allowed = [("", expected.0), ("acme", expected.1)].into_iter().filter(|(_, word)| *word == "allowed");
+        assert_eq!(passed, allowed.map(|(name, _)| name).collect::<Vec<_>>(), "{about}");
+    }
 }
 
 #[test]

@@ -159,7 +159,12 @@ impl Trial {
             Said::NotAsked => Some(BTreeMap::new()),
             Said::Judged { denied, holds } => {
                 let denials = if *denied { vec![Finding::error(Code::PolicyDenied, "why")] } else { Vec::new() };
-                let judgement = Judgement { denials, holds: holds.iter().map(hold).collect(), warnings: Vec::new() };
+                let judgement = Judgement {
+                    denials,
+                    holds: holds.iter().map(hold).collect(),
+                    warnings: Vec::new(),
+                    ..Judgement::default()
+                };
                 Some(BTreeMap::from([(organization.clone(), judgement)]))
             }
         };

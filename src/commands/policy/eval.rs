@@ -16,6 +16,7 @@ use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::{Change, OrganizationPlan};
+use crate::policy::input::{INPUT_VERSION, Input};
 use crate::policy::judgement::{self, Answers, Judgement};
 use crate::render::excerpt::{self, Excerpts};
 use crate::render::json::{self, JUDGEMENT_FORMAT, JudgementDocument};
@@ -69,6 +70,12 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 /// The judgement of all rules.
 async fn judge(context: &Context, sandbox: &Sandbox, input: Vec<u8>, args: &PolicyEval) -> Done {
     let document: Option<Value> = serde_json::from_slice(&input).ok();
+    if args.fail
+        && let Some(wrong) = missing(document.as_ref())
+    {
+        let finding = Finding::error(Code::BadSettings, format!("this is no input document: {wrong}"));
+        return Err(finding.hint("`argus policy input -O NAME` prints one; without --fail, anything is judged").into());
+    }
     let organization = document.as_ref().and_then(|document| document["organization"].as_str()).unwrap_or_default();
     let answers = sandbox.judge(vec![input]).await.pop().unwrap_or(Answers::Given(Vec::new()));
     let plan = plan(organization, document.as_ref());
@@ -88,6 +95,21 @@ async fn judge(context: &Context, sandbox: &Sandbox, input: Vec<u8>, args: &Poli
     }
 }
 
+/// What a document lacks that is to decide: a rule that finds nothing to look at is silent.
+fn missing(document: Option<&Value>) -> Option<String> {
+    let Some(fields) = document.and_then(Value::as_object) else { return Some("it is no object".into()) };
+    let schema = schemars::schema_for!(Input<'_>);
+    let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    if let Some(name) = required.into_iter().find(|name| !fields.contains_key(*name)) {
+        return Some(format!("it has no `{name}`"));
+    }
+    if fields["version"] != INPUT_VERSION {
+        return Some(format!("its version is {}, and this Argus knows {INPUT_VERSION}", fields["version"]));
+    }
+    (!fields["changes"].is_array() || !fields["organization"].is_string())
+        .then(|| "`organization` is a text, and `changes` a list".into())
+}
+
 /// As much of the plan as the document tells: enough to point at the lines of what differs.
 fn plan(organization: &str, document: Option<&Value>) -> OrganizationPlan {
     let changes = document.and_then(|document| document["changes"].as_array()).map(Vec::as_slice).unwrap_or_default();
@@ -96,7 +118,7 @@ fn plan(organization: &str, document: Option<&Value>) -> OrganizationPlan {
 }
 
 fn text(context: &Context, judgement: &Judgement) -> String {
-    let Judgement { denials, holds, warnings } = judgement;
+    let Judgement { denials, holds, warnings, tie: _ } = judgement;
     let word = match (denials.len(), holds.len()) {
         (1.., _) => "Denied",
         (0, 1..) => "Held",
@@ -118,7 +140,7 @@ fn text(context: &Context, judgement: &Judgement) -> String {
 }
 
 fn told(sandbox: &Sandbox, judgement: Judgement, organization: &str, answers: Answers) -> JudgementDocument {
-    let Judgement { denials, holds, warnings } = judgement;
+    let Judgement { denials, holds, warnings, tie: _ } = judgement;
     let names = sandbox.rules().iter().map(|rule| format!("data.{}.{}", rule.package, rule.name));
     let answers = match answers {
         Answers::Given(answers) => names.zip(answers).collect(),

@@ -10,7 +10,7 @@ use super::names::{Defined, Head, World, data_path, written};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::origin::{Origin, Position};
-use crate::policy::rule::{Metadata, Rule, Sort};
+use crate::policy::rule::{Rule, Sort};
 
 /// What the heads make.
 #[derive(Default)]
@@ -59,8 +59,8 @@ pub fn read(world: &World<'_>, blocks: &[Vec<Block>]) -> Heads {
     heads
 }
 
-/// Which clause each block is about, by its line; and whether it is about all clauses of the name.
-type Placed<'b> = Vec<(u32, bool, &'b Metadata)>;
+/// Which clause each block is about, by its line.
+type Placed<'b> = Vec<(u32, &'b Block)>;
 
 impl Heads {
     fn place<'b>(&mut self, world: &World<'_>, module: usize, blocks: &'b [Block]) -> Placed<'b> {
@@ -73,14 +73,16 @@ impl Heads {
             let lines = parsed.module.policy.iter().map(|clause| clause.span().line);
             let below = lines.filter(|line| *line >= block.end).min();
             match (scope, below) {
-                (Scope::Package | Scope::Subpackages, _) if above_package => {}
-                (Scope::Rule | Scope::Document, Some(line)) if !above_package => {
-                    placed.push((line, scope == Scope::Document, &block.metadata));
+                (Scope::Package | Scope::Subpackages, _) if above_package => {
+                    if block.metadata.approvals.is_some() {
+                        let message = "nobody is asked for the `approvals` of a package";
+                        self.errors.push(about(world, module, block, message, ABOVE_EACH_HOLD));
+                    }
                 }
+                (Scope::Rule | Scope::Document, Some(line)) if !above_package => placed.push((line, block)),
                 _ => {
-                    let place = Origin::new(&parsed.file, Position::new(block.end - 1, 1));
-                    let finding = Finding::error(Code::BadPolicy, "this METADATA is about nothing").at(place);
-                    self.errors.push(finding.hint("it stands right above the rule or the package that it is about"));
+                    let hint = "it stands right above the rule or the package that it is about";
+                    self.errors.push(about(world, module, block, "this METADATA is about nothing", hint));
                 }
             }
         }
@@ -139,6 +141,13 @@ impl Heads {
                 self.errors.push(say(*module, head, message, &hint));
             }
         }
+        let blocks = clauses.iter().flat_map(|(module, clause, _)| said_of(&documents[*module], *module, clause));
+        for (module, block) in blocks {
+            if block.metadata.approvals.is_some() && sort != Some(Sort::Hold) {
+                let message = format!("nobody is asked for the `approvals` of `{}`, which is no `hold`", rule.name);
+                self.errors.push(about(world, module, block, &message, ABOVE_EACH_HOLD));
+            }
+        }
         match sort {
             Some(sort) if rule.judges => self.judging(world, rule, sort, form, documents),
             _ => self.test(world, rule),
@@ -148,11 +157,13 @@ impl Heads {
     fn judging(&mut self, world: &World<'_>, rule: &Defined<'_>, sort: Sort, form: Form, documents: &[Placed<'_>]) {
         let clauses = || rule.clauses.iter().filter(|(module, _)| !world.modules[*module].is_test);
         let Some((module, clause)) = clauses().next() else { return };
-        let said = |(module, clause): &(usize, &Clause)| {
-            let line = clause.span().line;
-            documents[*module].iter().find(|(about, ..)| *about == line).map(|(_, _, metadata)| (*metadata).clone())
-        };
-        let metadata = clauses().find_map(said).unwrap_or_default();
+        let mut said = clauses().flat_map(|(module, clause)| said_of(&documents[*module], *module, clause));
+        let metadata = said.next().map(|(_, block)| block.metadata.clone()).unwrap_or_default();
+        for (module, block) in said.filter(|(_, block)| block.metadata != metadata) {
+            let message = format!("`{}` has METADATA already, and this would be ignored", rule.name);
+            let hint = format!("a rule has one; what needs another is a rule of its own (`{}_other`)", rule.name);
+            self.errors.push(about(world, module, block, &message, &hint));
+        }
         let is_sure = |clause: &Clause| match clause {
             Clause::Default { .. } => true,
             Clause::Spec { bodies, .. } => bodies.is_empty(),
@@ -205,6 +216,21 @@ impl Heads {
             }
         }
     }
+}
+
+/// What to do about people that nobody asks for.
+const ABOVE_EACH_HOLD: &str = "it stands in the METADATA of each `hold` rule";
+
+/// The blocks about a clause, with the number of its file.
+fn said_of<'b>(placed: &Placed<'b>, module: usize, clause: &Clause) -> Vec<(usize, &'b Block)> {
+    let line = clause.span().line;
+    placed.iter().filter(|(about, _)| *about == line).map(|(_, block)| (module, *block)).collect()
+}
+
+/// An error at a block.
+fn about(world: &World<'_>, module: usize, block: &Block, message: &str, hint: &str) -> Finding {
+    let place = Origin::new(&world.modules[module].file, Position::new(block.end - 1, 1));
+    Finding::error(Code::BadPolicy, message).at(place).hint(hint)
 }
 
 fn form(head: &Head<'_>) -> Form {

@@ -183,9 +183,9 @@ fn need(approvals: Yaml) -> Result<Need, Fault> {
     let hint = "`# custom:`, `#   approvals:`, `#     quorum: 2`, `#     groups: [security]`";
     let need: Need = serde_yaml::from_value(approvals)
         .map_err(|error| fault(format!("`custom.approvals` of this METADATA cannot be read: {error}"), hint))?;
-    match need.quorum {
-        0 => Err(fault("`custom.approvals` of this METADATA asks for nobody", "`quorum` is at least 1")),
-        _ => Ok(need),
+    match need.fault() {
+        Some(wrong) => Err(fault(format!("`custom.approvals` of this METADATA cannot be met: {wrong}"), hint)),
+        None => Ok(need),
     }
 }
 
@@ -252,7 +252,8 @@ deny contains 1
         );
         assert_eq!(errors("# METADATA\n# title: 3"), ["1: `title` of this METADATA is no text (put it into quotes)"]);
         assert!(errors("# METADATA\n# scope: rules")[0].contains("the scope of this METADATA is none"));
-        assert!(errors("# METADATA\n# custom:\n#   approvals: {quorum: 0}")[0].contains("asks for nobody"));
+        assert!(errors("# METADATA\n# custom:\n#   approvals: {quorum: 0}")[0].contains("a quorum of 0 would"));
+        assert!(errors("# METADATA\n# custom:\n#   approvals: {quorum: 101}")[0].contains("a quorum of 101"));
         assert!(errors("# METADATA\n# custom:\n#   approvals: {people: 2}")[0].contains("unknown field"));
         assert!(errors("# METADATA\n# custom:\n#   id: a b")[0].contains("`a b` is no id"));
     }

@@ -119,6 +119,15 @@ impl Court {
         self.ci(&["get", "held", "-o", "json"]).ends(0).json()
     }
 
+    /// SQL of somebody who logs in as a role: whether it went well, and what was said.
+    fn sql_as(&self, role: &str, sql: &str) -> (bool, String) {
+        let mut psql = Command::new("psql");
+        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "-At", "-c", sql]);
+        psql.envs(self.world.database.url.environment()).env("PGUSER", role);
+        let output = psql.output().expect("psql runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
     fn members(&self) -> String {
         self.world.sql("SELECT count(*) FROM argus.member")
     }
@@ -199,6 +208,11 @@ fn a_used_approval_does_not_let_the_same_change_through_again() {
     court.approve("heidi", &digest).ends(0);
     court.apply().ends(0).says("approved by Heidi and grace");
     court.world.mallory("psql", "DELETE FROM argus.team WHERE name = 'root'");
+    // That it comes back is no longer what they agreed to.
+    court.apply().ends(4).says("nobody has agreed yet");
+    assert_ne!(court.digest(), digest);
+    // As if Argus had never written it.
+    court.world.sql("DELETE FROM argus.applied WHERE kind = 'Team'; DELETE FROM argus.held_plan");
     court.apply().ends(4).says("nobody has agreed yet");
     assert_eq!(court.digest(), digest, "it is the very same plan");
     assert_eq!(court.world.sql("SELECT count(*) FROM argus.team"), "0");
@@ -600,4 +614,34 @@ fn settings_that_list_the_wrong_people_are_refused_with_what_is_wrong() {
             court.settings(settings).ci(command).ends(1).says("ARG5005").says(why);
         }
     }
+}
+
+#[test]
+fn whoever_approves_a_rollback_is_told_what_carries_it_out() {
+    let court = Court::with("acme", 1);
+    let project = format!("{}  projects: [{{name: search}}]\n", staff("acme", 1));
+    court.write("acme.yaml", &project).apply().ends(0);
+    let run = court.world.sql("SELECT id FROM argus.run ORDER BY started_at DESC LIMIT 1");
+    court.ci(&["rollback", &run, "--auto-approve"]).ends(4).says("ARG2002");
+    let digest = court.digest();
+    court.approve("grace", &digest).ends(0).says("`argus rollback RUN`").does_not_say("`argus apply` carries it out");
+    court.ci(&["rollback", &run, "--auto-approve"]).ends(0);
+    assert_eq!(court.world.sql("SELECT count(*) FROM argus.project"), "0");
+}
+
+#[test]
+fn nothing_is_excused_by_a_name_in_the_run_that_gives_or_takes_it() {
+    let court = Court::with("acme", 1);
+    let policy = "package argus.seats\n\ndeny_many contains \"too many\" if count(input.after.members) > 2\n\n\
+                  exception contains [\"many\"] if input.organization == \"sandbox\"\n";
+    court.write("policies/seats.rego", policy);
+    let named = |name: &str, before: &str, members: usize| {
+        let metadata = format!("{{name: {name}, annotations: {{argus.io/previous-name: {before}}}}}");
+        staff("acme", members).replace("{name: acme}", &metadata)
+    };
+    court.write("acme.yaml", &named("sandbox", "acme", 3)).apply().ends(3).says("too many");
+    court.write("acme.yaml", &named("sandbox", "acme", 1)).apply().ends(0);
+    court.write("acme.yaml", &staff("sandbox", 3)).apply().ends(0).says("an exception excuses: too many");
+    court.write("acme.yaml", &named("acme", "sandbox", 3)).apply().ends(3).says("too many");
+    assert_eq!(court.members(), "4");
 }

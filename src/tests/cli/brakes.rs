@@ -80,7 +80,9 @@ fn a_window_of_a_saved_plan_goes_with_it() {
     world.argus(&["plan", "-o", "saved.plan"]).ends(0).says("ARG3202");
     world.write("argus.yaml", "");
     world.argus(&["show", "saved.plan"]).ends(0).says("ARG3202");
-    world.argus(&["apply", "saved.plan", "--auto-approve"]).ends(4).says("ARG3202");
+    world.argus(&["apply", "saved.plan", "--auto-approve"]).ends(5).says("the settings of its source have changed");
+    // Where there are no settings, those count that it was made under.
+    world.remove("argus.yaml").argus(&["apply", "saved.plan", "--auto-approve"]).ends(4).says("ARG3202");
     assert_eq!(written(&world), "0 0 0 0");
     let text = std::fs::read_to_string(world.path("saved.plan")).expect("the plan");
     world.write("opened.plan", &text.replace("\"deny\"", "\"allow\""));
@@ -233,6 +235,24 @@ fn the_source_of_all_is_that_of_the_manifests_wherever_they_are() {
     let mut command = world.command(&["suspend", "--all", "one", "--reason", "x", "--for", "2h"]);
     command.env("ARGUS_SOURCE", "three");
     super::run(command).ends(0).says("the source `three`");
-    world.argus(&["resume", "--all", "two"]).ends(1).says("the source `two` is not suspended");
+    world.write("one/acme.yaml", ACME);
+    world.argus(&["resume", "--all", "two", "--no-report"]).ends(1).says("the source `two` is not suspended");
     world.argus(&["resume", "--all", "one"]).ends(0).says("No drift.").says("Resumed: the source `one`");
+}
+
+#[test]
+fn nothing_is_resumed_where_what_has_drifted_cannot_be_told() {
+    let world = World::applied(ACME);
+    suspend(&world, &["acme"]).ends(0);
+    std::fs::create_dir(world.path("empty")).expect("a folder");
+    world.argus(&["resume", "acme", "empty"]).ends(1).says("what has drifted is not known");
+    world.write("other/globex.yaml", &ACME.replace("acme", "globex"));
+    world.argus(&["resume", "acme", "other"]).ends(1).says("these manifests do not describe `acme`");
+    world.remove("other/globex.yaml").write("acme.yaml", &ACME.replace("displayName", "dispalyName"));
+    world.argus(&["resume", "acme"]).ends(1).says("what has drifted is not known").does_not_say("No drift");
+    suspend(&world, &["--all"]).ends(0);
+    world.argus(&["resume", "--all", "empty"]).ends(1);
+    assert_eq!(world.sql("SELECT count(*) FROM argus.suspension WHERE lifted_at IS NULL"), "2");
+    world.argus(&["resume", "acme", "--no-report"]).ends(0);
+    world.write("acme.yaml", ACME).argus(&["resume", "--all"]).ends(0).says("No drift.");
 }

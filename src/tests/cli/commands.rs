@@ -333,3 +333,20 @@ fn a_target_that_names_nothing_is_told_of() {
     }
     world.argus(&["plan", "--target", "acme/Member/ada@acme.example"]).ends(0);
 }
+
+#[test]
+fn a_command_line_that_is_wrong_does_not_end_as_a_difference_does() {
+    for arguments in [
+        &["drift", "--detailed-exitcode", "--polices", "x"][..],
+        &["plan", "--detailed-exitcode", "--bogus"],
+        &["policy", "test", "--fail-on-warn", "--bogus"],
+        &["no-such-command"],
+        &[],
+    ] {
+        run(bare(arguments)).ends(1);
+    }
+    // Of `diff`, 1 says that something differs.
+    run(bare(&["--color", "never", "diff", "--bogus"])).ends(2);
+    run(bare(&["--help"])).ends(0).says("or the command line is wrong");
+    run(bare(&["--version"])).ends(0);
+}

@@ -53,10 +53,10 @@ fn judged() -> World {
         "policies/names.rego",
         "package argus.names\n\n\
          # METADATA\n# custom:\n#   id: name-bad\n\
-         deny contains {\"msg\": \"no, 100% no\", \"origin\": change.origin} if {\n\
-         \tsome change in input.changes\n\tchange.name == \"bad\"\n}\n\n\
-         warn contains {\"msg\": \"odd\", \"origin\": change.origin} if {\n\
-         \tsome change in input.changes\n\tchange.name == \"odd\"\n}\n",
+         deny contains finding if {\n\
+         \tsome change in input.changes\n\tchange.name == \"bad\"; finding := {\"msg\": \"no, 100% no\", \"origin\": change.origin}\n}\n\n\
+         warn contains finding if {\n\
+         \tsome change in input.changes\n\tchange.name == \"odd\"; finding := {\"msg\": \"odd\", \"origin\": change.origin}\n}\n",
     );
     world
 }

@@ -16,7 +16,7 @@ use super::{World, bare, run};
 use crate::support::postgres::scratch;
 
 /// OPA, if there is one.
-fn opa() -> Option<String> {
+pub fn opa() -> Option<String> {
     let named = std::env::var("ARGUS_OPA").ok().filter(|path| !path.is_empty());
     let program = named.clone().unwrap_or_else(|| "opa".into());
     if Command::new(&program).arg("version").output().is_ok_and(|output| output.status.success()) {
@@ -34,7 +34,7 @@ fn opa_says(program: &str, arguments: &[&str]) -> Output {
     Command::new(program).args(arguments).output().expect("OPA runs")
 }
 
-fn opa_json(program: &str, arguments: &[&str]) -> Value {
+pub fn opa_json(program: &str, arguments: &[&str]) -> Value {
     let output = opa_says(program, arguments);
     let text = String::from_utf8_lossy(&output.stdout);
     serde_json::from_str(&text)

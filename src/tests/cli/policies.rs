@@ -116,7 +116,17 @@ fn bad() -> Folder {
 
 fn input(organization: &str, name: &str) -> String {
     let origin = json!({ "file": "acme.yaml", "line": 3, "column": 5 });
-    json!({ "organization": organization, "commit": "c", "changes": [{ "name": name, "origin": origin }] }).to_string()
+    let mut document = json!({});
+    // What rules do not look at is there all the same.
+    let schema = run(bare(&["schema", "policy-input"])).ends(0).json();
+    for part in schema["required"].as_array().expect("required parts") {
+        document[part.as_str().expect("a name")] = Value::Null;
+    }
+    document["version"] = json!(1);
+    document["organization"] = json!(organization);
+    document["commit"] = json!("c");
+    document["changes"] = json!([{ "name": name, "origin": origin }]);
+    document.to_string()
 }
 
 /// The folder of the policies that ship.
@@ -229,6 +239,11 @@ fn an_input_is_judged_by_all_rules() {
     folder.policy(&["eval", "--input", &file, "--fail"]).ends(3);
     folder.told(&["eval", "--input", "-", "--fail"], &input("odd", "small")).ends(4).says("Held: 0 denials, 1 hold");
     folder.told(&["eval", "--input", "-", "--fail"], &input("acme", "small")).ends(0).says("Allowed: ");
+    // What is no input document is not allowed by what says nothing about it.
+    let older = input("acme", "small").replace("\"version\":1", "\"version\":0");
+    for other in ["{}", "[]", "null", "3", "[{\"organization\": \"acme\"}]", "{\"organization\": \"acme\"}", &older] {
+        folder.told(&["eval", "--input", "-", "--fail"], other).ends(1).says("this is no input document");
+    }
 }
 
 #[test]

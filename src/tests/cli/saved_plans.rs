@@ -1,5 +1,9 @@
 //! Saved plans: what was read is what is applied, or nothing is.
 
+use argus::model::finding::Finding;
+use argus::plan::OrganizationPlan;
+use argus::render::json::{self, PlanDocument};
+
 use super::{ACME, World};
 
 /// Two organizations, each with a description and a team.
@@ -91,6 +95,58 @@ fn a_plan_of_which_a_byte_has_changed_is_refused() {
     assert_eq!(world.sql("SELECT count(*) FROM argus.organization"), "0");
 }
 
+/// A saved plan as somebody writes it who knows how it is sealed, with one organization changed.
+fn forge(world: &World, name: &str, change: impl FnOnce(&mut OrganizationPlan)) {
+    let text = std::fs::read_to_string(world.path("saved.plan")).expect("the plan");
+    let PlanDocument { verdict, terms, policies, mut plan, .. } = serde_json::from_str(&text).expect("a plan");
+    let mut organization = (*plan.organizations[0]).clone();
+    change(&mut organization);
+    plan.organizations[0] = organization.into();
+    world.write(name, &json::pretty(&json::plan_document(&plan, &terms, policies.as_deref(), &verdict)));
+}
+
+#[test]
+fn nothing_that_is_told_of_a_plan_can_be_changed_under_its_digest() {
+    let world = World::applied(&two("old"));
+    world.write("acme.yaml", &two("new"));
+    world.argus(&["plan", "-o", "saved.plan"]).ends(0);
+    forge(&world, "same.plan", |_| {});
+    world.argus(&["show", "same.plan"]).ends(0);
+    type Forge = fn(&mut OrganizationPlan);
+    let forged: &[(&str, Forge)] = &[
+        ("fields", |plan| plan.changes[0].fields.clear()),
+        ("a field", |plan| plan.changes[0].fields[0].before = argus::model::value::Value::text("other")),
+        ("cause", |plan| plan.changes[0].cause = argus::plan::Cause::Drift),
+        ("reason", |plan| plan.changes[0].reason = Some("it was agreed upon".into())),
+        ("undo", |plan| plan.changes[0].undo.clear()),
+        ("said", |plan| plan.said = None),
+        ("holds", |plan| plan.holds.push(Finding::warning(argus::model::code::Code::Protected, "all is well"))),
+        ("findings", |plan| plan.findings.push(Finding::warning(argus::model::code::Code::Protected, "all is well"))),
+    ];
+    for (what, change) in forged {
+        forge(&world, "forged.plan", change);
+        for command in [&["apply", "--auto-approve", "forged.plan"][..], &["show", "forged.plan"]] {
+            let ran = world.argus(command);
+            assert!(ran.code == Some(1) && ran.err.contains("is not the plan that was saved"), "{what}: {ran}");
+        }
+    }
+    assert_eq!(descriptions(&world), "acme|old\nglobex|old");
+}
+
+#[test]
+fn what_the_guards_look_at_is_counted_again_when_a_saved_plan_is_applied() {
+    let staff = |members: usize| {
+        let member = |number| format!("    - {{user: m{number}@acme.example, role: member}}\n");
+        format!("{ACME}{}", (0..members).map(member).collect::<String>())
+    };
+    let world = World::applied(&staff(9));
+    world.write("acme.yaml", &staff(1));
+    world.argus(&["plan", "-o", "saved.plan"]).ends(0).says("ARG3001");
+    forge(&world, "forged.plan", |plan| plan.counts.clear());
+    world.argus(&["apply", "forged.plan", "--auto-approve"]).ends(4).says("ARG3001");
+    assert_eq!(world.sql("SELECT count(*) FROM argus.member"), "10");
+}
+
 #[test]
 fn a_saved_plan_is_judged_by_the_guards_that_it_was_made_under() {
     let staff = |members: usize| {
@@ -144,4 +200,40 @@ fn a_plan_fits_its_schema() {
     world.write("bad.yaml", "kind: Organisation\n");
     let report = world.argus(&["validate", "--format", "json"]).ends(1).json();
     assert!(findings.is_valid(&report), "{report}");
+}
+
+#[test]
+fn a_saved_plan_is_stale_once_its_rules_have_changed() {
+    let world = World::with(&two("old"));
+    world.write(
+        "policies/names.rego",
+        "package argus.names\n\ndeny contains \"no\" if input.organization == \"acme\"\n",
+    );
+    world.write("elsewhere/policies/names.rego", "package argus.names\n\nwarn contains \"no\" if input.version == 2\n");
+    world.argus(&["plan", "-o", "saved.plan"]).ends(0).says("denied");
+    let nothing = || assert_eq!(world.sql("SELECT count(*) FROM argus.organization"), "0");
+    // Other policies, by whatever way they come.
+    let there = world.path("elsewhere/policies").display().to_string();
+    let ran = world.argus(&["apply", "saved.plan", "--auto-approve", "--policies", &there]).ends(5);
+    ran.says("error[ARG4001]").says("the policies are not those that judged it");
+    let saved = world.path("saved.plan").display().to_string();
+    let mut command = world.command(&["apply", &saved, "--auto-approve"]);
+    command.current_dir(world.path("elsewhere"));
+    super::run(command).ends(5).says("the policies are not those that judged it");
+    nothing();
+    // Each setting that judges.
+    for settings in [
+        "mode: observe",
+        "approvals: {quorum: 2}",
+        "guards: {owners: 2}",
+        "windows: [{kind: deny, schedule: \"* * * * *\", duration: 1d}]",
+    ] {
+        world.write("argus.yaml", settings);
+        world.argus(&["apply", "saved.plan", "--auto-approve"]).ends(5).says("the settings of its source have changed");
+    }
+    world.write("argus.yaml", "mode: [");
+    world.argus(&["apply", "saved.plan", "--auto-approve"]).ends(1);
+    nothing();
+    // As they were, it is what it was.
+    world.remove("argus.yaml").argus(&["apply", "saved.plan", "--auto-approve"]).ends(3).says("ARG3101");
 }

@@ -42,6 +42,45 @@ async fn accepted(cases: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_may_be_undefined_for_one_of_many_is_refused() {
+    let lost = |name: &str, at: &str| {
+        let message = "says here may be undefined, and its other answers would be lost | bind it to a variable";
+        format!("a.rego:{at} ARG3110 what `{name}` {message}")
+    };
+    let cases = [
+        ("deny contains sprintf(\"%s\", [c.name]) if some c in input.changes", lost("deny", "2:15")),
+        ("deny contains {\"msg\": c.after.ttl} if some c in input.changes", lost("deny", "2:23")),
+        ("deny contains input.changes[_].name", lost("deny", "2:15")),
+        ("deny contains c.name if c := input.changes[_]", lost("deny", "2:15")),
+        ("deny contains c.name if [c, _] := [input.changes[_], 1]", lost("deny", "2:15")),
+        ("deny contains c.name if walk(input.changes, [_, c])", lost("deny", "2:15")),
+        ("deny := c.name == \"a\" if some c in input.changes", lost("deny", "2:9")),
+        ("deny if h[1]\nh[c.name] := 1 if some c in input.changes", lost("h", "3:3")),
+        ("deny if h[1]\nh[1] := c.name if some c in input.changes", lost("h", "3:9")),
+        ("deny if f(1)\nf(n) := c.name if { some c in input.changes; n == 1 }", lost("f", "3:9")),
+        (
+            "deny if f\nf := 1 if { input.version == 3 } else := c.name if { some c in input.changes }",
+            lost("f", "3:42"),
+        ),
+    ];
+    for (lines, expected) in &cases {
+        refused(&[(*lines, expected.as_str())]).await;
+    }
+    accepted(&[
+        "deny contains name if { some c in input.changes; name := sprintf(\"%s\", [c.name]) }",
+        "deny contains {\"msg\": name, \"path\": \"a\"} if { some c in input.changes; name := c.name }",
+        // One way alone loses nothing, and what does not look at the variables is the same in every way.
+        "deny contains sprintf(\"%s\", [input.organization]) if some c in input.changes",
+        "deny contains c.name if c := input.changes[0]",
+        "deny contains input.changes[0].name",
+        "deny contains [d.name | some d in input.changes] if some c in input.changes",
+        "deny if f(input)\nf(x) := x.changes[0].name if count(x.changes) == 1",
+        "deny if f(1)\nf(i) := input.changes[i].name if input.changes[i]",
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_the_input_does_not_have_is_an_error_with_a_suggestion() {
     refused(&[
         (
@@ -409,6 +448,34 @@ hold_wide if input.version == 2
         ("deny contains 1\n# METADATA\n# title: x\n", "a.rego:4:1 ARG3110 this METADATA is about nothing"),
     ])
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_metadata_asks_for_is_never_ignored() {
+    let small = "# METADATA\n# title: small\n";
+    let big = "# METADATA\n# custom: {approvals: {quorum: 3, groups: [board]}}\n";
+    let clauses =
+        format!("{small}hold_x contains \"a\" if input.version == 1\n{big}hold_x contains \"b\" if input.version == 2");
+    let both = format!("{small}# scope: document\n\n{big}hold_x contains \"a\" if input.version == 1");
+    let apart = format!("{small}hold_x contains \"a\" if input.version == 1");
+    refused(&[
+        (&clauses, "a.rego:6:1 ARG3110 `hold_x` has METADATA already, and this would be ignored | a rule has one"),
+        (&both, "a.rego:7:1 ARG3110 `hold_x` has METADATA already"),
+        (&format!("{big}deny contains 1"), "a.rego:3:1 ARG3110 nobody is asked for the `approvals` of `deny`"),
+        (&format!("{big}helper := 1\ndeny contains 1 if helper == 2"), "a.rego:3:1 ARG3110 nobody is asked for"),
+    ])
+    .await;
+    let package = errors(&[("a.rego", &format!("{big}package a\ndeny contains 1\n"))]).await;
+    assert!(
+        package[0].starts_with("a.rego:2:1 ARG3110 nobody is asked for the `approvals` of a package"),
+        "{package:?}"
+    );
+    let elsewhere = format!("package a\n{big}hold_x contains \"b\" if input.version == 2\n");
+    let files = errors(&[("a.rego", &format!("package a\n{apart}\n")), ("b.rego", &elsewhere)]).await;
+    assert!(files[0].starts_with("b.rego:3:1 ARG3110 `hold_x` has METADATA already"), "{files:?}");
+    // The same said twice is said once.
+    accepted(&[&format!("{big}hold_x contains 1 if input.version == 1\n{big}hold_x contains 2 if input.version == 2")])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

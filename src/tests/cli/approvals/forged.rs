@@ -67,13 +67,7 @@ fn nobody_writes_an_approval_but_by_saying_yes() {
     let court = Court::new();
     court.apply().ends(4);
     court.approve("grace", &court.digest()).ends(0);
-    let as_role = |role: &str, sql: &str| {
-        let mut psql = std::process::Command::new("psql");
-        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "-At", "-c", sql]);
-        psql.envs(court.world.database.url.environment()).env("PGUSER", role);
-        let output = psql.output().expect("psql runs");
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
+    let as_role = |role: &str, sql: &str| court.sql_as(role, sql);
     let digests = court
         .world
         .sql("SELECT quote_literal(plan_digest) || ', ' || quote_literal(rules_digest) FROM argus.held_plan");
@@ -132,8 +126,36 @@ fn too_many_approvals_of_one_plan_are_refused() {
     let digests = court
         .world
         .sql("SELECT quote_literal(plan_digest) || ', ' || quote_literal(rules_digest) FROM argus.held_plan");
-    court.world.sql(&format!(
-        "SELECT count(argus.approve('acme', {digests}, now() + interval '1 h', NULL, NULL, NULL)) FROM generate_series(1, 200)"
-    ));
-    court.approve("grace", &court.digest()).ends(1).says("ARG3301").says("200 approvals");
+    let fill = format!(
+        "SELECT count(argus.approve('acme', {digests}, now() + interval '1 h', NULL, NULL, NULL)) FROM generate_series(1, 50)"
+    );
+    for role in ["test_mallory", "test_grace"] {
+        assert!(court.sql_as(role, &fill).0);
+    }
+    court.approve("grace", &court.digest()).ends(1).says("ARG3301").says("50 approvals of this role");
+    // Nobody takes the places of anybody else.
+    court.approve("heidi", &court.digest()).ends(0);
+    court.apply().ends(0);
+}
+
+#[test]
+fn a_plan_that_waits_cannot_be_shown_as_another_one() {
+    let court = Court::new();
+    court.apply().ends(4);
+    let digest = court.digest();
+    // Whoever reconciles may write the table.
+    let forge = |path: &str, value: &str| {
+        let sql = format!(
+            "SET ROLE argus_reconciler; UPDATE argus.held_plan SET plan = jsonb_set(plan::jsonb, '{path}', '{value}')::json"
+        );
+        court.world.sql(&sql);
+    };
+    forge("{changes,0,reason}", "\"she asked for it\"");
+    for command in [&["show", &digest][..], &["approve", &digest, "--auto-approve"]] {
+        court.as_role("test_grace", command).ends(1).says("is damaged");
+    }
+    court.apply().ends(4).says("nobody has agreed yet");
+    court.as_role("test_grace", &["show", &digest]).ends(0);
+    forge("{holds}", "[{\"severity\": \"note\", \"code\": \"ARG3001\", \"message\": \"all is well\"}]");
+    court.approve("grace", &digest).ends(1).says("is damaged");
 }
