@@ -33,7 +33,10 @@ const WAITING_MAX: i64 = 20;
 const WAITING_DAYS_MAX: i32 = 30;
 
 /// How many approvals of one plan are looked at.
-const APPROVALS_PER_PLAN_MAX: i64 = 200;
+const APPROVALS_PER_PLAN_MAX: i64 = 10_000;
+
+/// And of one role: each rules digest of it has as many places.
+const APPROVALS_OF_ROLE_MAX: i64 = 200;
 
 /// How many rows are listed.
 const LISTED_MAX: i64 = 1_000;
@@ -128,7 +131,7 @@ pub enum RecordError {
     #[error("this statement has been recorded before; it counts once")]
     Repeated,
     /// The plan has as many as anybody could need.
-    #[error("the plan has 200 approvals already")]
+    #[error("the plan has 50 approvals of this role already")]
     TooMany,
     /// The database fails.
     #[error(transparent)]
@@ -465,6 +468,11 @@ async fn given(connection: &mut PgConnection, which: &Which<'_>) -> Result<Vec<G
                  SELECT * FROM argus.approval a
                  WHERE a.plan_digest = w.digest AND a.organization = w.organization AND a.used_at IS NULL
                    AND a.revoked_at IS NULL AND a.expires_at > clock_timestamp()
+                   -- Of each role the newest: none takes the places of another one.
+                   AND (SELECT count(*) FROM argus.approval o
+                        WHERE o.plan_digest = a.plan_digest AND o.organization = a.organization AND o.role = a.role
+                          AND o.id > a.id AND o.used_at IS NULL AND o.revoked_at IS NULL
+                          AND o.expires_at > clock_timestamp()) < {APPROVALS_OF_ROLE_MAX}
                  ORDER BY a.id DESC LIMIT {APPROVALS_PER_PLAN_MAX}) a
              ORDER BY a.id DESC"
         ),

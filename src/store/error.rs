@@ -192,8 +192,7 @@ impl StoreError {
                 "try again when it has ended, or let `argus apply` wait for it with `--lock-timeout SECONDS`".into()
             }
             StoreError::SuspensionEnd { .. } => {
-                "give a moment that is still to come (`--until 2030-01-31T12:00:00Z`), or a time from now (`--for 2d`)"
-                    .into()
+                "give a moment to come, at most 90 days ahead (`--until`), or a time from now (`--for 2d`)".into()
             }
             StoreError::UnknownUndo { .. } => "use the Argus that made the run, or a newer one".into(),
             StoreError::Query(_) => "try again; if it stays, the log of the PostgreSQL server tells more".into(),

@@ -40,6 +40,7 @@ pub static MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "approvals", sql: include_str!("../../migrations/0003_approvals.sql") },
     Migration { version: 4, name: "brakes", sql: include_str!("../../migrations/0004_brakes.sql") },
     Migration { version: 5, name: "policies", sql: include_str!("../../migrations/0005_policies.sql") },
+    Migration { version: 7, name: "approval_places", sql: include_str!("../../migrations/0007_approval_places.sql") },
 ];
 
 /// The roles: none can log in. Whoever logs in is a member of those that it needs. The migrator has to become the owner

@@ -118,6 +118,15 @@ impl Court {
         self.ci(&["get", "held", "-o", "json"]).ends(0).json()
     }
 
+    /// SQL of somebody who logs in as a role: whether it went well, and what was said.
+    fn sql_as(&self, role: &str, sql: &str) -> (bool, String) {
+        let mut psql = Command::new("psql");
+        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "-At", "-c", sql]);
+        psql.envs(self.world.database.url.environment()).env("PGUSER", role);
+        let output = psql.output().expect("psql runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
     fn members(&self) -> String {
         self.world.sql("SELECT count(*) FROM argus.member")
     }

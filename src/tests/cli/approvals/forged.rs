@@ -67,13 +67,7 @@ fn nobody_writes_an_approval_but_by_saying_yes() {
     let court = Court::new();
     court.apply().ends(4);
     court.approve("grace", &court.digest()).ends(0);
-    let as_role = |role: &str, sql: &str| {
-        let mut psql = std::process::Command::new("psql");
-        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "-At", "-c", sql]);
-        psql.envs(court.world.database.url.environment()).env("PGUSER", role);
-        let output = psql.output().expect("psql runs");
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
+    let as_role = |role: &str, sql: &str| court.sql_as(role, sql);
     let digests = court
         .world
         .sql("SELECT quote_literal(plan_digest) || ', ' || quote_literal(rules_digest) FROM argus.held_plan");
@@ -132,10 +126,16 @@ fn too_many_approvals_of_one_plan_are_refused() {
     let digests = court
         .world
         .sql("SELECT quote_literal(plan_digest) || ', ' || quote_literal(rules_digest) FROM argus.held_plan");
-    court.world.sql(&format!(
-        "SELECT count(argus.approve('acme', {digests}, now() + interval '1 h', NULL, NULL, NULL)) FROM generate_series(1, 200)"
-    ));
-    court.approve("grace", &court.digest()).ends(1).says("ARG3301").says("200 approvals");
+    let fill = format!(
+        "SELECT count(argus.approve('acme', {digests}, now() + interval '1 h', NULL, NULL, NULL)) FROM generate_series(1, 50)"
+    );
+    for role in ["test_mallory", "test_grace"] {
+        assert!(court.sql_as(role, &fill).0);
+    }
+    court.approve("grace", &court.digest()).ends(1).says("ARG3301").says("50 approvals of this role");
+    // Nobody takes the places of anybody else.
+    court.approve("heidi", &court.digest()).ends(0);
+    court.apply().ends(0);
 }
 
 #[test]

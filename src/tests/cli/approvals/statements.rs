@@ -134,3 +134,35 @@ fn a_statement_is_of_one_organization_one_database_and_one_set_of_rules() {
     assert_eq!(court.members(), "20");
     let _ = std::fs::remove_dir_all(folder);
 }
+
+#[test]
+fn nobody_keeps_a_statement_from_being_recorded_by_recording_it_unsigned() {
+    let court = Court::new();
+    let key = Key::new("ed25519");
+    court.settings(&format!("approvers: [{{name: grace, sshKeys: [\"{}\"]}}]\n", key.public)).apply().ends(4);
+    let digest = court.digest();
+    let [statement, signature] = ["said", "said.sig"].map(|name| scratch(&format!("junk-{name}")));
+    let text = court.ci(&["approve", &digest, "--statement", "--as", "grace"]).ends(0).out;
+    std::fs::write(&statement, &text).expect("a file");
+    key.sign(&statement, "argus-approval", &[]);
+    std::fs::rename(format!("{}.sig", statement.display()), &signature).expect("a signature");
+    let digests = court
+        .world
+        .sql("SELECT quote_literal(plan_digest) || ', ' || quote_literal(rules_digest) FROM argus.held_plan");
+    let junk = format!("SELECT argus.approve('acme', {digests}, now() + interval '1 h', NULL, '{text}', 'junk')");
+    assert!(court.sql_as("test_mallory", &junk).0);
+    let record = || {
+        let files = [statement.to_string_lossy().into_owned(), signature.to_string_lossy().into_owned()];
+        court.ci(&["approve", "--signed", &files[0], "--signature", &files[1]])
+    };
+    record().ends(0).says("Approved as grace");
+    court.world.sql("CREATE TABLE argus_test.kept AS TABLE argus.held_plan");
+    court.apply().ends(0).says("approved by grace");
+    // What was used does not come back, whoever brings it, also where the very same plan waits again.
+    court.world.sql("INSERT INTO argus.held_plan SELECT * FROM argus_test.kept ON CONFLICT DO NOTHING");
+    for role in ["test_heidi", CI] {
+        let (done, said) = court.sql_as(role, &junk.replace("'junk'", "'other'"));
+        assert!(!done && said.contains("the statement was used or taken back"), "{said}");
+    }
+    record().ends(1).says("ARG3301");
+}
