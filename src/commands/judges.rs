@@ -43,7 +43,11 @@ impl Judges {
         root: &Path,
         terms: Terms,
     ) -> Result<Judges, Failure> {
-        let folder = folder(context.policies(flag), named, root);
+        let machine = context.policies(flag);
+        if let (None, Some(named)) = (&machine, named.filter(|named| *named != NONE)) {
+            policies::without_links(root, named)?;
+        }
+        let folder = folder(machine, named, root);
         let files = match folder.as_deref() {
             None | Some(NONE) => Vec::new(),
             Some(folder) => policies::read(Path::new(folder))?,
