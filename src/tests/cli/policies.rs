@@ -287,7 +287,7 @@ fn an_input_that_is_none_is_refused() {
 
 #[test]
 fn what_policies_are_told_of_a_plan_is_printed_and_follows_the_schema() {
-    let world = World::with(super::ACME);
+    let world = World::with(ACME);
     let shared = "apiVersion: argus.io/v1alpha1\nkind: Tier\nmetadata:\n  name: team\nspec:\n  displayName: Team\n";
     world.write("tiers.yaml", shared);
     let schema = run(bare(&["schema", "policy-input"])).ends(0).json();
