@@ -343,7 +343,7 @@ pub struct Suspend {
     /// How long, at most 90d: `8h`, `2d`
     #[arg(long = "for", value_name = "DURATION", required_unless_present = "until", conflicts_with = "until")]
     pub length: Option<String>,
-    /// Until when, at most 90 days ahead: `2030-01-31T12:00:00Z`
+    /// Until when, at most 90 days ahead: `YYYY-MM-DDThh:mm:ssZ`
     #[arg(long, value_name = "MOMENT")]
     pub until: Option<String>,
     /// Whom others should ask; without it, whoever suspends

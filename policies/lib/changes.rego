@@ -31,7 +31,10 @@ deleted_by_kind[kind] := [change |
 ] if some kind, places in places_by_kind
 
 # Where the changes of each kind stand: the list is read once, and not by every rule again.
-places_by_kind[change.kind] contains i if some i, change in input.changes
+places_by_kind[kind] contains i if {
+	some i, change in input.changes
+	kind := change.kind
+}
 
 # Whether the plan brings the organization into being.
 organization_is_new if {

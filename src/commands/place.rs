@@ -179,6 +179,9 @@ impl Place {
         match (self, named) {
             (_, Some(NONE)) => Ok(Found { folder: Some(NONE.into()), files: Vec::new() }),
             (Place::Folder(root), named) => {
+                if let Some(named) = named {
+                    policies::without_links(root, named)?;
+                }
                 let base = if root.is_file() { root.parent().unwrap_or(Path::new(".")) } else { root };
                 let folder = base.join(named.unwrap_or(POLICIES_DIRECTORY));
                 match named.is_some() || folder.symlink_metadata().is_ok() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::context::{Context, Failure};
 use crate::model::code::Code;
 use crate::model::finding::{Finding, in_order};
+use crate::model::origin::Origin;
 use crate::policy::PolicyFile;
 use crate::render::excerpt::Excerpts;
 use crate::sandbox::Sandbox;
@@ -75,4 +76,20 @@ pub fn excerpts(files: &[PolicyFile], findings: &[Finding]) -> Excerpts {
 pub fn line<'a>(files: &'a [PolicyFile], file: &Arc<str>, line: u32) -> Option<&'a str> {
     let text = files.iter().find(|known| known.path == *file).map(|known| known.text.as_str())?;
     text.lines().nth((line as usize).checked_sub(1)?)
+}
+
+/// Refuses a folder that a source names where a link stands on the way to it: it would lead out of the source.
+pub fn without_links(root: &Path, named: &str) -> Result<(), Failure> {
+    let base = if root.is_file() { root.parent().unwrap_or(Path::new(".")) } else { root };
+    let mut way = base.to_path_buf();
+    for part in Path::new(named).components() {
+        way.push(part);
+        if way.symlink_metadata().is_ok_and(|about| about.is_symlink()) {
+            let shown = way.strip_prefix(base).unwrap_or(&way).display().to_string();
+            let finding =
+                Finding::error(Code::BadPolicy, "it is a symbolic link").at(Origin::file(&shown.as_str().into()));
+            return Err(finding.hint("put the folder itself here; links are never followed").into());
+        }
+    }
+    Ok(())
 }

@@ -93,7 +93,7 @@ fn branches_tags_and_commits_can_be_asked_for() {
     }
     source.plan(&["--ref", "main"]).ends(2).says("Acme Two");
     source.plan(&["--ref", "gone"]).ends(1).says("ARG1706");
-    source.plan(&["--ref", "--upload-pack=id"]).ends(2);
+    source.plan(&["--ref=--upload-pack=id"]).ends(1).says("ARG1706");
 }
 
 #[test]

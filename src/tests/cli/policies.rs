@@ -427,3 +427,19 @@ fn what_the_documentation_shows_of_rules_and_tests_works() {
     ]);
     folder.policy(&["test"]).ends(0).says("2 tests, 2 passed, 0 warnings");
 }
+
+#[test]
+fn no_link_on_the_way_to_the_policies_is_followed() {
+    let world = World::with(ACME);
+    let outside = scratch("outside");
+    std::fs::create_dir_all(outside.join("p")).expect("a folder");
+    std::fs::write(outside.join("p/a.rego"), "package a\n\nwarn contains \"from outside\"\n").expect("a file");
+    std::os::unix::fs::symlink(&outside, world.path("l")).expect("a link");
+    world.write("argus.yaml", "paths: [acme.yaml]\npolicies: l/p\n");
+    world.plan().ends(1).says("ARG3110").says("it is a symbolic link").says("--> l").does_not_say("from outside");
+    world.apply().ends(1);
+    // What the machine names is the machine's affair.
+    let named = world.path("l/p").display().to_string();
+    world.argus(&["plan", "--policies", &named]).ends(0).says("from outside");
+    std::fs::remove_dir_all(&outside).expect("it can be removed");
+}

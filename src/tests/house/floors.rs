@@ -12,6 +12,7 @@ const FLOORS: &[Floor] = &[
         about: "thought",
         modules: &[
             "plan",
+            "digest",
             "validate",
             "diff",
             "rollback",
