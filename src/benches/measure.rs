@@ -2,11 +2,12 @@
 //!
 //! At each size: the floor of a plan (read, parse, COPY the rows out), `argus plan` without changes, the first
 //! `argus apply`, a bare COPY of the same rows into the same tables, and `terraform plan` where there is a terraform.
-//! And for one number of organizations: plans with and without policies, and what OPA takes for the same documents.
+//! And for one number of organizations: plans with and without policies, and what OPA takes for the same documents. And for
+//! one number of resources in a Git repository: a plan after a commit of one file.
 //!
 //! ```text
 //! measure [--sizes 1000,10000,100000] [--seed 7] [--runs 3] [--argus PATH] [--work DIR]
-//!         [--terraform PROGRAM] [--terraform-max 10000] [--judging 1000] [--policies policies] [--opa PROGRAM]
+//!         [--terraform PROGRAM] [--terraform-max 10000] [--judging 1000] [--git 100000] [--policies policies] [--opa PROGRAM]
 //!         [--write docs/performance.md]
 //! ```
 //!
@@ -16,6 +17,8 @@
 
 #[path = "measure/floor.rs"]
 mod floor;
+#[path = "measure/git.rs"]
+mod git;
 #[path = "measure/judging.rs"]
 mod judging;
 #[path = "measure/postgres.rs"]
@@ -33,6 +36,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use git::Git;
 use judging::Judging;
 use report::{Figures, Size};
 use usage::{Usage, expect, median};
@@ -48,6 +52,7 @@ struct Options {
     terraform: String,
     terraform_max: usize,
     judging: usize,
+    git: usize,
     policies: PathBuf,
     opa: String,
     write: Option<PathBuf>,
@@ -69,6 +74,11 @@ fn main() -> Outcome<()> {
             let figures = Judging { argus, repo, data, folder, policies, opa, runs: runs.parse()? }.measure()?;
             report::write(&folder.join("figures"), &figures)
         }
+        ["inner-git", argus, repo, data, folder, runs] => {
+            let [argus, repo, data, folder] = [argus, repo, data, folder].map(Path::new);
+            let figures = Git { argus, repo, data, folder, runs: runs.parse()? }.measure()?;
+            report::write(&folder.join("figures"), &figures)
+        }
         _ => measure_all(&options(words)?),
     }
 }
@@ -85,6 +95,7 @@ fn options(words: Vec<String>) -> Outcome<Options> {
         terraform: "terraform".into(),
         terraform_max: 10_000,
         judging: 1_000,
+        git: 100_000,
         policies: "policies".into(),
         opa: "opa".into(),
         write: None,
@@ -100,6 +111,7 @@ fn options(words: Vec<String>) -> Outcome<Options> {
             "--work" => options.work = Some(value.into()),
             "--terraform" => options.terraform = value,
             "--terraform-max" => options.terraform_max = value.parse()?,
+            "--git" => options.git = value.parse()?,
             "--judging" => options.judging = value.parse()?,
             "--policies" => options.policies = value.into(),
             "--opa" => options.opa = value,
@@ -139,6 +151,9 @@ fn measure_all(options: &Options) -> Outcome<()> {
     if options.judging > 0 {
         report += &measure_judging(options, &work.join("judging"))?;
     }
+    if options.git > 0 {
+        report += &measure_git(options, &work.join("git"))?;
+    }
     if options.work.is_none() {
         std::fs::remove_dir_all(&work)?;
     }
@@ -166,6 +181,24 @@ fn measure_judging(options: &Options, folder: &Path) -> Outcome<String> {
     let figures = report::read(&folder.join("figures"))?;
     std::fs::remove_dir_all(folder)?;
     Ok(report::judging(options.judging, &figures, judging::opa_version(&options.opa).as_deref()))
+}
+
+/// Measures plans of a Git repository with this many resources.
+fn measure_git(options: &Options, folder: &Path) -> Outcome<String> {
+    eprintln!("reading a repository of {} resources ...", options.git);
+    let (repo, data) = (folder.join("repo"), folder.join("data"));
+    let files = git::write(&repo, options.git, options.seed)?;
+    expect(0, Command::new(&options.argus).args(["db", "migrate", "--data-dir"]).arg(&data))?;
+    let mut run = Command::new(&options.argus);
+    run.args(["db", "run", "--data-dir"]).arg(&data).arg("--").arg(std::env::current_exe()?).arg("inner-git");
+    run.arg(&options.argus).args([&repo, &data, folder]).arg(options.runs.to_string());
+    let status = run.status().map_err(|error| format!("{run:?}: {error}"))?;
+    if !status.success() {
+        return Err(format!("{run:?}: {status}").into());
+    }
+    let figures = report::read(&folder.join("figures"))?;
+    std::fs::remove_dir_all(folder)?;
+    Ok(report::git(options.git, files, &figures))
 }
 
 /// Measures Argus on one server, and the bare COPY on another that is as fresh as the first was.

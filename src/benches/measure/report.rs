@@ -190,6 +190,33 @@ pub fn judging(organizations: usize, figures: &Figures, opa: Option<&str>) -> St
     out
 }
 
+/// Plans of a Git repository, after a commit of one file.
+pub fn git(resources: usize, files: usize, figures: &Figures) -> String {
+    let mut out = format!("\n\n### A Git repository of {resources} resources in {files} files\n\n");
+    out.push_str("| plan | CPU s | server CPU s | wall s | peak MiB | CPU / cold | all CPU / cold |\n");
+    out.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
+    let Some(cold) = figures.get("git-cold") else { return out };
+    let all = |usage: &Usage| usage.cpu_seconds + usage.server_seconds;
+    for (name, about) in [
+        ("git-cold", "after a commit of one file, nothing in the cache"),
+        ("git-warm", "after a commit of one file, all before it in the cache"),
+        ("git-unchanged", "the same commit again"),
+    ] {
+        let Some(usage) = figures.get(name) else { continue };
+        let _ = writeln!(
+            out,
+            "| {about} | {:.3} | {:.2} | {:.3} | {:.1} | {:.3} | {:.3} |",
+            usage.cpu_seconds,
+            usage.server_seconds,
+            usage.wall_seconds,
+            usage.rss_kib as f64 / 1024.0,
+            usage.cpu_seconds / cold.cpu_seconds,
+            all(usage) / all(cold),
+        );
+    }
+    out
+}
+
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
