@@ -136,6 +136,8 @@ pub enum Command {
     Suspend(Suspend),
     /// Report what has drifted meanwhile, and go on
     Resume(Resume),
+    /// Write down all that planning reads, without what others must not see: for a plan that needs no secrets
+    Snapshot(Snapshot),
     /// Print a saved plan, or one that is held
     Show(Show),
     /// Approve a plan that is held
@@ -229,8 +231,11 @@ pub struct Plan {
     /// How to plan.
     #[command(flatten)]
     pub planning: Planning,
+    /// What to plan with instead of the database.
+    #[command(flatten)]
+    pub snapshotted: Snapshotted,
     /// Save the plan, for `argus apply FILE`
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "snapshot")]
     pub output: Option<PathBuf>,
     /// End with 2 when something would change
     #[arg(long)]
@@ -238,6 +243,46 @@ pub struct Plan {
     /// How to write the plan
     #[arg(long, value_enum, default_value_t)]
     pub format: Face,
+}
+
+/// What to plan with instead of the database.
+#[derive(Args, Clone, Debug)]
+pub struct Snapshotted {
+    /// Plan with what `argus snapshot` wrote: neither a database nor the network is touched
+    #[arg(long, value_name = "FILE", requires = "vouching", conflicts_with = "git")]
+    pub snapshot: Option<PathBuf>,
+    /// Who may have signed the snapshot (`allowed_signers`, see ssh-keygen)
+    #[arg(long, value_name = "FILE", group = "vouching", requires = "snapshot")]
+    pub snapshot_signers: Option<PathBuf>,
+    /// Take the snapshot whoever made it
+    #[arg(long, group = "vouching", requires = "snapshot")]
+    pub snapshot_unsigned: bool,
+    /// How old the snapshot may be
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    pub snapshot_max_age: String,
+}
+
+/// `argus snapshot`
+#[derive(Args, Debug)]
+pub struct Snapshot {
+    /// Where the manifests are: argus.yaml there names the source.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// The file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Sign it with this private SSH key (ed25519, without a passphrase)
+    #[arg(long, value_name = "FILE", required_unless_present = "unsigned")]
+    pub sign_key: Option<PathBuf>,
+    /// Do not sign it
+    #[arg(long, conflicts_with = "sign_key")]
+    pub unsigned: bool,
+    /// Leave out a field altogether, not even a digest: `billingEmail`, `Member.displayName`; may be repeated
+    #[arg(long, value_name = "FIELD")]
+    pub redact: Vec<String>,
+    /// Show what the rows are called that the source does not manage
+    #[arg(long)]
+    pub show_names: bool,
 }
 
 /// `argus apply`

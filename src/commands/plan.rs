@@ -6,8 +6,10 @@ use super::output::{self, report};
 use super::place;
 use super::progress::Progress;
 use super::report::{draw, from_here};
+use super::snapshot::Base;
 use crate::brake::Mode;
 use crate::cli::{Face, Format, Judging, Plan as Args, Planning};
+use crate::engine::ground::Ground;
 use crate::engine::judging::{self, Asking};
 use crate::engine::provenance::History;
 use crate::engine::{self, Heard, Pass, Targets};
@@ -18,7 +20,6 @@ use crate::render::checks::{self, Check};
 use crate::render::{json, markdown, text};
 use crate::source::git::lineage::Since;
 use crate::source::git::settings::Verify;
-use crate::store::Store;
 use crate::verdict::{Told, Verdict};
 
 /// Plans, prints the plan, and saves it if asked.
@@ -26,9 +27,9 @@ pub async fn run(context: &Context, args: &Args) -> Done {
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
     let mut judges = judges(context, &reading, &args.planning.judging).await?;
-    let database = context.database().await?;
-    let Heard { plan, judgements } = make(context, &database.store, &reading, &mut judges, &args.planning).await?;
-    let told = judge(context, &database.store, &plan, &judges, &judgements, false).await?.told;
+    let base = Base::of(context, &args.snapshotted, &reading.settings.source).await?;
+    let Heard { plan, judgements } = make(context, base.ground(), &reading, &mut judges, &args.planning).await?;
+    let told = judge(context, base.ground(), &plan, &judges, &judgements, false).await?.told;
     if let Some(file) = &args.output {
         let document = json::plan_document(&plan, &judges.terms, judges.folder.as_deref(), &told);
         output::write_file(file, &json::pretty(&document), true)?;
@@ -60,15 +61,16 @@ pub fn has_errors(reading: &Reading, plan: &Plan) -> bool {
 }
 
 /// Plans with the settings of the source and the options of the command line.
-pub async fn make(
+pub async fn make<'a>(
     context: &Context,
-    store: &Store,
+    ground: impl Into<Ground<'a>>,
     reading: &Reading,
     judges: &mut Judges,
     how: &Planning,
 ) -> Result<Heard, Failure> {
     let targets = Targets::parse(&how.target)?;
-    let history = history(context, store, reading).await?;
+    let ground = ground.into();
+    let history = history(context, ground, reading).await?;
     if let Some(Since::Ahead(commits)) = history.as_ref().map(|history| &history.since) {
         judges.add_authors(commits.iter());
     }
@@ -84,13 +86,17 @@ pub async fn make(
         now: context.now(),
     };
     let progress = Progress::new("comparing");
-    Ok(engine::plan(&reading.world, store, &pass, &|done, total| progress.tell(done, total)).await?)
+    Ok(engine::plan(&reading.world, ground, &pass, &|done, total| progress.tell(done, total)).await?)
 }
 
 /// How the commit at hand stands to the one that was applied last.
-async fn history<'a>(context: &Context, store: &Store, reading: &'a Reading) -> Result<Option<History<'a>>, Failure> {
+async fn history<'a>(
+    context: &Context,
+    ground: Ground<'_>,
+    reading: &'a Reading,
+) -> Result<Option<History<'a>>, Failure> {
     let Some(checkout) = reading.place.checkout() else { return Ok(None) };
-    let applied = store.planning().await?.last_commit(&reading.settings.source).await?;
+    let applied = ground.last_commit(&reading.settings.source).await?;
     let since = checkout.since(applied.as_deref())?;
     if context.git().verify == Verify::AllSinceApplied {
         let signers = place::signers(context.git())?;
@@ -100,9 +106,9 @@ async fn history<'a>(context: &Context, store: &Store, reading: &'a Reading) -> 
 }
 
 /// The verdict on a plan as of now.
-pub async fn judge(
+pub async fn judge<'a>(
     context: &Context,
-    store: &Store,
+    ground: impl Into<Ground<'a>>,
     plan: &Plan,
     judges: &Judges,
     policies: &Judgements,
@@ -110,7 +116,7 @@ pub async fn judge(
 ) -> Result<Verdict, Failure> {
     let Judges { terms, authors, approvers, .. } = judges;
     let asking = Asking { terms, policies, approvers, authors, now: context.now(), force };
-    Ok(judging::judge(store, plan, &asking).await?)
+    Ok(judging::judge(ground, plan, &asking).await?)
 }
 
 /// The plan in the format that was asked for.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::approving::{self, Known};
+use super::ground::View;
 use crate::approval::{Approval, Bound, Need};
 use crate::diff::rows::{self, Rows};
 use crate::identity::Approvers;
@@ -20,12 +21,11 @@ use crate::model::resource::Spec;
 use crate::model::revision::Revision;
 use crate::model::state::{Applied, Live};
 use crate::plan::{Change, OrganizationPlan, Plan};
-use crate::policy::input::{Around, Input, Parts, View, Worlds};
+use crate::policy::input::{self, Around, Input, Parts, Worlds};
 use crate::policy::judgement::{self, Judgement, Judgements};
 use crate::sandbox::Sandbox;
 use crate::store::Store;
 use crate::store::error::StoreError;
-use crate::store::planning::Planning;
 
 /// How many organizations are read and heard at a time.
 const ORGANIZATIONS_PER_HEARING: usize = 500;
@@ -94,7 +94,7 @@ pub struct Hearing<'a> {
 impl<'a> Hearing<'a> {
     /// Begins, with the catalogue as it is.
     pub async fn begin(
-        planning: &mut Planning,
+        planning: &mut View,
         bench: &'a Bench<'a>,
         source: &'a str,
         now: DateTime<Utc>,
@@ -116,7 +116,7 @@ impl<'a> Hearing<'a> {
 
     /// Hears those that have changes. What all organizations share has to come first: its tiers are those by which the
     /// others are judged.
-    pub async fn hear(&mut self, planning: &mut Planning, cases: &[Case<'_>]) -> Result<(), StoreError> {
+    pub async fn hear(&mut self, planning: &mut View, cases: &[Case<'_>]) -> Result<(), StoreError> {
         self.note_tiers(cases);
         if matches!(self.bench.policies, Policies::Loaded(_)) {
             self.note_approvals(planning, cases).await?;
@@ -134,7 +134,7 @@ impl<'a> Hearing<'a> {
         Ok(())
     }
 
-    async fn note_approvals(&mut self, planning: &mut Planning, cases: &[Case<'_>]) -> Result<(), StoreError> {
+    async fn note_approvals(&mut self, planning: &mut View, cases: &[Case<'_>]) -> Result<(), StoreError> {
         let plans = cases.iter().map(|case| case.plan);
         self.known = approving::known(planning, plans, self.bench.approvers).await?;
         Ok(())
@@ -160,10 +160,10 @@ impl<'a> Hearing<'a> {
     pub fn inputs(&self, cases: &[Case<'_>], parts: Parts) -> Vec<Vec<u8>> {
         let kind = KindId::of(&kinds::tier::KIND);
         let view = |(name, spec)| (String::clone(name), tier(kind, name, spec));
-        let tiers: BTreeMap<String, View<'_>> = self.tiers.get(&kind).into_iter().flatten().map(view).collect();
+        let tiers: BTreeMap<String, input::View<'_>> = self.tiers.get(&kind).into_iter().flatten().map(view).collect();
         let before = self.tiers_before.get(&kind).into_iter().flatten();
         let moves = |(name, spec): &(&String, &Spec)| tiers.get(*name).is_none_or(|view| *view.spec != **spec);
-        let tiers_before: BTreeMap<String, View<'_>> = before.filter(moves).map(view).collect();
+        let tiers_before: BTreeMap<String, input::View<'_>> = before.filter(moves).map(view).collect();
         let around = Around {
             source: self.source,
             mode: self.bench.mode,
@@ -208,11 +208,7 @@ impl<'a> Hearing<'a> {
     /// again, without their changes: they stay as they are, and the tier would change under them all the same, since
     /// each organization is written by itself. So nothing that a tenant does spares a change of the tier its hearing,
     /// and no mistake of a tenant denies it that is not there without it.
-    pub async fn end(
-        mut self,
-        planning: &mut Planning,
-        plans: &[Arc<OrganizationPlan>],
-    ) -> Result<Judgements, StoreError> {
+    pub async fn end(mut self, planning: &mut View, plans: &[Arc<OrganizationPlan>]) -> Result<Judgements, StoreError> {
         let rules_digest = self.bench.rules_digest.to_owned();
         match self.bench.policies {
             Policies::None => return Ok(Judgements { rules_digest, by_organization: None }),
@@ -256,7 +252,7 @@ impl<'a> Hearing<'a> {
     /// The organizations that stay as they are while their tier changes.
     async fn concerned(
         &self,
-        planning: &mut Planning,
+        planning: &mut View,
         shared: &[Change],
     ) -> Result<BTreeSet<OrganizationName>, StoreError> {
         if shared.is_empty() {
@@ -268,7 +264,8 @@ impl<'a> Hearing<'a> {
             users.get(name).into_iter().flatten().cloned()
         };
         let mut concerned: BTreeSet<OrganizationName> = shared.iter().flat_map(of_tier).collect();
-        concerned.retain(|name| !self.moving.contains(name));
+        // Whoever plans with a picture cannot ask about those of others.
+        concerned.retain(|name| !self.moving.contains(name) && planning.holds(name));
         Ok(concerned)
     }
 }
@@ -281,7 +278,7 @@ pub async fn documents(
     bench: &Bench<'_>,
     now: DateTime<Utc>,
 ) -> Result<Vec<(OrganizationName, Vec<u8>)>, StoreError> {
-    let mut planning = store.planning().await?;
+    let mut planning = View::from(store.planning().await?);
     let mut hearing = Hearing::begin(&mut planning, bench, source, now).await?;
     let mut documents = Vec::new();
     for plans in plans.chunks(ORGANIZATIONS_PER_HEARING) {
@@ -302,7 +299,7 @@ pub async fn hear_again(
     bench: &Bench<'_>,
     now: DateTime<Utc>,
 ) -> Result<Judgements, StoreError> {
-    let mut planning = store.planning().await?;
+    let mut planning = View::from(store.planning().await?);
     let mut hearing = Hearing::begin(&mut planning, bench, &plan.source, now).await?;
     let changing: Vec<&OrganizationPlan> =
         plan.organizations.iter().map(|plan| &**plan).filter(|plan| !plan.is_empty()).collect();
@@ -326,7 +323,7 @@ struct Read {
 }
 
 impl Read {
-    async fn of(planning: &mut Planning, plans: &[&OrganizationPlan]) -> Result<Read, StoreError> {
+    async fn of(planning: &mut View, plans: &[&OrganizationPlan]) -> Result<Read, StoreError> {
         let names: Vec<OrganizationName> = plans.iter().map(|plan| row_name(plan)).collect();
         Ok(Read { live: planning.live(&names).await?, applied: planning.applied(&names).await? })
     }
@@ -340,8 +337,8 @@ impl Read {
     }
 }
 
-fn tier<'a>(kind: KindId, name: &'a str, spec: &'a Spec) -> View<'a> {
-    View { kind, name: Cow::Borrowed(name), origin: None, spec: Cow::Borrowed(spec) }
+fn tier<'a>(kind: KindId, name: &'a str, spec: &'a Spec) -> input::View<'a> {
+    input::View { kind, name: Cow::Borrowed(name), origin: None, spec: Cow::Borrowed(spec) }
 }
 
 /// The first of many findings, and how many there are beside them.

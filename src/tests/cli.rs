@@ -20,6 +20,7 @@ mod rollback;
 mod saved_plans;
 mod schemas;
 mod secrets;
+mod snapshot;
 mod tiers;
 
 use std::path::{Path, PathBuf};
