@@ -240,6 +240,9 @@ pub struct Plan {
     /// End with 2 when something would change
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// Where a comment leads.
+    #[command(flatten)]
+    pub links: Linked,
     /// How to write the plan
     #[arg(long, value_enum, default_value_t)]
     pub format: Face,
@@ -260,6 +263,17 @@ pub struct Snapshotted {
     /// How old the snapshot may be
     #[arg(long, value_name = "TIME", default_value = "7d")]
     pub snapshot_max_age: String,
+}
+
+/// Where a comment leads.
+#[derive(Args, Clone, Debug)]
+pub struct Linked {
+    /// Link places to these files: https://git.example/acme/config/blob/0123abc
+    #[arg(long, value_name = "URL", env = "ARGUS_LINK_BASE")]
+    pub link_base: Option<String>,
+    /// Link codes to these pages: https://git.example/argus/argus/blob/main/docs/codes
+    #[arg(long, value_name = "URL", env = "ARGUS_CODES_BASE")]
+    pub codes_base: Option<String>,
 }
 
 /// `argus snapshot`

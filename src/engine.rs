@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 pub use outcome::{Outcome, Refusal};
 pub use scope::Targets;
 
+use crate::access::Access;
 use crate::diff;
 use crate::engine::ground::{Ground, View};
 use crate::engine::hearing::{Bench, Case, Hearing};
@@ -76,6 +77,8 @@ pub struct Heard {
     pub plan: Plan,
     /// What the policies say.
     pub judgements: Judgements,
+    /// What people gain and lose, by organization with changes; nothing where nobody asked for it.
+    pub access: BTreeMap<OrganizationName, Access>,
 }
 
 /// Compares a world with PostgreSQL, or with a picture of it, and asks the policies. Writes nothing: the transaction is
@@ -129,8 +132,9 @@ pub async fn plan<'a>(
     organizations.retain(OrganizationPlan::has_something_to_tell);
     let revision = pass.history.map(|history| history.checkout.revision.clone());
     let plan = Plan { revision, ..Plan::new(pass.source, (seen, resources), organizations, findings) };
+    let access = hearing.take_access();
     let judgements = hearing.end(&mut planning, &plan.organizations).await?;
-    Ok(Heard { plan, judgements })
+    Ok(Heard { plan, judgements, access })
 }
 
 /// One organization with its three states and the digest of what is said of it.

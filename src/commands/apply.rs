@@ -132,7 +132,7 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     let mut judges = plan::judges(context, &reading, &args.planning.judging).await?;
     let database = context.database().await?;
     let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
-    let Heard { plan, judgements } =
+    let Heard { plan, judgements, access: _ } =
         plan::make(context, &database.store, &reading, &mut judges, &args.planning).await?;
     let failed = plan::has_errors(&reading, &plan);
     let said = reading.world.findings.iter().map(Check::of).collect();

@@ -20,7 +20,8 @@ pub async fn run(context: &Context, args: &Drift) -> Done {
     let mut judges = plan::judges(context, &reading, &args.judging).await?;
     let target = args.target.clone();
     let how = Planning { target, no_drift: false, full: false, judging: args.judging.clone() };
-    let Heard { plan, judgements } = plan::make(context, &database.store, &reading, &mut judges, &how).await?;
+    let Heard { plan, judgements, access: _ } =
+        plan::make(context, &database.store, &reading, &mut judges, &how).await?;
     let failed = plan::has_errors(&reading, &plan);
     let code = match (failed, args.detailed_exitcode && plan.has_drift()) {
         (true, _) => ExitCode::Failed,

@@ -17,7 +17,8 @@ use crate::exit_code::ExitCode;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::render::checks::{self, Check};
-use crate::render::{json, markdown, text};
+use crate::render::markdown::{self, Beside};
+use crate::render::{json, text};
 use crate::source::git::lineage::Since;
 use crate::source::git::settings::Verify;
 use crate::verdict::{Told, Verdict};
@@ -27,8 +28,10 @@ pub async fn run(context: &Context, args: &Args) -> Done {
     let reading = context.read(&args.manifests)?;
     context.draw(&reading);
     let mut judges = judges(context, &reading, &args.planning.judging).await?;
+    judges.tells_access = matches!(args.format, Face::Whole(Format::Markdown));
     let base = Base::of(context, &args.snapshotted, &reading.settings.source).await?;
-    let Heard { plan, judgements } = make(context, base.ground(), &reading, &mut judges, &args.planning).await?;
+    let Heard { plan, judgements, access } =
+        make(context, base.ground(), &reading, &mut judges, &args.planning).await?;
     let told = judge(context, base.ground(), &plan, &judges, &judgements, false).await?.told;
     if let Some(file) = &args.output {
         let document = json::plan_document(&plan, &judges.terms, judges.folder.as_deref(), &told);
@@ -41,6 +44,11 @@ pub async fn run(context: &Context, args: &Args) -> Done {
         (false, false) => ExitCode::Done,
     };
     match args.format {
+        Face::Whole(Format::Markdown) => {
+            let named = |file: &str| reading.place.from_here(file);
+            let links = args.links.links(&named)?;
+            report(&markdown::comment(&plan, &told, &Beside { access: Some(&access), links }), code)
+        }
         Face::Whole(format) => report(&show(context, &plan, &judges, &told, format), code),
         Face::Findings(form) => {
             let mut checks: Vec<Check> = reading.world.findings.iter().map(Check::of).collect();

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::approving::{self, Known};
 use super::ground::View;
+use crate::access::Access;
 use crate::approval::{Approval, Bound, Need};
 use crate::diff::rows::{self, Rows};
 use crate::identity::Approvers;
@@ -50,6 +51,8 @@ pub struct Bench<'a> {
     pub approvers: &'a Approvers,
     /// The commit of the manifests, if they have one.
     pub revision: Option<&'a Revision>,
+    /// Whether somebody wants to know what people gain and lose, beside the policies.
+    pub tells_access: bool,
 }
 
 /// The policies of a source.
@@ -86,6 +89,7 @@ pub struct Hearing<'a> {
     /// The approvals of those that are heard.
     known: Option<Known>,
     heard: BTreeMap<OrganizationName, Judgement>,
+    access: BTreeMap<OrganizationName, Access>,
     /// The organizations that will have what their plans bring, as far as plans and policies can tell, by the names of
     /// their rows. All others stay as they are.
     moving: BTreeSet<OrganizationName>,
@@ -110,6 +114,7 @@ impl<'a> Hearing<'a> {
             tiers,
             known: None,
             heard: BTreeMap::new(),
+            access: BTreeMap::new(),
             moving: BTreeSet::new(),
         })
     }
@@ -122,7 +127,9 @@ impl<'a> Hearing<'a> {
             self.note_approvals(planning, cases).await?;
         }
         let changing: Vec<Case<'_>> = cases.iter().filter(|case| !case.plan.is_empty()).copied().collect();
-        let judgements = self.judge(&changing).await;
+        let (judgements, access) = self.judge(&changing).await;
+        let told = changing.iter().map(|case| case.plan.organization.clone()).zip(access);
+        self.access.extend(told.filter_map(|(name, access)| Some((name, access?))));
         let lets_through = |(case, judgement): &(&Case<'_>, &Judgement)| {
             let is_held = !judgement.holds.is_empty() || !case.plan.holds.is_empty();
             judgement.denials.is_empty() && !is_held && !case.plan.is_blocked()
@@ -147,17 +154,32 @@ impl<'a> Hearing<'a> {
         }
     }
 
-    async fn judge(&self, cases: &[Case<'_>]) -> Vec<Judgement> {
-        let Policies::Loaded(sandbox) = self.bench.policies else { return Vec::new() };
-        let inputs = self.inputs(cases, sandbox.parts());
+    /// What people gain and lose by what was heard so far, if somebody wants to know.
+    pub fn take_access(&mut self) -> BTreeMap<OrganizationName, Access> {
+        std::mem::take(&mut self.access)
+    }
+
+    /// What the policies say of each, and what people gain and lose by it, if somebody wants to know.
+    async fn judge(&self, cases: &[Case<'_>]) -> (Vec<Judgement>, Vec<Option<Access>>) {
+        let parts = match self.bench.policies {
+            Policies::Loaded(sandbox) => Some(sandbox.parts()),
+            Policies::None | Policies::Absent => None,
+        };
+        if parts.is_none() && !self.bench.tells_access {
+            return (Vec::new(), Vec::new());
+        }
+        let (inputs, access) = self.inputs(cases, parts.unwrap_or_default()).into_iter().unzip();
+        let Policies::Loaded(sandbox) = self.bench.policies else { return (Vec::new(), access) };
         let answers = sandbox.judge(inputs).await;
         let judge =
             |(case, answers): (&Case<'_>, _)| judgement::judge(sandbox.rules(), answers, case.plan, self.bench.need);
-        cases.iter().zip(&answers).map(judge).collect()
+        (cases.iter().zip(&answers).map(judge).collect(), access)
     }
 
-    /// The input documents, made on all cores.
-    pub fn inputs(&self, cases: &[Case<'_>], parts: Parts) -> Vec<Vec<u8>> {
+    /// The input documents, made on all cores, and what people gain and lose, if somebody wants to know.
+    fn inputs(&self, cases: &[Case<'_>], parts: Parts) -> Vec<(Vec<u8>, Option<Access>)> {
+        // Found once, for the policies and for whoever reads the plan.
+        let parts = Parts { access: parts.access || self.bench.tells_access, ..parts };
         let kind = KindId::of(&kinds::tier::KIND);
         let view = |(name, spec)| (String::clone(name), tier(kind, name, spec));
         let tiers: BTreeMap<String, input::View<'_>> = self.tiers.get(&kind).into_iter().flatten().map(view).collect();
@@ -187,7 +209,8 @@ impl<'a> Hearing<'a> {
                 self.known.iter().flat_map(|known| known.approvals.iter().map(|approval| (approval, known.now)));
             let counting = known.filter(|(approval, now)| bound(*now).counts(approval));
             let approvals: Vec<&Approval> = counting.map(|(approval, _)| approval).collect();
-            Input::new(&worlds, &approvals, &around, parts).to_json()
+            let input = Input::new(&worlds, &approvals, &around, parts);
+            (input.to_json(), input.access.filter(|_| self.bench.tells_access))
         };
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let share = cases.len().div_ceil(cores).max(1);
@@ -237,7 +260,7 @@ impl<'a> Hearing<'a> {
             let plans: Vec<&OrganizationPlan> = unchanged.iter().collect();
             let mut rows = Read::of(planning, &plans).await?;
             rows.live.values_mut().for_each(|live| rows::follow(live, shared));
-            for judgement in self.judge(&rows.cases(&plans)).await {
+            for judgement in self.judge(&rows.cases(&plans)).await.0 {
                 broken.denials.extend(judgement.denials);
                 broken.holds.extend(judgement.holds);
             }
@@ -287,7 +310,8 @@ pub async fn documents(
         hearing.note_tiers(&cases);
         hearing.note_approvals(&mut planning, &cases).await?;
         let names = cases.iter().map(|case| case.plan.organization.clone());
-        documents.extend(names.zip(hearing.inputs(&cases, Parts::ALL)));
+        let inputs = hearing.inputs(&cases, Parts::ALL).into_iter().map(|(document, _)| document);
+        documents.extend(names.zip(inputs));
     }
     Ok(documents)
 }

@@ -6,6 +6,7 @@ mod approvals;
 mod brakes;
 mod codes;
 mod commands;
+mod comments;
 mod contracts;
 mod crashes;
 mod drift;
