@@ -63,7 +63,8 @@ impl SigningKey {
         if text.len() > KEY_BYTES_MAX {
             return Err(format!("{} bytes; {KEY_BYTES_MAX} is the most", text.len()));
         }
-        let key = PrivateKey::from_openssh(text).map_err(|error| format!("it is no private SSH key: {error}"))?;
+        let key =
+            PrivateKey::from_openssh(text.trim()).map_err(|error| format!("it is no private SSH key: {error}"))?;
         if key.is_encrypted() {
             return Err("it has a passphrase, and nobody is here who could be asked".into());
         }

@@ -4,6 +4,7 @@
 mod adopt;
 mod approvals;
 mod brakes;
+mod ci;
 mod codes;
 mod commands;
 mod comments;
