@@ -198,7 +198,7 @@ impl Fault {
 
 /// A signature that was read.
 enum Block {
-    Ssh(ssh::Signature),
+    Ssh(Box<ssh::Signature>),
     OpenPgp(openpgp::Signature),
 }
 
@@ -212,7 +212,7 @@ impl Block {
         let is = |what: &str| text.starts_with(&format!("-----BEGIN {what}-----"));
         match text {
             "" => Err(Fault::Unsigned),
-            _ if is("SSH SIGNATURE") => ssh::Signature::read(text).map(Block::Ssh),
+            _ if is("SSH SIGNATURE") => ssh::Signature::read(text).map(Box::new).map(Block::Ssh),
             _ if is("PGP SIGNATURE") => openpgp::Signature::read(text).map(Block::OpenPgp),
             _ if is("PGP MESSAGE") => Err(Fault::Unsupported("an OpenPGP message".into())),
             _ if is("SIGNED MESSAGE") => Err(Fault::Unsupported("X.509".into())),

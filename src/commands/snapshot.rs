@@ -25,7 +25,7 @@ const NAMESPACE: &str = "argus-snapshot";
 
 /// Takes a snapshot and writes it.
 pub async fn run(context: &Context, args: &Snapshot) -> Done {
-    for field in args.redact.iter().filter(|field| !picture::is_field(field)) {
+    if let Some(field) = args.redact.iter().find(|field| !picture::is_field(field)) {
         let finding = Finding::error(Code::UnknownField, format!("no kind has a field `{field}`"));
         return Err(Failure::from(finding.hint("write `billingEmail`, or `Member.displayName` for that of one kind")));
     }
@@ -90,7 +90,7 @@ fn bounded(path: &Path, bytes_max: u64) -> Result<String, String> {
 /// What a plan is made on.
 pub enum Base {
     /// The database.
-    Database(Database),
+    Database(Box<Database>),
     /// What was written down of it.
     Snapshot(Box<Picture>),
 }
@@ -99,7 +99,7 @@ impl Base {
     /// What the command line asks for. With a snapshot no database is asked for, none is started and nothing is connected.
     pub async fn of(context: &Context, how: &Snapshotted, source: &str) -> Result<Base, Failure> {
         match &how.snapshot {
-            None => Ok(Base::Database(context.database().await?)),
+            None => Ok(Base::Database(Box::new(context.database().await?))),
             Some(file) => read(context, file, how, source).map(|picture| Base::Snapshot(Box::new(picture))),
         }
     }

@@ -290,10 +290,11 @@ impl Pictured {
         let mut records = Vec::with_capacity(applied.rows.len());
         for (id, record) in &applied.rows {
             let ours = own(id).is_some();
-            let spec = record.spec.entries().iter().map(|entry| {
+            let is_told = |field: &Field| ours || !showing.without.iter().any(|path| is_meant(path, id.0.get(), field));
+            let spec = record.spec.entries().iter().filter_map(|entry| {
                 let field = &id.0.get().fields[entry.field as usize];
                 let value = if ours { veil.shown(&entry.value) } else { veil.unnamed(&field.shape, &entry.value) };
-                (field.path.to_owned(), value)
+                is_told(field).then(|| (field.path.to_owned(), value))
             });
             let spec = spec.collect();
             let Origin { file, line, column } = &record.origin;

@@ -18,6 +18,7 @@ mod parity;
 mod poison;
 mod policies;
 mod private;
+mod random;
 mod rollback;
 mod saved_plans;
 mod schemas;

@@ -66,14 +66,14 @@ impl World {
         world
     }
 
-    fn snapshot(&self, options: &[&str]) -> String {
+    pub fn snapshot(&self, options: &[&str]) -> String {
         let arguments = [&["snapshot", "-o", "s.snapshot", "--unsigned"], options].concat();
         self.argus(&arguments).ends(0);
         std::fs::read_to_string(self.path("s.snapshot")).expect("a snapshot")
     }
 
     /// Plans with the snapshot, far from any database.
-    fn plan_with(&self, options: &[&str]) -> Ran {
+    pub fn plan_with(&self, options: &[&str]) -> Ran {
         let mut command = bare(&[&["plan", "--snapshot", "s.snapshot", "--snapshot-unsigned"], options].concat());
         // Whoever asks for a database here gets none.
         command.current_dir(&self.root).env("ARGUS_DATABASE_URL", "postgres://argus@127.0.0.1:1/none");
@@ -81,26 +81,28 @@ impl World {
     }
 }
 
-/// All texts of a document.
-fn texts(of: &Value, into: &mut Vec<String>) {
+/// All texts and numbers of a document.
+fn leaves(of: &Value, into: &mut Vec<Value>) {
     match of {
-        Value::String(text) => into.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| texts(item, into)),
+        Value::String(_) | Value::Number(_) => into.push(of.clone()),
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, into)),
         Value::Object(pairs) => pairs.iter().for_each(|(key, value)| {
-            into.push(key.clone());
-            // `settings.theme` holds the key of a map.
-            texts(value, into);
+            into.push(Value::from(key.as_str()));
+            leaves(value, into);
         }),
         _ => {}
     }
 }
 
 /// The document with hidden values read again by somebody who knows them all.
-fn lifted(of: &Value, by: &BTreeMap<String, String>) -> Value {
-    let text =
-        |text: &str| by.iter().fold(text.to_owned(), |text, (hidden, known)| text.replace(hidden.as_str(), known));
+fn lifted(of: &Value, by: &BTreeMap<String, Value>) -> Value {
+    let text = |text: &str| {
+        by.iter().fold(text.to_owned(), |text, (hidden, known)| {
+            text.replace(hidden.as_str(), known.as_str().unwrap_or(&known.to_string()))
+        })
+    };
     match of {
-        Value::String(hidden) => Value::String(text(hidden)),
+        Value::String(hidden) => by.get(hidden).cloned().unwrap_or_else(|| Value::String(text(hidden))),
         Value::Array(items) => Value::Array(items.iter().map(|item| lifted(item, by)).collect()),
         Value::Object(pairs) => pairs.iter().map(|(key, value)| (text(key), lifted(value, by))).collect(),
         other => other.clone(),
@@ -125,11 +127,18 @@ fn comparable(mut document: Value) -> Value {
     plan["findings"] = findings.into_iter().filter(|finding| finding["code"] != "ARG4009").collect();
     // Hidden names sort elsewhere, within the same stage of the same kind.
     for organization in plan["organizations"].as_array_mut().expect("organizations") {
+        if let Some(counts) = organization.get_mut("counts").and_then(Value::as_array_mut) {
+            counts.sort_by_key(|count| (count["dimension"].to_string(), count["part"].to_string()));
+        }
         for part in ["changes", "left"] {
             if let Some(changes) = organization[part].as_array_mut() {
                 changes.sort_by_key(|change| (change["kind"].to_string(), change["name"].to_string()));
                 for fields in changes.iter_mut().filter_map(|change| change.get_mut("fields")?.as_array_mut()) {
                     fields.sort_by_key(|field| field["path"].to_string());
+                    fields.iter_mut().for_each(|field| in_any_order(&mut field["before"]));
+                }
+                for undo in changes.iter_mut().filter_map(|change| change.get_mut("undo")?.as_object_mut()) {
+                    undo.values_mut().for_each(in_any_order);
                 }
             }
         }
@@ -137,17 +146,26 @@ fn comparable(mut document: Value) -> Value {
     json!({ "plan": plan.take(), "verdict": document["verdict"].take(), "summary": document["summary"].take() })
 }
 
+/// What rows hold is sorted by names that may be hidden.
+fn in_any_order(value: &mut Value) {
+    if let Some(items) = value.as_array_mut() {
+        items.sort_by_key(Value::to_string);
+    }
+}
+
 /// Expects both plans to be the same once the veil is lifted.
-fn is_same(with_database: &Value, with_snapshot: &Value, snapshot: &str, secrets: &[&str]) {
+pub fn is_same(with_database: &Value, with_snapshot: &Value, snapshot: &str, secrets: &[&str]) {
     let head: Value = serde_json::from_str(snapshot.lines().next().expect("a head")).expect("JSON");
     let salt: Salt = serde_json::from_value(head["salt"].clone()).expect("a salt");
-    let mut all: Vec<String> = secrets.iter().map(|&text| text.to_owned()).collect();
-    texts(with_database, &mut all);
-    let paths: Vec<String> =
-        all.iter().flat_map(|text| text.match_indices('.').map(|(at, _)| text[at + 1..].to_owned())).collect();
-    all.extend(paths);
-    let by: BTreeMap<String, String> =
-        all.into_iter().map(|text| (salt.placeholder(&Plain::text(text.as_str())), text)).collect();
+    let mut all: Vec<Value> = secrets.iter().map(|&text| text.into()).collect();
+    leaves(with_database, &mut all);
+    // `settings.theme` holds the key of a map.
+    let texts = all.iter().filter_map(Value::as_str);
+    let keys: Vec<Value> =
+        texts.flat_map(|text| text.match_indices('.').map(|(at, _)| Value::from(&text[at + 1..]))).collect();
+    all.extend(keys);
+    let by: BTreeMap<String, Value> =
+        all.into_iter().map(|known| (salt.placeholder(&Plain::from(&known)), known)).collect();
     let (expected, found) = (comparable(with_database.clone()), comparable(lifted(with_snapshot, &by)));
     let mut found_less = found.clone();
     let mut expected_less = expected.clone();
@@ -157,10 +175,12 @@ fn is_same(with_database: &Value, with_snapshot: &Value, snapshot: &str, secrets
             without_digests(document);
         }
     }
-    assert_eq!(
-        serde_json::to_string_pretty(&found_less).expect("JSON"),
-        serde_json::to_string_pretty(&expected_less).expect("JSON")
-    );
+    let pretty = |document: &Value| serde_json::to_string_pretty(document).expect("JSON");
+    let (expected, found) = (pretty(&expected_less), pretty(&found_less));
+    if let Some((at, (one, other))) = expected.lines().zip(found.lines()).enumerate().find(|(_, (a, b))| a != b) {
+        panic!("line {at}: with the database {one}, with the snapshot {other}\n{expected}\n---\n{found}");
+    }
+    assert_eq!(expected, found);
 }
 
 fn without_digests(of: &mut Value) {
