@@ -61,8 +61,8 @@ impl Api {
                 Some(json!({}))
             }
             ("PUT", path) if path.starts_with(notes_path) => {
-                let id = path.rsplit('/').next().expect("an id");
-                let note = notes.iter_mut().find(|note| note["id"].to_string() == id);
+                let id: u64 = path.rsplit('/').next().and_then(|id| id.parse().ok()).expect("an id");
+                let note = notes.iter_mut().find(|note| note["id"] == id);
                 note.map(|note| {
                     note["body"] = said();
                     json!({})
