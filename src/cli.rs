@@ -137,6 +137,8 @@ pub enum Command {
     Suspend(Suspend),
     /// Report what has drifted meanwhile, and go on
     Resume(Resume),
+    /// Write down all that planning reads, without what others must not see: for a plan that needs no secrets
+    Snapshot(Snapshot),
     /// Print a saved plan, or one that is held
     Show(Show),
     /// Approve a plan that is held
@@ -243,15 +245,72 @@ pub struct Plan {
     /// The branch that would be merged into the base
     #[arg(long, value_name = "REF", requires = "base", default_value = "HEAD")]
     pub head: String,
+    /// What to plan with instead of the database.
+    #[command(flatten)]
+    pub snapshotted: Snapshotted,
     /// Save the plan, for `argus apply FILE`
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "snapshot")]
     pub output: Option<PathBuf>,
     /// End with 2 when something would change
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// Where a comment leads.
+    #[command(flatten)]
+    pub links: Linked,
     /// How to write the plan
     #[arg(long, value_enum, default_value_t)]
     pub format: Face,
+}
+
+/// What to plan with instead of the database.
+#[derive(Args, Clone, Debug)]
+pub struct Snapshotted {
+    /// Plan with what `argus snapshot` wrote: neither a database nor the network is touched
+    #[arg(long, value_name = "FILE", requires = "vouching", conflicts_with = "git")]
+    pub snapshot: Option<PathBuf>,
+    /// Who may have signed the snapshot (`allowed_signers`, see ssh-keygen)
+    #[arg(long, value_name = "FILE", group = "vouching", requires = "snapshot")]
+    pub snapshot_signers: Option<PathBuf>,
+    /// Take the snapshot whoever made it
+    #[arg(long, group = "vouching", requires = "snapshot")]
+    pub snapshot_unsigned: bool,
+    /// How old the snapshot may be
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    pub snapshot_max_age: String,
+}
+
+/// Where a comment leads.
+#[derive(Args, Clone, Debug)]
+pub struct Linked {
+    /// Link places to these files: https://git.example/acme/config/blob/0123abc
+    #[arg(long, value_name = "URL", env = "ARGUS_LINK_BASE")]
+    pub link_base: Option<String>,
+    /// Link codes to these pages: https://git.example/argus/argus/blob/main/docs/codes
+    #[arg(long, value_name = "URL", env = "ARGUS_CODES_BASE")]
+    pub codes_base: Option<String>,
+}
+
+/// `argus snapshot`
+#[derive(Args, Debug)]
+pub struct Snapshot {
+    /// Where the manifests are: argus.yaml there names the source.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// The file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Sign it with this private SSH key (ed25519, without a passphrase)
+    #[arg(long, value_name = "FILE", required_unless_present = "unsigned")]
+    pub sign_key: Option<PathBuf>,
+    /// Do not sign it
+    #[arg(long, conflicts_with = "sign_key")]
+    pub unsigned: bool,
+    /// Leave out a field altogether, not even a digest: `billingEmail`, `Member.displayName`; may be repeated
+    #[arg(long, value_name = "FIELD")]
+    pub redact: Vec<String>,
+    /// Show what the rows are called that the source does not manage
+    #[arg(long)]
+    pub show_names: bool,
 }
 
 /// `argus apply`

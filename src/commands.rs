@@ -24,6 +24,7 @@ pub mod resume;
 pub mod rollback;
 pub mod schema;
 pub mod show;
+pub mod snapshot;
 pub mod suspend;
 pub mod validate;
 
@@ -44,6 +45,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Rollback(args) => rollback::run(&context, &args).await,
         Command::Suspend(args) => suspend::run(&context, &args).await,
         Command::Resume(args) => resume::run(&context, &args).await,
+        Command::Snapshot(args) => snapshot::run(&context, &args).await,
         Command::Show(args) => show::run(&context, &args).await,
         Command::Approve(args) => approve::run(&context, &args).await,
         Command::Drift(args) => drift::run(&context, &args).await,

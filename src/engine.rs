@@ -3,9 +3,11 @@
 
 pub mod approving;
 mod attribute;
+pub mod ground;
 pub mod hearing;
 pub mod judging;
 mod outcome;
+pub mod picture;
 pub mod provenance;
 pub mod rollback;
 mod scope;
@@ -18,7 +20,9 @@ use tokio::task::JoinSet;
 pub use outcome::{Outcome, Refusal};
 pub use scope::Targets;
 
+use crate::access::Access;
 use crate::diff;
+use crate::engine::ground::{Ground, View};
 use crate::engine::hearing::{Bench, Case, Hearing};
 use crate::engine::provenance::History;
 use crate::guard::{self, Guards};
@@ -34,7 +38,7 @@ use crate::policy::judgement::Judgements;
 use crate::store::Store;
 use crate::store::apply::ApplyContext;
 use crate::store::error::{ApplyError, StoreError};
-use crate::store::planning::{OrganizationState, Planning};
+use crate::store::planning::OrganizationState;
 use crate::store::run::{RollsBack, RunId, RunStart};
 use crate::verdict::{Approved, Terms, Verdict};
 
@@ -74,12 +78,19 @@ pub struct Heard {
     pub plan: Plan,
     /// What the policies say.
     pub judgements: Judgements,
+    /// What people gain and lose, by organization with changes; nothing where nobody asked for it.
+    pub access: BTreeMap<OrganizationName, Access>,
 }
 
-/// Compares a world with PostgreSQL and asks the policies. Writes nothing: the transaction is read-only and its role
-/// cannot write.
-pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progress<'_>) -> Result<Heard, StoreError> {
-    let mut planning = store.planning().await?;
+/// Compares a world with PostgreSQL, or with a picture of it, and asks the policies. Writes nothing: the transaction is
+/// read-only and its role cannot write.
+pub async fn plan<'a>(
+    world: &World,
+    ground: impl Into<Ground<'a>>,
+    pass: &Pass<'_>,
+    progress: Progress<'_>,
+) -> Result<Heard, StoreError> {
+    let mut planning = ground.into().view(world, pass.now).await?;
     let states = planning.states(pass.source).await?;
     let owns_shared = scope::owns_shared(world, &mut planning, pass.source).await?;
     let gone = scope::no_longer_described(world, &states, pass.source, owns_shared);
@@ -96,13 +107,16 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
     };
     let mut hearing = Hearing::begin(&mut planning, pass.bench, pass.source, pass.now).await?;
     let mut organizations = scope.unmoved;
-    let mut findings = scope.findings;
+    let mut findings = planning.findings();
+    findings.extend(scope.findings);
     for (done, chunk) in scope.moved.chunks(ORGANIZATIONS_PER_READ).enumerate() {
         progress(done * ORGANIZATIONS_PER_READ, scope.moved.len());
         let read = read(&mut planning, chunk).await?;
         findings.extend(read.iter().flat_map(|read| read.missing_targets(pass.targets)));
         let mut plans = compare(&read, &rules, &states);
-        attribute::movers(&mut planning, &mut plans).await?;
+        if let Some(audit) = planning.database() {
+            attribute::movers(audit, &mut plans).await?;
+        }
         if let Some(history) = pass.history {
             findings.extend(history.explain(&mut plans));
         }
@@ -133,8 +147,9 @@ pub async fn plan(world: &World, store: &Store, pass: &Pass<'_>, progress: Progr
     let revision = pass.history.map(|history| history.checkout.revision.clone());
     let beyond = pass.due.and_then(|due| due.revision.clone());
     let plan = Plan { revision, beyond, ..Plan::new(pass.source, (seen, resources), organizations, findings) };
+    let access = hearing.take_access();
     let judgements = hearing.end(&mut planning, &plan.organizations).await?;
-    Ok(Heard { plan, judgements })
+    Ok(Heard { plan, judgements, access })
 }
 
 /// One organization with its three states and the digest of what is said of it.
@@ -164,7 +179,7 @@ impl Read<'_> {
     }
 }
 
-async fn read<'a>(planning: &mut Planning, chunk: &'a [scope::Subject<'a>]) -> Result<Vec<Read<'a>>, StoreError> {
+async fn read<'a>(planning: &mut View, chunk: &'a [scope::Subject<'a>]) -> Result<Vec<Read<'a>>, StoreError> {
     let names: Vec<OrganizationName> = chunk.iter().map(|subject| subject.row_name.clone()).collect();
     let mut live = planning.live(&names).await?;
     let mut applied = planning.applied(&names).await?;

@@ -255,7 +255,11 @@ impl Keys {
     /// Whose key it is, as name and fingerprint; nothing if it is none of these.
     fn verify(&self, block: &Block, signed: &Signed<'_>) -> Option<Result<(String, String), Fault>> {
         match block {
-            Block::Ssh(signature) => allowed::verify(&self.ssh, signature, signed),
+            Block::Ssh(signature) => {
+                let at = standing_at(signed);
+                let text = allowed::Text { namespace: NAMESPACE, payload: signed.payload, at };
+                allowed::verify(&self.ssh, signature, &text)
+            }
             Block::OpenPgp(signature) => openpgp::verify(&self.openpgp, signature, signed),
         }
     }
@@ -321,6 +325,27 @@ impl Signers {
             return Ok(());
         }
         Err(vec![bad(file, 0, format!("with this list there are more than {KEYS_MAX} keys"))])
+    }
+
+    /// Who signed a file for a use (`argus-snapshot`), with an SSH key of a list. It is judged by the keys as they stand now.
+    pub fn verify_file(
+        &self,
+        namespace: &str,
+        payload: &[u8],
+        signature: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Signer, Fault> {
+        let signature = match Block::read(signature.as_bytes())? {
+            Block::Ssh(signature) => signature,
+            Block::OpenPgp(_) => return Err(Fault::Unsupported("OpenPGP".into())),
+        };
+        if signature.namespace() != namespace {
+            return Err(Fault::WrongNamespace(signature.namespace().escape_default().to_string()));
+        }
+        let key = signature.key().fingerprint();
+        let text = allowed::Text { namespace, payload, at: now };
+        let verdict = allowed::verify(&self.people.ssh, &signature, &text).unwrap_or(Err(Fault::Unknown { key }))?;
+        Ok(Signer { name: verdict.0, key: verdict.1, by_forge: false })
     }
 
     /// Who signed it, or why that cannot be said.

@@ -124,14 +124,14 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         let judges = Judges::of(context, found, plan.revision.clone(), terms).await?;
         same_rules(&judges, there.as_ref(), &told.rules_digest)?;
         let heard = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
-        let Heard { plan, judgements } = heard;
+        let Heard { plan, judgements, access: _ } = heard;
         let (said, place) = (Vec::new(), Rc::new(Place::Folder(PathBuf::new())));
         return Ok(Prepared { database, lock, plan, judges, judgements, said, place, failed: false });
     }
     let (reading, database) = context.read_and_connect(&args.manifests, &args.planning).await?;
     let mut judges = plan::judges(context, &reading, &args.planning.judging).await?;
     let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
-    let Heard { plan, judgements } =
+    let Heard { plan, judgements, access: _ } =
         plan::make(context, &database.store, &reading, &mut judges, &args.planning).await?;
     let failed = plan::has_errors(&reading, &plan);
     let said = reading.world.findings.iter().map(Check::of).collect();

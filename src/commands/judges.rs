@@ -32,6 +32,8 @@ pub struct Judges {
     pub revision: Option<Revision>,
     /// The folder of the policies, `none`, or nothing where nobody has said anything.
     pub folder: Option<String>,
+    /// Whether somebody wants to know what people gain and lose, beside the policies.
+    pub tells_access: bool,
     sandbox: Option<Sandbox>,
     rules_digest: String,
 }
@@ -63,14 +65,15 @@ impl Judges {
         };
         let authors = context.authors(revision.as_ref());
         let approvers = context.approvers().clone();
-        Ok(Judges { terms, authors, approvers, revision, folder, sandbox, rules_digest })
+        Ok(Judges { terms, authors, approvers, revision, folder, tells_access: false, sandbox, rules_digest })
     }
 
     /// Terms without policies, for those who only look.
     pub fn terms_alone(context: &Context, terms: Terms) -> Judges {
         let rules_digest = policy::rules_digest(&[], &terms);
         let (authors, approvers) = (context.authors(None), context.approvers().clone());
-        Judges { terms, authors, approvers, revision: None, folder: Some(NONE.into()), sandbox: None, rules_digest }
+        let folder = Some(NONE.into());
+        Judges { terms, authors, approvers, revision: None, folder, tells_access: false, sandbox: None, rules_digest }
     }
 
     /// Notes whose commits are applied together with the last one: none of them approves.
@@ -93,6 +96,7 @@ impl Judges {
             authors: &self.authors,
             approvers: &self.approvers,
             revision: self.revision.as_ref(),
+            tells_access: self.tells_access,
         }
     }
 }

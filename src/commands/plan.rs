@@ -1,12 +1,14 @@
 //! `argus plan`: what would change, and why, and what is said of it. Writes nothing but the file of `-o`.
 
-use super::context::{Context, Database, Done, Failure, Reading};
+use super::context::{Context, Done, Failure, Reading};
 use super::judges::Judges;
 use super::output::{self, report};
 use super::place::{self, Place, Request};
 use super::progress::Progress;
 use super::report::{draw, from_here};
+use super::snapshot::Base;
 use crate::cli::{Face, Format, Judging, Plan as Args, Planning};
+use crate::engine::ground::Ground;
 use crate::engine::judging::{self, Asking};
 use crate::engine::provenance::History;
 use crate::engine::{self, Heard, Pass, Targets};
@@ -14,23 +16,24 @@ use crate::exit_code::ExitCode;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::render::checks::{self, Check};
-use crate::render::{json, markdown, text};
+use crate::render::markdown::{self, Beside};
+use crate::render::{json, text};
 use crate::source::git::lineage::Since;
 use crate::source::git::settings::Verify;
-use crate::store::Store;
 use crate::verdict::{Told, Verdict};
 
 /// Plans, prints the plan, and saves it if asked.
 pub async fn run(context: &Context, args: &Args) -> Done {
-    let Asked { reading, due, mut judges, database } = asked(context, args).await?;
+    let Asked { reading, due, mut judges, base } = asked(context, args).await?;
+    judges.tells_access = matches!(args.format, Face::Whole(Format::Markdown));
     let due = match &due {
         None => None,
-        Some(due) => Some(make(context, &database.store, due, &mut unjudged(context, due), &args.planning).await?.plan),
+        Some(due) => Some(make(context, base.ground(), due, &mut unjudged(context, due), &args.planning).await?.plan),
     };
     let planning = &args.planning;
-    let Heard { plan, judgements } =
-        make_beyond(context, &database.store, &reading, &mut judges, planning, due.as_ref()).await?;
-    let told = judge(context, &database.store, &plan, &judges, &judgements, false).await?.told;
+    let Heard { plan, judgements, access } =
+        make_beyond(context, base.ground(), &reading, &mut judges, planning, due.as_ref()).await?;
+    let told = judge(context, base.ground(), &plan, &judges, &judgements, false).await?.told;
     if let Some(file) = &args.output {
         let document = json::plan_document(&plan, &judges.terms, judges.folder.as_deref(), &told);
         output::write_file(file, &json::pretty(&document), true)?;
@@ -42,6 +45,11 @@ pub async fn run(context: &Context, args: &Args) -> Done {
         (false, false) => ExitCode::Done,
     };
     match args.format {
+        Face::Whole(Format::Markdown) => {
+            let named = |file: &str| reading.place.from_here(file);
+            let links = args.links.links(&named)?;
+            report(&markdown::comment(&plan, &told, &Beside { access: Some(&access), links }), code)
+        }
         Face::Whole(format) => report(&show(context, &plan, &judges, &told, format), code),
         Face::Findings(form) => {
             let mut checks: Vec<Check> = reading.world.findings.iter().map(Check::of).collect();
@@ -57,15 +65,26 @@ struct Asked {
     /// What is due without the branch, if it is a branch.
     due: Option<Reading>,
     judges: Judges,
-    database: Database,
+    base: Base,
 }
 
 async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
-    let Args { manifests, planning, base, head, .. } = args;
+    let Args { manifests, planning, snapshotted, base, head, .. } = args;
     let Some(base) = base else {
-        let (reading, database) = context.read_and_connect(manifests, planning).await?;
+        let (reading, ground) = match &snapshotted.snapshot {
+            None => {
+                let (reading, database) = context.read_and_connect(manifests, planning).await?;
+                (reading, Base::Database(Box::new(database)))
+            }
+            Some(_) => {
+                let reading = context.read(manifests)?;
+                context.draw(&reading);
+                let ground = Base::of(context, snapshotted, &reading.settings.source).await?;
+                (reading, ground)
+            }
+        };
         let judges = judges(context, &reading, &planning.judging).await?;
-        return Ok(Asked { reading, due: None, judges, database });
+        return Ok(Asked { reading, due: None, judges, base: ground });
     };
     let Request { base, head } = Place::of_request(context, manifests, base, head)?;
     // What the branch says of its own settings and policies counts when it is merged, and not before.
@@ -81,7 +100,8 @@ async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
     let due = context.read_at(base, settings.clone(), None)?;
     let reading = context.read_at(head, settings, None)?;
     context.draw(&reading);
-    Ok(Asked { reading, due: Some(due), judges, database: context.database().await? })
+    let ground = Base::of(context, snapshotted, &reading.settings.source).await?;
+    Ok(Asked { reading, due: Some(due), judges, base: ground })
 }
 
 /// What is due without a branch was judged when it was merged.
@@ -100,27 +120,27 @@ pub fn has_errors(reading: &Reading, plan: &Plan) -> bool {
 }
 
 /// Plans with the settings of the source and the options of the command line.
-pub async fn make(
+pub async fn make<'a>(
     context: &Context,
-    store: &Store,
+    ground: impl Into<Ground<'a>>,
     reading: &Reading,
     judges: &mut Judges,
     how: &Planning,
 ) -> Result<Heard, Failure> {
-    make_beyond(context, store, reading, judges, how, None).await
+    make_beyond(context, ground.into(), reading, judges, how, None).await
 }
 
 /// The same, of what is not due anyway.
 async fn make_beyond(
     context: &Context,
-    store: &Store,
+    ground: Ground<'_>,
     reading: &Reading,
     judges: &mut Judges,
     how: &Planning,
     due: Option<&Plan>,
 ) -> Result<Heard, Failure> {
     let targets = Targets::parse(&how.target)?;
-    let history = history(context, store, reading, due.is_some()).await?;
+    let history = history(context, ground, reading, due.is_some()).await?;
     if let Some(Since::Ahead(commits)) = history.as_ref().map(|history| &history.since) {
         judges.add_authors(commits.iter());
     }
@@ -137,13 +157,13 @@ async fn make_beyond(
         now: context.now(),
     };
     let progress = Progress::new("comparing");
-    Ok(engine::plan(&reading.world, store, &pass, &|done, total| progress.tell(done, total)).await?)
+    Ok(engine::plan(&reading.world, ground, &pass, &|done, total| progress.tell(done, total)).await?)
 }
 
 /// How the commit at hand stands to the one that was applied last.
 async fn history<'a>(
     context: &Context,
-    store: &Store,
+    ground: Ground<'_>,
     reading: &'a Reading,
     preview: bool,
 ) -> Result<Option<History<'a>>, Failure> {
@@ -152,7 +172,7 @@ async fn history<'a>(
         // A branch is not what was applied, and need not lead on from it before it is merged.
         return Ok(Some(History { checkout, applied: None, since: Since::Nothing }));
     }
-    let applied = store.planning().await?.last_commit(&reading.settings.source).await?;
+    let applied = ground.last_commit(&reading.settings.source).await?;
     let since = checkout.since(applied.as_deref())?;
     if context.git().verify == Verify::AllSinceApplied {
         let signers = place::signers(context.git())?;
@@ -162,9 +182,9 @@ async fn history<'a>(
 }
 
 /// The verdict on a plan as of now.
-pub async fn judge(
+pub async fn judge<'a>(
     context: &Context,
-    store: &Store,
+    ground: impl Into<Ground<'a>>,
     plan: &Plan,
     judges: &Judges,
     policies: &Judgements,
@@ -172,7 +192,7 @@ pub async fn judge(
 ) -> Result<Verdict, Failure> {
     let Judges { terms, authors, approvers, .. } = judges;
     let asking = Asking { terms, policies, approvers, authors, now: context.now(), force };
-    Ok(judging::judge(store, plan, &asking).await?)
+    Ok(judging::judge(ground, plan, &asking).await?)
 }
 
 /// The plan in the format that was asked for.

@@ -46,7 +46,8 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
     let now = context.now();
     let asked = Asked { run: &args.run, organizations: &args.organizations, targets: &targets, now };
     let Planned { plan, rolls_back } = rollback::plan(&database.store, &asked).await?;
-    let Heard { plan, judgements } = hearing::hear_again(&database.store, &plan, &judges.bench(), now).await?;
+    let Heard { plan, judgements, access: _ } =
+        hearing::hear_again(&database.store, &plan, &judges.bench(), now).await?;
     let verdict = plan::judge(context, &database.store, &plan, &judges, &judgements, args.force).await?;
     match args.format {
         Face::Whole(Format::Json) if !args.plan => {}

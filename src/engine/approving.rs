@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::Applying;
+use super::ground::View;
 use crate::approval::{Approval, Approver, Bound, Given};
 use crate::identity::{Approvers, Unverified};
 use crate::model::code::Code;
@@ -17,7 +18,6 @@ use crate::render::inert;
 use crate::store::Store;
 use crate::store::approvals::{Approving, HeldPlan, Keeping, Open, PlanKey, RecordError, ToKeep, Which};
 use crate::store::error::StoreError;
-use crate::store::planning::Planning;
 use crate::verdict::{Held, Told};
 
 /// The fewest digits of a digest that name a plan.
@@ -37,7 +37,7 @@ pub struct Known {
 /// The approvals that may count for some plans; none where none of them holds anything. Each is verified from its row,
 /// by the settings of this machine.
 pub async fn known<'a>(
-    planning: &mut Planning,
+    planning: &mut View,
     plans: impl Iterator<Item = &'a OrganizationPlan>,
     approvers: &Approvers,
 ) -> Result<Option<Known>, StoreError> {
@@ -46,7 +46,7 @@ pub async fn known<'a>(
     if of.is_empty() {
         return Ok(None);
     }
-    let open = planning.open_approvals(&of).await?;
+    let Some(open) = planning.open_approvals(&of).await? else { return Ok(None) };
     let approvals = by_others(&open, approvers);
     Ok(Some(Known { approvals, role: open.role.to_lowercase(), now: open.now }))
 }

@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 
 use super::Heard;
 use super::approving::{self, Known};
+use super::ground::View;
+use crate::access::Access;
 use crate::approval::{Approval, Bound, Need};
 use crate::diff;
 use crate::diff::rows::{self, Rows};
@@ -23,12 +25,11 @@ use crate::model::revision::Revision;
 use crate::model::state::{Applied, Live};
 use crate::model::value::Value;
 use crate::plan::{Change, OrganizationPlan, Plan};
-use crate::policy::input::{Around, Input, Parts, View, Worlds};
+use crate::policy::input::{self, Around, Input, Parts, Worlds};
 use crate::policy::judgement::{self, Hold, Judgement, Judgements, Tie};
 use crate::sandbox::Sandbox;
 use crate::store::Store;
 use crate::store::error::StoreError;
-use crate::store::planning::Planning;
 
 /// How many organizations are read and heard at a time.
 const ORGANIZATIONS_PER_HEARING: usize = 500;
@@ -53,6 +54,8 @@ pub struct Bench<'a> {
     pub approvers: &'a Approvers,
     /// The commit of the manifests, if they have one.
     pub revision: Option<&'a Revision>,
+    /// Whether somebody wants to know what people gain and lose, beside the policies.
+    pub tells_access: bool,
 }
 
 /// The policies of a source.
@@ -93,6 +96,7 @@ pub struct Hearing<'a> {
     /// The approvals of those that are heard.
     known: Option<Known>,
     heard: BTreeMap<OrganizationName, Judgement>,
+    access: BTreeMap<OrganizationName, Access>,
     /// The organizations that will have what their plans bring, as far as plans and policies can tell, by the names of
     /// their rows. All others stay as they are.
     moving: BTreeSet<OrganizationName>,
@@ -101,7 +105,7 @@ pub struct Hearing<'a> {
 impl<'a> Hearing<'a> {
     /// Begins, with the catalogue as it is.
     pub async fn begin(
-        planning: &mut Planning,
+        planning: &mut View,
         bench: &'a Bench<'a>,
         source: &'a str,
         now: DateTime<Utc>,
@@ -119,19 +123,22 @@ impl<'a> Hearing<'a> {
             renamed: Vec::new(),
             known: None,
             heard: BTreeMap::new(),
+            access: BTreeMap::new(),
             moving: BTreeSet::new(),
         })
     }
 
     /// Hears those that have changes. What all organizations share has to come first: its tiers are those by which the
     /// others are judged.
-    pub async fn hear(&mut self, planning: &mut Planning, cases: &[Case<'_>]) -> Result<(), StoreError> {
+    pub async fn hear(&mut self, planning: &mut View, cases: &[Case<'_>]) -> Result<(), StoreError> {
         self.note_tiers(cases);
         if matches!(self.bench.policies, Policies::Loaded(_)) {
             self.note_approvals(planning, cases).await?;
         }
         let changing: Vec<Case<'_>> = cases.iter().filter(|case| !case.plan.is_empty()).copied().collect();
-        let judgements = self.judge(&changing).await;
+        let (judgements, access) = self.judge(&changing).await;
+        let told = changing.iter().map(|case| case.plan.organization.clone()).zip(access);
+        self.access.extend(told.filter_map(|(name, access)| Some((name, access?))));
         let lets_through = |(case, judgement): &(&Case<'_>, &Judgement)| {
             let is_held = !judgement.holds.is_empty() || !case.plan.holds.is_empty();
             judgement.denials.is_empty() && !is_held && !case.plan.is_blocked()
@@ -145,7 +152,7 @@ impl<'a> Hearing<'a> {
         Ok(())
     }
 
-    async fn note_approvals(&mut self, planning: &mut Planning, cases: &[Case<'_>]) -> Result<(), StoreError> {
+    async fn note_approvals(&mut self, planning: &mut View, cases: &[Case<'_>]) -> Result<(), StoreError> {
         let plans = cases.iter().map(|case| case.plan);
         self.known = approving::known(planning, plans, self.bench.approvers).await?;
         Ok(())
@@ -182,13 +189,26 @@ impl<'a> Hearing<'a> {
         }
     }
 
-    async fn judge(&self, cases: &[Case<'_>]) -> Vec<Judgement> {
-        let Policies::Loaded(sandbox) = self.bench.policies else { return Vec::new() };
-        let inputs = self.inputs(cases, sandbox.parts());
+    /// What people gain and lose by what was heard so far, if somebody wants to know.
+    pub fn take_access(&mut self) -> BTreeMap<OrganizationName, Access> {
+        std::mem::take(&mut self.access)
+    }
+
+    /// What the policies say of each, and what people gain and lose by it, if somebody wants to know.
+    async fn judge(&self, cases: &[Case<'_>]) -> (Vec<Judgement>, Vec<Option<Access>>) {
+        let parts = match self.bench.policies {
+            Policies::Loaded(sandbox) => Some(sandbox.parts()),
+            Policies::None | Policies::Absent => None,
+        };
+        if parts.is_none() && !self.bench.tells_access {
+            return (Vec::new(), Vec::new());
+        }
+        let (inputs, access) = self.inputs(cases, parts.unwrap_or_default()).into_iter().unzip();
+        let Policies::Loaded(sandbox) = self.bench.policies else { return (Vec::new(), access) };
         let answers = sandbox.judge(inputs).await;
         let judge =
             |(case, answers): (&Case<'_>, _)| judgement::judge(sandbox.rules(), answers, case.plan, self.bench.need);
-        cases.iter().zip(&answers).map(judge).collect()
+        (cases.iter().zip(&answers).map(judge).collect(), access)
     }
 
     /// The rows of an organization, with what they refer to under the names that it will have.
@@ -201,14 +221,16 @@ impl<'a> Hearing<'a> {
         Cow::Owned(live)
     }
 
-    /// The input documents, made on all cores.
-    pub fn inputs(&self, cases: &[Case<'_>], parts: Parts) -> Vec<Vec<u8>> {
+    /// The input documents, made on all cores, and what people gain and lose, if somebody wants to know.
+    fn inputs(&self, cases: &[Case<'_>], parts: Parts) -> Vec<(Vec<u8>, Option<Access>)> {
+        // Found once, for the policies and for whoever reads the plan.
+        let parts = Parts { access: parts.access || self.bench.tells_access, ..parts };
         let kind = KindId::of(&kinds::tier::KIND);
         let view = |(name, spec)| (String::clone(name), tier(kind, name, spec));
-        let tiers: BTreeMap<String, View<'_>> = self.tiers.get(&kind).into_iter().flatten().map(view).collect();
+        let tiers: BTreeMap<String, input::View<'_>> = self.tiers.get(&kind).into_iter().flatten().map(view).collect();
         let before = self.tiers_before.get(&kind).into_iter().flatten();
         let moves = |(name, spec): &(&String, &Spec)| tiers.get(*name).is_none_or(|view| *view.spec != **spec);
-        let tiers_before: BTreeMap<String, View<'_>> = before.filter(moves).map(view).collect();
+        let tiers_before: BTreeMap<String, input::View<'_>> = before.filter(moves).map(view).collect();
         let around = Around {
             source: self.source,
             mode: self.bench.mode,
@@ -233,7 +255,8 @@ impl<'a> Hearing<'a> {
                 self.known.iter().flat_map(|known| known.approvals.iter().map(|approval| (approval, known.now)));
             let counting = known.filter(|(approval, now)| bound(*now).counts(approval));
             let approvals: Vec<&Approval> = counting.map(|(approval, _)| approval).collect();
-            Input::new(&worlds, &approvals, &around, parts).to_json()
+            let input = Input::new(&worlds, &approvals, &around, parts);
+            (input.to_json(), input.access.filter(|_| self.bench.tells_access))
         };
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let share = cases.len().div_ceil(cores).max(1);
@@ -254,11 +277,7 @@ impl<'a> Hearing<'a> {
     /// again, without their changes: they stay as they are, and the tier would change under them all the same, since
     /// each organization is written by itself. So nothing that a tenant does spares a change of the tier its hearing,
     /// and no mistake of a tenant denies it that is not there without it.
-    pub async fn end(
-        mut self,
-        planning: &mut Planning,
-        plans: &[Arc<OrganizationPlan>],
-    ) -> Result<Judgements, StoreError> {
+    pub async fn end(mut self, planning: &mut View, plans: &[Arc<OrganizationPlan>]) -> Result<Judgements, StoreError> {
         let rules_digest = self.bench.rules_digest.to_owned();
         match self.bench.policies {
             Policies::None => return Ok(Judgements { rules_digest, by_organization: None }),
@@ -286,7 +305,7 @@ impl<'a> Hearing<'a> {
                 names.iter().map(|name| OrganizationPlan::unchanged(name, Vec::new())).collect();
             let plans: Vec<&OrganizationPlan> = unchanged.iter().collect();
             let rows = Read::of(planning, &plans).await?;
-            for (plan, judgement) in plans.iter().zip(self.judge(&rows.cases(&plans)).await) {
+            for (plan, judgement) in plans.iter().zip(self.judge(&rows.cases(&plans)).await.0) {
                 let of = |finding: Finding| of_one(&plan.organization, finding);
                 broken.denials.extend(judgement.denials.into_iter().map(of));
                 let holds = judgement.holds.into_iter();
@@ -311,7 +330,7 @@ impl<'a> Hearing<'a> {
     /// The organizations that stay as they are while their tier changes.
     async fn concerned(
         &self,
-        planning: &mut Planning,
+        planning: &mut View,
         shared: &[Change],
     ) -> Result<BTreeSet<OrganizationName>, StoreError> {
         if shared.is_empty() {
@@ -323,7 +342,8 @@ impl<'a> Hearing<'a> {
             users.get(name).into_iter().flatten().cloned()
         };
         let mut concerned: BTreeSet<OrganizationName> = shared.iter().flat_map(of_tier).collect();
-        concerned.retain(|name| !self.moving.contains(name));
+        // Whoever plans with a picture cannot ask about those of others.
+        concerned.retain(|name| !self.moving.contains(name) && planning.holds(name));
         Ok(concerned)
     }
 }
@@ -336,7 +356,7 @@ pub async fn documents(
     bench: &Bench<'_>,
     now: DateTime<Utc>,
 ) -> Result<Vec<(OrganizationName, Vec<u8>)>, StoreError> {
-    let mut planning = store.planning().await?;
+    let mut planning = View::from(store.planning().await?);
     let mut hearing = Hearing::begin(&mut planning, bench, source, now).await?;
     let mut documents = Vec::new();
     for plans in plans.chunks(ORGANIZATIONS_PER_HEARING) {
@@ -345,7 +365,8 @@ pub async fn documents(
         hearing.note_tiers(&cases);
         hearing.note_approvals(&mut planning, &cases).await?;
         let names = cases.iter().map(|case| case.plan.organization.clone());
-        documents.extend(names.zip(hearing.inputs(&cases, Parts::ALL)));
+        let inputs = hearing.inputs(&cases, Parts::ALL).into_iter().map(|(document, _)| document);
+        documents.extend(names.zip(inputs));
     }
     Ok(documents)
 }
@@ -357,7 +378,7 @@ pub async fn hear_again(
     bench: &Bench<'_>,
     now: DateTime<Utc>,
 ) -> Result<Heard, StoreError> {
-    let mut planning = store.planning().await?;
+    let mut planning = View::from(store.planning().await?);
     let mut hearing = Hearing::begin(&mut planning, bench, &plan.source, now).await?;
     let mut counts = BTreeMap::new();
     let changing: Vec<&OrganizationPlan> =
@@ -374,6 +395,7 @@ pub async fn hear_again(
             (case.plan.organization.clone(), counts)
         }));
     }
+    let access = hearing.take_access();
     let judgements = hearing.end(&mut planning, &plan.organizations).await?;
     let counted = |organization: &Arc<OrganizationPlan>| match counts.remove(&organization.organization) {
         Some(counts) => Arc::new(OrganizationPlan { counts, ..(**organization).clone() }),
@@ -381,7 +403,7 @@ pub async fn hear_again(
     };
     let organizations = plan.organizations.iter().map(counted).collect();
     let plan = Plan { organizations, findings: plan.findings.clone(), ..plan.clone() };
-    Ok(Heard { plan, judgements })
+    Ok(Heard { plan, judgements, access })
 }
 
 /// The name under which the rows of an organization stand now: the old one, where it is renamed.
@@ -397,7 +419,7 @@ struct Read {
 }
 
 impl Read {
-    async fn of(planning: &mut Planning, plans: &[&OrganizationPlan]) -> Result<Read, StoreError> {
+    async fn of(planning: &mut View, plans: &[&OrganizationPlan]) -> Result<Read, StoreError> {
         let names: Vec<OrganizationName> = plans.iter().map(|plan| row_name(plan)).collect();
         Ok(Read { live: planning.live(&names).await?, applied: planning.applied(&names).await? })
     }
@@ -411,8 +433,8 @@ impl Read {
     }
 }
 
-fn tier<'a>(kind: KindId, name: &'a str, spec: &'a Spec) -> View<'a> {
-    View { kind, name: Cow::Borrowed(name), origin: None, spec: Cow::Borrowed(spec) }
+fn tier<'a>(kind: KindId, name: &'a str, spec: &'a Spec) -> input::View<'a> {
+    input::View { kind, name: Cow::Borrowed(name), origin: None, spec: Cow::Borrowed(spec) }
 }
 
 /// What is said of a tier because of one organization says of which.

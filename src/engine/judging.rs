@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::approving::{self, Known};
+use super::ground::{Ground, View};
 use crate::brake::{Brakes, Stop};
 use crate::identity::Approvers;
 use crate::model::id::OrganizationName;
@@ -32,12 +33,17 @@ pub struct Asking<'a> {
     pub force: bool,
 }
 
-/// The verdict on a plan, under the brakes and with the approvals of this moment.
-pub async fn judge(store: &Store, plan: &Plan, asking: &Asking<'_>) -> Result<Verdict, StoreError> {
+/// The verdict on a plan, under the brakes and with the approvals of this moment; a picture knows of neither.
+pub async fn judge<'a>(ground: impl Into<Ground<'a>>, plan: &Plan, asking: &Asking<'_>) -> Result<Verdict, StoreError> {
     let Asking { terms, policies, approvers, authors, now, force } = *asking;
-    let brakes = brakes(store, plan).await?;
-    let plans = plan.organizations.iter().map(|plan| &**plan);
-    let known = approving::known(&mut store.planning().await?, plans, approvers).await?;
+    let (brakes, known) = match ground.into() {
+        Ground::Picture(_) => (Brakes::default(), None),
+        Ground::Database(store) => {
+            let brakes = brakes(store, plan).await?;
+            let plans = plan.organizations.iter().map(|plan| &**plan);
+            (brakes, approving::known(&mut View::from(store.planning().await?), plans, approvers).await?)
+        }
+    };
     let Known { approvals, role, now } = known.unwrap_or(Known { approvals: Vec::new(), role: String::new(), now });
     let authors: BTreeSet<String> = authors.iter().cloned().chain([role]).collect();
     let judging = Judging { terms, policies, brakes: &brakes, approvals: &approvals, authors: &authors, now, force };

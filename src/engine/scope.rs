@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Pass;
+use super::ground::View;
 use crate::digest;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
@@ -14,7 +15,7 @@ use crate::model::resource::ResourceId;
 use crate::model::state::{Desired, Unread, World};
 use crate::plan::OrganizationPlan;
 use crate::store::error::StoreError;
-use crate::store::planning::{OrganizationState, Pass as SettledPass, Planning};
+use crate::store::planning::{OrganizationState, Pass as SettledPass};
 
 /// So many held organizations are told one by one.
 const HELD_TOLD_MAX: usize = 20;
@@ -140,7 +141,7 @@ impl<'a> Scope<'a> {
         world: &'a World,
         gone: &'a BTreeMap<OrganizationName, Desired>,
         states: &BTreeMap<OrganizationName, OrganizationState>,
-        planning: &mut Planning,
+        planning: &mut View,
         pass: &Pass<'_>,
     ) -> Result<Scope<'a>, StoreError> {
         let mut scope = Scope { moved: Vec::new(), unmoved: Vec::new(), findings: Vec::new(), empties_itself: 0 };
@@ -220,7 +221,7 @@ impl<'a> Scope<'a> {
 }
 
 /// Whether the source owns something that all share. Only of interest where it describes nothing of that kind.
-pub async fn owns_shared(world: &World, planning: &mut Planning, source: &str) -> Result<bool, StoreError> {
+pub async fn owns_shared(world: &World, planning: &mut View, source: &str) -> Result<bool, StoreError> {
     if world.organizations.contains_key(GLOBAL) {
         return Ok(false);
     }
@@ -249,7 +250,7 @@ pub fn no_longer_described(
 }
 
 /// The tiers that exist, each with the organizations that use it.
-pub async fn tiers(planning: &mut Planning) -> Result<BTreeMap<Arc<str>, Vec<OrganizationName>>, StoreError> {
+pub async fn tiers(planning: &mut View) -> Result<BTreeMap<Arc<str>, Vec<OrganizationName>>, StoreError> {
     let mut tiers = planning.tier_users().await?;
     let shared = planning.live(&[Arc::from(GLOBAL)]).await?;
     for (_, name) in shared.values().flat_map(|live| live.rows.keys()) {
@@ -265,8 +266,9 @@ pub fn declared_tiers(world: &World) -> BTreeSet<Arc<str>> {
 }
 
 /// The organizations that must stay as they are: those with errors, and those of files that cannot be read.
-async fn held(world: &World, planning: &mut Planning, source: &str) -> Result<BTreeSet<OrganizationName>, StoreError> {
+async fn held(world: &World, planning: &mut View, source: &str) -> Result<BTreeSet<OrganizationName>, StoreError> {
     let mut held = world.blocked.clone();
+    held.extend(planning.beyond());
     if !world.unreadable_files.is_empty() {
         let files: Vec<Arc<str>> = world.unreadable_files.iter().cloned().collect();
         held.extend(planning.organizations_of_files(source, &files).await?);

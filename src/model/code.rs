@@ -297,6 +297,16 @@ codes! {
     Locked = 4004,
     /// A file is no plan, or not the one that was saved.
     NotAPlan = 4005,
+    /// A file is no snapshot, or not one of this source.
+    NotASnapshot = 4006,
+    /// A snapshot is too old.
+    SnapshotTooOld = 4007,
+    /// Nobody vouches for a snapshot.
+    SnapshotUntrusted = 4008,
+    /// A plan was made with a snapshot.
+    FromSnapshot = 4009,
+    /// An organization is not in the snapshot.
+    BeyondSnapshot = 4010,
 
     // 50xx: the world around
     /// The database cannot be reached.

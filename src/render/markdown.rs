@@ -1,13 +1,16 @@
 //! A plan for a comment under a pull request, below the size that forges take.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::inert::markdown as inert;
 use super::text;
+use crate::access::{Access, Grant};
 use crate::model::finding::Finding;
-use crate::plan::{Action, OrganizationPlan, Plan};
+use crate::model::id::OrganizationName;
+use crate::model::origin::Origin;
+use crate::plan::{Action, Cause, Change, OrganizationPlan, Plan};
 use crate::verdict::{Told, tells_of_all};
 
 /// The size that is kept: GitHub takes 65,536 characters.
@@ -19,26 +22,152 @@ const LINES_MAX: usize = 100;
 /// What is kept free for the last lines.
 const FOOTER_CHARS: usize = 400;
 
-/// The plan: a summary line, a table by organization, findings, and the changes folded away.
+/// How many places of one organization are linked.
+const PLACES_MAX: usize = 30;
+
+/// What stands beside a plan in a comment.
+#[derive(Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// What people gain and lose, by organization.
+    pub access: Option<&'a BTreeMap<OrganizationName, Access>>,
+    /// Where texts lead.
+    pub links: Links<'a>,
+}
+
+/// Where texts lead.
+#[derive(Clone, Copy, Default)]
+pub struct Links<'a> {
+    /// The address of the files of the commit: `https://git.example/acme/config/blob/0123abc`.
+    pub files: Option<&'a str>,
+    /// What a file of the source is called there.
+    pub named: Option<&'a dyn Fn(&str) -> String>,
+    /// The address of the pages of codes.
+    pub codes: Option<&'a str>,
+}
+
+impl Links<'_> {
+    fn place(&self, origin: &Origin) -> String {
+        let shown = inert(&origin.to_string());
+        let Some(base) = self.files else { return shown };
+        let named = self.named.map_or_else(|| origin.file.to_string(), |named| named(&origin.file));
+        let line = if origin.line > 0 { format!("#L{}", origin.line) } else { String::new() };
+        format!("[{shown}]({}/{}{line})", base.trim_end_matches('/'), encoded(&named))
+    }
+
+    fn code(&self, finding: &Finding) -> String {
+        match self.codes {
+            Some(base) => format!("**[{0}]({1}/{0}.md)**", finding.code, base.trim_end_matches('/')),
+            None => format!("**{}**", finding.code),
+        }
+    }
+}
+
+/// A path within an address: whatever could end it, or stand for something else in it, is written as a number.
+fn encoded(path: &str) -> String {
+    path.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => out.push(char::from(byte)),
+            other => {
+                let _ = write!(out, "%{other:02X}");
+            }
+        }
+        out
+    })
+}
+
+/// The line by which a job finds its own comment again. Nobody sees it.
+fn marker(what: &str, source: &str) -> String {
+    let kept = source.chars().filter(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_')).take(63);
+    format!("<!-- argus:{what} {} -->\n", kept.collect::<String>())
+}
+
+/// The plan with nothing beside it.
 pub fn plan(plan: &Plan, verdict: &Told) -> String {
+    comment(plan, verdict, &Beside::default())
+}
+
+/// The plan: a summary line, a table by organization, findings, who gains and loses what, and folded away the changes,
+/// and the drift apart from them.
+pub fn comment(plan: &Plan, verdict: &Told, beside: &Beside<'_>) -> String {
+    let links = &beside.links;
     let mut page = Page::default();
+    page.add(&marker("plan", &plan.source));
     page.add(&format!("### {}\n\n", text::summary(&plan.summary())));
+    drift_line(&mut page, plan);
     table(&mut page, plan, verdict);
-    findings(&mut page, "Denied", verdict.denied.values().flatten());
-    held(&mut page, plan, verdict);
-    findings(&mut page, "Stopped", verdict.stopped.values().flatten());
-    findings(&mut page, "Worth a look", verdict.warned.values().flatten());
+    findings(&mut page, "Denied", verdict.denied.values().flatten(), links);
+    held(&mut page, plan, verdict, links);
+    findings(&mut page, "Stopped", verdict.stopped.values().flatten(), links);
+    findings(&mut page, "Worth a look", verdict.warned.values().flatten(), links);
     let errors: Vec<&Finding> = plan.all_findings().filter(|finding| finding.is_error()).collect();
-    findings(&mut page, "Errors", errors.into_iter());
+    findings(&mut page, "Errors", errors.into_iter(), links);
+    findings(&mut page, "Notes", plan.findings.iter().filter(|finding| !finding.is_error()), links);
+    access(&mut page, plan, beside);
     for organization in &plan.organizations {
-        details(&mut page, organization, text::Part::All);
+        details(&mut page, organization, text::Part::Changes, links);
+    }
+    let mut drift = false;
+    for organization in plan.organizations.iter().filter(|each| has_rest(each)) {
+        if !std::mem::replace(&mut drift, true) {
+            page.add("\n**Drift**: what has been changed behind the manifests' back\n\n");
+        }
+        details(&mut page, organization, text::Part::Rest, links);
     }
     page.finish(&format!("Digest `{}`\n", plan.digest))
+}
+
+/// Whether there is drift that stands apart from the changes.
+fn has_rest(organization: &OrganizationPlan) -> bool {
+    organization
+        .drift()
+        .any(|change| change.cause == Cause::Drift || change.fields.iter().any(|f| f.cause == Cause::Drift))
+}
+
+fn drift_line(page: &mut Page, plan: &Plan) {
+    let corrected = plan.organizations.iter().flat_map(|each| &each.changes).filter(|change| change.drifted()).count();
+    let left: usize = plan.organizations.iter().map(|each| each.left.len()).sum();
+    if corrected + left > 0 {
+        page.add(&format!("Drift: {corrected} to be corrected, {left} left as they are.\n\n"));
+    }
+}
+
+/// Who may do what from then on, and who no longer; by organization and person.
+fn access(page: &mut Page, plan: &Plan, beside: &Beside<'_>) {
+    let Some(access) = beside.access else { return };
+    let mut lines = Vec::new();
+    for organization in plan.organizations.iter().filter(|each| !each.is_empty()) {
+        let Some(Access { gained, lost }) = access.get(&organization.organization) else { continue };
+        let mut people: BTreeMap<&str, [Vec<String>; 2]> = BTreeMap::new();
+        for (at, grants) in [gained, lost].into_iter().enumerate() {
+            for grant in grants {
+                people.entry(&grant.person).or_default()[at].push(told(grant));
+            }
+        }
+        for (person, [gains, loses]) in people {
+            let part = |verb: &str, what: &[String]| match what {
+                [] => None,
+                what => Some(format!("{verb} {}", what.join("; "))),
+            };
+            let parts: Vec<String> = [part("gains", &gains), part("loses", &loses)].into_iter().flatten().collect();
+            lines.push(format!("- {}, {}: {}\n", name(organization), inert(person), parts.join(" — ")));
+        }
+    }
+    section(page, "Access", lines.into_iter());
+}
+
+/// `members:*, keys:read in search (role admin through team core)`
+fn told(grant: &Grant) -> String {
+    let Grant { person: _, project, role, team, permissions } = grant;
+    let permissions: Vec<String> = permissions.iter().map(|permission| inert(permission)).collect();
+    let place = project.as_ref().map(|project| format!(" in {}", inert(project))).unwrap_or_default();
+    let team = team.as_ref().map(|team| format!(" through team {}", inert(team))).unwrap_or_default();
+    format!("{}{place} (role {}{team})", permissions.join(", "), inert(role))
 }
 
 /// The drift report: who changed what.
 pub fn drift(plan: &Plan) -> String {
     let mut page = Page::default();
+    page.add(&marker("drift", &plan.source));
     let drifted: usize = plan.organizations.iter().map(|organization| organization.drift().count()).sum();
     page.add(&match drifted {
         0 => "### No drift.\n\n".to_owned(),
@@ -46,7 +175,7 @@ pub fn drift(plan: &Plan) -> String {
         count => format!("### {count} resources have drifted.\n\n"),
     });
     for organization in &plan.organizations {
-        details(&mut page, organization, text::Part::Drift);
+        details(&mut page, organization, text::Part::Drift, &Links::default());
     }
     page.finish("")
 }
@@ -56,7 +185,7 @@ pub fn report(all: &[Finding], files: usize) -> String {
     let mut page = Page::default();
     let what = if all.is_empty() { "Nothing wrong".into() } else { count(all) };
     page.add(&format!("### {what} in {}\n\n", text::counted(files, "file")));
-    findings(&mut page, "Findings", all.iter());
+    findings(&mut page, "Findings", all.iter(), &Links::default());
     page.finish("")
 }
 
@@ -102,17 +231,17 @@ fn name(organization: &OrganizationPlan) -> String {
     if organization.organization.is_empty() { "*shared*".into() } else { inert(&organization.organization) }
 }
 
-fn findings<'a>(page: &mut Page, title: &str, findings: impl Iterator<Item = &'a Finding>) {
+fn findings<'a>(page: &mut Page, title: &str, findings: impl Iterator<Item = &'a Finding>, links: &Links<'_>) {
     let mut told = BTreeSet::new();
-    let lines = findings.map(|finding| (line(finding), tells_of_all(finding)));
+    let lines = findings.map(|finding| (line(finding, links), tells_of_all(finding)));
     section(page, title, lines.filter(|(line, of_all)| !of_all || told.insert(line.clone())).map(|(line, _)| line));
 }
 
 /// What is held, what lifts it, and how to approve.
-fn held(page: &mut Page, plan: &Plan, verdict: &Told) {
+fn held(page: &mut Page, plan: &Plan, verdict: &Told, links: &Links<'_>) {
     let mut told = BTreeSet::new();
     let lines = verdict.held.values().flatten().map(|held| {
-        let line = format!("{} — {}\n", line(&held.finding).trim_end(), inert(&text::needs(held)));
+        let line = format!("{} — {}\n", line(&held.finding, links).trim_end(), inert(&text::needs(held)));
         (line, tells_of_all(&held.finding))
     });
     let lines = lines.filter(|(line, of_all)| !of_all || told.insert(line.clone())).map(|(line, _)| line);
@@ -126,10 +255,11 @@ fn held(page: &mut Page, plan: &Plan, verdict: &Told) {
     section(page, "To approve", commands.into_iter());
 }
 
-fn line(finding: &Finding) -> String {
-    let place = finding.origin.as_ref().map(|origin| format!(" ({})", inert(&origin.to_string()))).unwrap_or_default();
+fn line(finding: &Finding, links: &Links<'_>) -> String {
+    let place = finding.origin.as_ref().map(|origin| format!(" ({})", links.place(origin))).unwrap_or_default();
     let hint = finding.hint.as_ref().map(|hint| format!(" — {}", inert(hint))).unwrap_or_default();
-    format!("- {} **{}**: {}{place}{hint}\n", finding.severity, finding.code, inert(&finding.said()))
+    let code = links.code(finding);
+    format!("- {} {code}: {}{place}{hint}\n", finding.severity, inert(&finding.said()))
 }
 
 fn section(page: &mut Page, title: &str, all: impl Iterator<Item = String>) {
@@ -148,7 +278,7 @@ fn section(page: &mut Page, title: &str, all: impl Iterator<Item = String>) {
 }
 
 /// The changes of one organization, folded away; as many of them as still fit.
-fn details(page: &mut Page, organization: &OrganizationPlan, part: text::Part) {
+fn details(page: &mut Page, organization: &OrganizationPlan, part: text::Part, links: &Links<'_>) {
     let body = text::organization(organization, part, text::Paint { color: false });
     let lines: Vec<String> = body.lines().map(colored).collect();
     if lines.is_empty() {
@@ -158,7 +288,8 @@ fn details(page: &mut Page, organization: &OrganizationPlan, part: text::Part) {
     let longest = body.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest.max(2) + 1);
     let head = format!("<details><summary>{}</summary>\n\n{fence}diff\n", name(organization));
-    let tail = format!("{fence}\n\n</details>\n");
+    let places = if part == text::Part::Changes { places(organization, links) } else { String::new() };
+    let tail = format!("{fence}\n\n{places}</details>\n");
     let begins = |line: &String| line.starts_with(['+', '-', '!']);
     let mut room = page.room().saturating_sub(head.chars().count() + tail.chars().count());
     let fitting = lines.iter().take_while(|line| {
@@ -173,11 +304,36 @@ fn details(page: &mut Page, organization: &OrganizationPlan, part: text::Part) {
         fitting = lines[..fitting].iter().rposition(begins).unwrap_or(0);
     }
     let (shown, left) = lines.split_at(fitting);
-    page.changes_left_out += left.iter().filter(|line| begins(line)).count();
+    let left_out = left.iter().filter(|line| begins(line)).count();
+    match part {
+        text::Part::All | text::Part::Changes => page.changes_left_out += left_out,
+        text::Part::Drift | text::Part::Rest => page.drift_left_out += left_out,
+    }
     if shown.is_empty() {
         page.cut = true;
     } else {
         page.add(&format!("{head}{}{tail}", shown.concat()));
+    }
+}
+
+/// Where the changes are written, as far as something leads there.
+fn places(organization: &OrganizationPlan, links: &Links<'_>) -> String {
+    if links.files.is_none() {
+        return String::new();
+    }
+    let place = |change: &Change| {
+        let origin = change.origin.as_ref().filter(|_| !matches!(change.action, Action::Delete | Action::Release))?;
+        Some(format!("{}/{} {}", change.kind, inert(&change.name), links.place(origin)))
+    };
+    let written = organization.changes.iter().filter(|change| change.cause != Cause::Drift);
+    let places: Vec<String> = written.filter_map(place).collect();
+    let more = match places.len().saturating_sub(PLACES_MAX) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    match places.is_empty() {
+        true => String::new(),
+        false => format!("Written at: {}{more}\n\n", places[..places.len().min(PLACES_MAX)].join(", ")),
     }
 }
 
@@ -197,6 +353,7 @@ struct Page {
     chars: usize,
     cut: bool,
     changes_left_out: usize,
+    drift_left_out: usize,
 }
 
 impl Page {
@@ -215,19 +372,28 @@ impl Page {
         }
     }
 
-    /// Adds some lines, and says how many more there are.
+    /// Adds some lines, and says how many more there are, be it that they are too many or too long.
     fn list(&mut self, lines: &[String], more: impl Fn(usize) -> String) {
-        for line in lines.iter().take(LINES_MAX) {
-            self.add(line);
-        }
-        if lines.len() > LINES_MAX {
-            self.add(&more(lines.len() - LINES_MAX));
+        let mut room = self.room().saturating_sub(more(lines.len()).chars().count());
+        let fits = |line: &&String| {
+            let chars = line.chars().count();
+            let fits = chars <= room;
+            room = room.saturating_sub(chars);
+            fits
+        };
+        let shown = lines.iter().take(LINES_MAX).take_while(fits).count();
+        lines[..shown].iter().for_each(|line| self.add(line));
+        if lines.len() > shown {
+            self.add(&more(lines.len() - shown));
         }
     }
 
     fn finish(mut self, footer: &str) -> String {
-        if self.changes_left_out > 0 {
-            let left_out = text::counted(self.changes_left_out, "change");
+        let counts = [(self.changes_left_out, "change"), (self.drift_left_out, "drifted resource")];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, word)| text::counted(count, word));
+        let left_out: Vec<String> = counts.collect();
+        if !left_out.is_empty() {
+            let left_out = left_out.join(" and ");
             let _ = write!(self.text, "\n{left_out} more, which a comment cannot hold: see them on a terminal.\n\n");
         } else if self.cut {
             self.text.push_str("\nThis is not all, but a comment cannot hold more: see it on a terminal.\n\n");

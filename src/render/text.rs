@@ -53,8 +53,12 @@ impl Paint {
 pub enum Part {
     /// Everything.
     All,
-    /// Only drift.
+    /// Only what the manifests change, and what is said of it.
+    Changes,
+    /// Only drift, with what has moved on both sides.
     Drift,
+    /// The drift that [`Part::Changes`] leaves.
+    Rest,
 }
 
 /// `1 organization`, `2 organizations`.
@@ -87,7 +91,7 @@ pub fn plan(plan: &Plan, verdict: &Told, part: Part, paint: Paint) -> String {
         }
     }
     match part {
-        Part::All => {
+        Part::All | Part::Changes => {
             for finding in &plan.findings {
                 note(&mut out, &finding.severity.to_string(), finding, paint);
             }
@@ -105,7 +109,7 @@ pub fn plan(plan: &Plan, verdict: &Told, part: Part, paint: Paint) -> String {
                 let _ = writeln!(out, "All that is held is approved at once by: {}", approve(&plan.digest));
             }
         }
-        Part::Drift => {
+        Part::Drift | Part::Rest => {
             let drifted: usize = plan.organizations.iter().map(|organization| organization.drift().count()).sum();
             let line = match drifted {
                 0 => "No drift.".to_owned(),
@@ -213,7 +217,8 @@ fn heading(plan: &OrganizationPlan) -> String {
 /// What happens to one organization, without a heading.
 pub fn organization(plan: &OrganizationPlan, part: Part, paint: Paint) -> String {
     let mut out = String::new();
-    if part == Part::All {
+    let tells_changes = matches!(part, Part::All | Part::Changes);
+    if tells_changes {
         for change in &plan.changes {
             // What drift alone brought about stands in its own part.
             let shown: Vec<&FieldChange> = change.fields.iter().filter(|field| field.cause != Cause::Drift).collect();
@@ -222,10 +227,12 @@ pub fn organization(plan: &OrganizationPlan, part: Part, paint: Paint) -> String
             }
         }
     }
-    let corrected = plan.changes.iter().filter(|change| change.drifted());
-    drifted(&mut out, "drift, to be corrected", corrected, part, paint);
-    drifted(&mut out, "drift, left as it is", plan.left.iter(), part, paint);
-    if part == Part::All {
+    if part != Part::Changes {
+        let corrected = plan.changes.iter().filter(|change| change.drifted());
+        drifted(&mut out, "drift, to be corrected", corrected, part, paint);
+        drifted(&mut out, "drift, left as it is", plan.left.iter(), part, paint);
+    }
+    if tells_changes {
         for finding in &plan.findings {
             note(&mut out, &finding.severity.to_string(), finding, paint);
         }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::ssh::{Key, Signature};
-use super::{Fault, NAMESPACE, Signed, bad, standing_at};
+use super::{Fault, bad};
 use crate::model::finding::Finding;
 
 /// The longest line.
@@ -24,25 +24,32 @@ pub struct Entry {
     valid_before: Option<DateTime<Utc>>,
 }
 
+/// What was signed, for what, and the moment at which the standing of a key counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    /// What for.
+    pub namespace: &'a str,
+    /// What.
+    pub payload: &'a [u8],
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
 /// Whose signature it is, as name and fingerprint; nothing if no entry has its key.
-pub fn verify(
-    entries: &[Entry],
-    signature: &Signature,
-    signed: &Signed<'_>,
-) -> Option<Result<(String, String), Fault>> {
+pub fn verify(entries: &[Entry], signature: &Signature, text: &Text<'_>) -> Option<Result<(String, String), Fault>> {
     let fingerprint = signature.key().fingerprint();
     let mut theirs = entries.iter().filter(|entry| entry.fingerprint == fingerprint).peekable();
     let key = &theirs.peek()?.key;
     if let Some(weakness) = key.weakness() {
         return Some(Err(Fault::Weak(weakness)));
     }
-    if !signature.is_by(key, NAMESPACE, signed.payload) {
+    if !signature.is_by(key, text.namespace, text.payload) {
         return Some(Err(Fault::Forged { key: fingerprint }));
     }
     // The same key may stand in several lines; one that lets it sign is enough, and else the last one says why not.
     let mut verdict = Err(Fault::Unknown { key: fingerprint.clone() });
     for entry in theirs {
-        verdict = entry.permits(signed, &fingerprint).map(|()| (entry.name.clone(), fingerprint.clone()));
+        verdict = entry.permits(text, &fingerprint).map(|()| (entry.name.clone(), fingerprint.clone()));
         if verdict.is_ok() {
             break;
         }
@@ -51,12 +58,12 @@ pub fn verify(
 }
 
 impl Entry {
-    fn permits(&self, signed: &Signed<'_>, fingerprint: &str) -> Result<(), Fault> {
+    fn permits(&self, text: &Text<'_>, fingerprint: &str) -> Result<(), Fault> {
         let key = fingerprint.to_owned();
-        if self.namespaces.as_ref().is_some_and(|patterns| !listed(patterns, NAMESPACE)) {
+        if self.namespaces.as_ref().is_some_and(|patterns| !listed(patterns, text.namespace)) {
             return Err(Fault::NotForGit { key });
         }
-        let at = standing_at(signed);
+        let at = text.at;
         // Both ends count, as with ssh-keygen.
         match (self.valid_after, self.valid_before) {
             (Some(after), _) if at < after => Err(Fault::NotYetValid { key, at: after }),

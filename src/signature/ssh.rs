@@ -1,7 +1,7 @@
 //! SSH keys and signatures with them. The only home of ssh-key.
 
 use ssh_key::public::KeyData;
-use ssh_key::{Algorithm, HashAlg, LineEnding, PublicKey, SshSig};
+use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 
 use super::Fault;
 
@@ -51,6 +51,38 @@ impl Key {
             KeyData::Ecdsa(_) | KeyData::Ed25519(_) | KeyData::SkEcdsaSha2NistP256(_) | KeyData::SkEd25519(_) => None,
             _ => Some(format!("a key of the sort `{}`", self.sort())),
         }
+    }
+}
+
+/// A private key.
+pub struct SigningKey(PrivateKey);
+
+impl SigningKey {
+    /// Reads a key as `ssh-keygen -t ed25519 -N ''` writes it.
+    pub fn read(text: &str) -> Result<SigningKey, String> {
+        if text.len() > KEY_BYTES_MAX {
+            return Err(format!("{} bytes; {KEY_BYTES_MAX} is the most", text.len()));
+        }
+        let key =
+            PrivateKey::from_openssh(text.trim()).map_err(|error| format!("it is no private SSH key: {error}"))?;
+        if key.is_encrypted() {
+            return Err("it has a passphrase, and nobody is here who could be asked".into());
+        }
+        match key.algorithm() {
+            Algorithm::Ed25519 => Ok(SigningKey(key)),
+            other => Err(format!("it is of the sort `{other}`, and ssh-ed25519 is taken")),
+        }
+    }
+
+    /// `SHA256:` and the digest, as everybody writes it.
+    pub fn fingerprint(&self) -> String {
+        self.0.fingerprint(HashAlg::Sha256).to_string()
+    }
+
+    /// Signs a text for a use, as `ssh-keygen -Y sign` does.
+    pub fn sign(&self, namespace: &str, text: &[u8]) -> Result<String, String> {
+        let signature = self.0.sign(namespace, HashAlg::Sha512, text).map_err(|error| error.to_string())?;
+        signature.to_pem(LineEnding::LF).map_err(|error| error.to_string())
     }
 }
 

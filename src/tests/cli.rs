@@ -4,8 +4,10 @@
 mod adopt;
 mod approvals;
 mod brakes;
+mod ci;
 mod codes;
 mod commands;
+mod comments;
 mod contracts;
 mod crashes;
 mod drift;
@@ -17,10 +19,12 @@ mod parity;
 mod poison;
 mod policies;
 mod private;
+mod random;
 mod rollback;
 mod saved_plans;
 mod schemas;
 mod secrets;
+mod snapshot;
 mod solutions;
 mod tiers;
 

@@ -2,7 +2,7 @@
 //! makes of the manifests.
 
 mod by_hand;
-mod property;
+pub mod property;
 mod scenarios;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -312,6 +312,7 @@ async fn apply(store: &Store, root: &Path, run: &str) -> bool {
     validate::validate(&mut world, now);
     let (authors, approvers) = (Default::default(), Approvers::default());
     let bench = Bench {
+        tells_access: false,
         policies: Policies::None,
         rules_digest: "r",
         need: &FREE,
@@ -331,7 +332,8 @@ async fn apply(store: &Store, root: &Path, run: &str) -> bool {
         history: None,
         due: None,
     };
-    let Heard { plan, judgements: _ } = engine::plan(&world, store, &pass, &|_, _| {}).await.expect("a plan");
+    let Heard { plan, judgements: _, access: _ } =
+        engine::plan(&world, store, &pass, &|_, _| {}).await.expect("a plan");
     if world.findings.iter().chain(plan.all_findings()).any(|finding| finding.is_error()) {
         return false;
     }

@@ -70,6 +70,10 @@ fn values(change: &Change, field: &FieldChange) -> (String, Vec<String>) {
         Action::Delete | Action::Release => return (inert::value(before), Vec::new()),
         Action::Update | Action::Adopt => {}
     }
+    if before == after {
+        // Only what is masked can differ and look alike.
+        return ("changed, and secret".into(), Vec::new());
+    }
     let inline = format!("{} -> {}", inert::value(before), inert::value(after));
     let both_lists = matches!((before, after), (Value::List(_), Value::List(_)));
     let records = [before, after].iter().any(|list| list.items().iter().any(|item| matches!(item, Value::Map(_))));

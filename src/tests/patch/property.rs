@@ -239,6 +239,15 @@ impl Writer<'_, '_> {
     }
 }
 
+/// A manifest of one organization that these decisions make, with comments wherever they may stand.
+pub fn manifest(decisions: &[u8]) -> String {
+    let mut dice = Dice(decisions.iter());
+    let mut writer =
+        Writer { dice: &mut dice, text: String::new(), comments: 0, kept: Vec::new(), within: String::new() };
+    writer.manifest();
+    writer.text
+}
+
 /// Rows that have moved: some are gone, some fields differ, some rows have come.
 fn drift(case: &mut Case, dice: &mut Dice<'_>) -> BTreeSet<String> {
     let mut gone = BTreeSet::new();

@@ -1,0 +1,176 @@
+//! What ships for CI: every script of it is run as the forge would, with the real binary and a real repository. Only the
+//! forge itself is played: a `gh` on the PATH that keeps what it is sent, and a small server for GitLab.
+
+mod github;
+mod gitlab;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{ACME, ARGUS, World, bare, ran, run};
+
+/// The tools that the scripts call, and that not every machine has.
+fn has_tools() -> bool {
+    let has = |tool: &str| Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
+    let missing: Vec<&str> = ["bash", "jq", "curl"].into_iter().filter(|tool| !has(tool)).collect();
+    if !missing.is_empty() {
+        use std::io::Write as _;
+        let skipped = format!("\nSKIPPED: the scripts for CI need {}.\n", missing.join(" and "));
+        let _ = std::io::stderr().write_all(skipped.as_bytes());
+    }
+    missing.is_empty()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A YAML file of the repository.
+fn yaml(path: &str) -> Value {
+    let text = std::fs::read_to_string(root().join(path)).expect("it is there");
+    serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every script in a document, under whatever key forges keep them.
+fn scripts<'a>(of: &'a Value, into: &mut Vec<&'a str>) {
+    match of {
+        Value::Array(items) => items.iter().for_each(|item| scripts(item, into)),
+        Value::Object(pairs) => pairs.iter().for_each(|(key, value)| match (key.as_str(), value) {
+            ("run" | "entry", Value::String(script)) => into.push(script),
+            ("script" | "before_script" | "after_script", Value::Array(lines)) => {
+                into.extend(lines.iter().filter_map(Value::as_str));
+            }
+            (_, value) => scripts(value, into),
+        }),
+        _ => {}
+    }
+}
+
+const FILES: &[(&str, usize)] = &[
+    (".github/actions/argus/action.yml", 4),
+    ("examples/ci/github.yml", 3),
+    ("examples/ci/gitlab.yml", 5),
+    (".pre-commit-hooks.yaml", 1),
+];
+
+#[test]
+fn no_script_has_an_expression_in_it_that_somebody_outside_could_fill() {
+    for (path, count) in FILES {
+        let document = yaml(path);
+        let mut found = Vec::new();
+        scripts(&document, &mut found);
+        assert_eq!(found.len(), *count, "{path}: {found:#?}");
+        for script in found {
+            assert!(!script.contains("${{"), "{path}: {script}");
+            assert!(!script.contains("eval ") && !script.contains("set -x"), "{path}: {script}");
+            let checked = Command::new("sh").args(["-n", "-c", script]).output().expect("a shell");
+            let bash = Command::new("bash").args(["-n", "-c", script]).output();
+            let fine = checked.status.success() || bash.is_ok_and(|bash| bash.status.success());
+            assert!(fine, "{path}: {script}\n{}", String::from_utf8_lossy(&checked.stderr));
+        }
+    }
+}
+
+#[test]
+fn jobs_have_no_more_rights_than_they_need_and_no_fork_meets_a_secret() {
+    let workflow = yaml("examples/ci/github.yml");
+    assert_eq!(workflow["permissions"], Value::Object(Default::default()));
+    for (name, job) in workflow["jobs"].as_object().expect("jobs") {
+        assert!(job["permissions"].is_object() && job["if"].is_string(), "{name}");
+        let text = job.to_string();
+        let reads_secrets = text.contains("secrets.");
+        assert_eq!(reads_secrets, job["environment"].is_string(), "{name}");
+        // What runs for anybody's pull request meets none of them, and writes no content.
+        if matches!(name.as_str(), "validate" | "fork") {
+            assert!(!reads_secrets && !text.contains("\"contents\":\"write\""), "{name}");
+        }
+    }
+    let plan = workflow["jobs"]["plan"]["if"].as_str().expect("a condition");
+    assert!(plan.contains("head.repo.full_name == github.repository"));
+}
+
+#[test]
+fn the_hook_finds_what_is_wrong_and_needs_no_database() {
+    let hook = &yaml(".pre-commit-hooks.yaml")[0];
+    assert_eq!((&hook["pass_filenames"], &hook["language"]), (&Value::Bool(false), &"system".into()));
+    let words: Vec<&str> = hook["entry"].as_str().expect("a command").split(' ').collect();
+    assert_eq!(words[0], "argus");
+    let world = World::with(ACME);
+    let hook = || {
+        let mut command = bare(&words[1..]);
+        command.current_dir(&world.root).env("ARGUS_DATABASE_URL", "postgres://argus@127.0.0.1:1/none");
+        run(command)
+    };
+    hook().ends(0).says("Valid");
+    world.write("acme.yaml", &ACME.replace("role: owner", "role: ownr"));
+    hook().ends(1).says("ARG1102");
+}
+
+/// Runs Git in a folder and gives what it says.
+fn git(folder: &Path, arguments: &[&str]) -> String {
+    let mut git = Command::new("git");
+    git.args(["-c", "user.name=ada", "-c", "user.email=ada@acme.example"]).args(arguments).current_dir(folder);
+    let output = git.env("GIT_CONFIG_GLOBAL", "/dev/null").output().expect("git runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// A checkout as a forge makes one, of a repository that it keeps.
+struct Forge {
+    world: World,
+    /// What the forge keeps: the repository, and what it was sent.
+    kept: PathBuf,
+}
+
+impl Forge {
+    /// A repository with these manifests, which have been applied.
+    fn with(text: &str) -> Forge {
+        let world = World::applied(text);
+        let kept = crate::support::postgres::scratch("forge");
+        std::fs::create_dir_all(kept.join("bin")).expect("a folder");
+        std::os::unix::fs::symlink(ARGUS, kept.join("bin/argus")).expect("a link");
+        git(&kept, &["init", "--quiet", "--bare", "repo.git"]);
+        git(&world.root, &["init", "--quiet", "--initial-branch", "main"]);
+        git(&world.root, &["remote", "add", "origin", &kept.join("repo.git").display().to_string()]);
+        let forge = Forge { world, kept };
+        forge.commit();
+        git(&forge.world.root, &["push", "--quiet", "origin", "main"]);
+        git(&forge.world.root, &["checkout", "--quiet", "--detach"]);
+        forge
+    }
+
+    fn commit(&self) {
+        git(&self.world.root, &["add", "--all"]);
+        git(&self.world.root, &["commit", "--quiet", "--message", "x"]);
+    }
+
+    fn keep(&self, name: &str, text: &str) {
+        std::fs::write(self.kept.join(name), text).expect("a file");
+    }
+
+    fn kept(&self, name: &str) -> String {
+        std::fs::read_to_string(self.kept.join(name)).unwrap_or_default()
+    }
+
+    /// A shell of the runner: it finds the binary and the tools, and of ours nothing else.
+    fn shell(&self, shell: &[&str], environment: &BTreeMap<String, String>) -> Command {
+        let mut command = Command::new(shell[0]);
+        command.args(&shell[1..]).current_dir(&self.world.root).env_clear();
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.kept.join("bin").display()));
+        command.env("HOME", &self.kept).env("GIT_CONFIG_GLOBAL", "/dev/null").env("KEPT", &self.kept);
+        command.envs(environment);
+        command
+    }
+}
+
+impl Drop for Forge {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.kept);
+        }
+    }
+}
