@@ -17,7 +17,7 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::secret;
 use crate::model::time::parse_duration;
-use crate::signature::ssh::{KEY_BYTES_MAX, SigningKey};
+use crate::signature::ssh::{PRIVATE_KEY_BYTES_MAX, SigningKey};
 use crate::signature::{CLOCK_SKEW_SECONDS_MAX, FILE_BYTES_MAX, Fault, Signers};
 
 /// What signatures are made for; one that was made for something else is none.
@@ -69,7 +69,7 @@ fn signing_key(path: &Path) -> Result<SigningKey, Failure> {
         let finding = Finding::error(Code::BadSettings, format!("{} cannot sign: {why}", path.display()));
         Failure::from(finding.hint("make one with `ssh-keygen -t ed25519 -N '' -f FILE`"))
     };
-    let text = bounded(path, KEY_BYTES_MAX as u64).map_err(bad)?;
+    let text = bounded(path, PRIVATE_KEY_BYTES_MAX as u64).map_err(bad)?;
     SigningKey::read(&text).map_err(bad)
 }
 

@@ -8,6 +8,9 @@ use super::Fault;
 /// The longest SSH key with its comment.
 pub const KEY_BYTES_MAX: usize = 2_000;
 
+/// The longest file with a private key.
+pub const PRIVATE_KEY_BYTES_MAX: usize = 20_000;
+
 /// The fewest bits of an RSA key that still prove something.
 pub const RSA_BITS_MIN: usize = 2_048;
 
@@ -60,8 +63,8 @@ pub struct SigningKey(PrivateKey);
 impl SigningKey {
     /// Reads a key as `ssh-keygen -t ed25519 -N ''` writes it.
     pub fn read(text: &str) -> Result<SigningKey, String> {
-        if text.len() > KEY_BYTES_MAX {
-            return Err(format!("{} bytes; {KEY_BYTES_MAX} is the most", text.len()));
+        if text.len() > PRIVATE_KEY_BYTES_MAX {
+            return Err(format!("{} bytes; {PRIVATE_KEY_BYTES_MAX} is the most", text.len()));
         }
         let key =
             PrivateKey::from_openssh(text.trim()).map_err(|error| format!("it is no private SSH key: {error}"))?;
