@@ -18,22 +18,20 @@ written_of(kinds) := [change |
 # Changes that take a row of a kind away.
 deleted(kind) := object.get(deleted_by_kind, kind, [])
 
-written_by_kind[kind] := [change |
-	some i in places
-	change := input.changes[i]
-	change.action in {"create", "update", "adopt"}
-] if some kind, places in places_by_kind
+written_by_kind := {kind: rows |
+	some kind, changes in by_kind
+	rows := [change | some change in changes; change.action in {"create", "update", "adopt"}]
+}
 
-deleted_by_kind[kind] := [change |
-	some i in places
-	change := input.changes[i]
-	change.action == "delete"
-] if some kind, places in places_by_kind
+deleted_by_kind := {kind: rows |
+	some kind, changes in by_kind
+	rows := [change | some change in changes; change.action == "delete"]
+}
 
-# Where the changes of each kind stand: the list is read once, and not by every rule again.
-places_by_kind[kind] contains i if {
-	some i, change in input.changes
-	kind := change.kind
+# The changes of each kind: the list is read once, and not by every rule again.
+by_kind := {kind: changes |
+	some kind in {change.kind | some change in input.changes}
+	changes := [change | some change in input.changes; change.kind == kind]
 }
 
 # Whether the plan brings the organization into being.

@@ -3,11 +3,15 @@
 package argus.lib.people
 
 # Who would hold each role after the plan, now and after its moment.
-holders[role] contains email if {
+holders := {role: emails |
+	some role in {role | some member in active; some role in member.roles}
+	emails := {email | some email, member in active; role in member.roles}
+}
+
+active := {email: member |
 	some email, member in input.after.members
 	member.status != "suspended"
 	not email in over
-	some role in member.roles
 }
 
 # Whose membership would have ended.

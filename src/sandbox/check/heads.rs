@@ -106,6 +106,11 @@ impl Heads {
                 return;
             }
         }
+        for (module, _, head) in clauses.iter().filter(|(_, _, head)| collects_by_key(head)) {
+            let message = format!("`{}` collects by a key, and is nothing at all where nothing holds", rule.name);
+            let hint = "write `name := {key: values | ...}`, which is empty then, and not undefined";
+            self.errors.push(say(*module, head, message, hint));
+        }
         if rule.name == "violation" || rule.name.starts_with("violation_") {
             for (module, _, head) in clauses.iter().filter(|(module, ..)| !world.modules[*module].is_test) {
                 let message = "nobody asks for `violation`".to_owned();
@@ -238,6 +243,21 @@ fn form(head: &Head<'_>) -> Form {
         Head { arguments: Some(_), .. } => Form::Function,
         Head { is_set: true, .. } => Form::Set,
         _ => Form::Single,
+    }
+}
+
+/// `a[key] contains value`: the engine makes it undefined where it should be an empty object, and what asks for it falls
+/// silent.
+fn collects_by_key(head: &Head<'_>) -> bool {
+    head.is_set && head.key.is_some() && matches!(head.refr, Expr::RefBrack { .. } | Expr::RefDot { .. }) && {
+        let mut refr = head.refr;
+        loop {
+            match refr {
+                Expr::RefBrack { index, .. } if !matches!(**index, Expr::String { .. }) => break true,
+                Expr::RefBrack { refr: inner, .. } | Expr::RefDot { refr: inner, .. } => refr = inner,
+                _ => break false,
+            }
+        }
     }
 }
 

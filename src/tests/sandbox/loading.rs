@@ -41,6 +41,22 @@ async fn accepted(cases: &[&str]) {
     }
 }
 
+/// The engine makes it undefined where nothing holds, and whatever asks for it falls silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_is_collected_by_a_key_is_refused() {
+    let message = "ARG3110 `h` collects by a key, and is nothing at all where nothing holds | write `name := ";
+    refused(&[(
+        "deny if not h.x\nh[k] contains c.name if { some c in input.changes; k := c.kind }",
+        &format!("a.rego:3:1 {message}{{key: values | ...}}`, which is empty then, and not undefined"),
+    )])
+    .await;
+    accepted(&[
+        "deny if not h.x\nh := {k: 1 | some c in input.changes; k := c.kind}",
+        "deny if count(h.x) > 9\nh.x contains name if { some c in input.changes; name := c.name }",
+    ])
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_may_be_undefined_for_one_of_many_is_refused() {
     let lost = |name: &str, at: &str| {
