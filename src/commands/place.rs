@@ -201,7 +201,7 @@ impl Place {
     }
 
     /// The name of a file as it is called from where the command runs.
-    pub fn from_here(&self, file: &str) -> String {
+    pub fn called_here(&self, file: &str) -> String {
         match self {
             Place::Folder(root) => {
                 let folder = if root.is_file() { root.parent().unwrap_or(Path::new("")) } else { root };

@@ -46,7 +46,7 @@ pub async fn run(context: &Context, args: &Args) -> Done {
     };
     match args.format {
         Face::Whole(Format::Markdown) => {
-            let named = |file: &str| reading.place.from_here(file);
+            let named = |file: &str| reading.place.called_here(file);
             let links = args.links.links(&named)?;
             report(&markdown::comment(&plan, &told, &Beside { access: Some(&access), links }), code)
         }

@@ -24,7 +24,7 @@ pub fn draw(context: &Context, checks: &[Check], Report(form): Report, code: Exi
 pub fn from_here(checks: Vec<Check>, place: &Place) -> Vec<Check> {
     let named = |check: Check| match check.file.is_empty() {
         true => check,
-        false => Check { file: Arc::from(place.from_here(&check.file)), ..check },
+        false => Check { file: Arc::from(place.called_here(&check.file)), ..check },
     };
     checks.into_iter().map(named).collect()
 }

@@ -38,8 +38,11 @@ pub struct Kept {
 struct Written {
     resources: Vec<WrittenResource>,
     authoritative: Vec<(Arc<str>, KindId)>,
-    ignore: Vec<(Arc<str>, KindId, Box<str>, Vec<Box<str>>, (u32, u32))>,
+    ignore: Vec<WrittenRule>,
 }
+
+#[derive(Serialize, Deserialize)]
+struct WrittenRule(Arc<str>, KindId, Box<str>, Vec<Box<str>>, (u32, u32));
 
 #[derive(Serialize, Deserialize)]
 struct WrittenResource(KindId, Arc<str>, Arc<str>, (u32, u32), Option<Arc<str>>, Vec<(u8, (u32, u32), Value)>);
@@ -108,7 +111,7 @@ fn write(reading: &FileReading) -> Option<Vec<u8>> {
     };
     let rule = |(organization, ignore): &(Arc<str>, Ignore)| {
         let Ignore { kind, name, fields, origin } = ignore;
-        (organization.clone(), *kind, name.clone(), fields.clone(), (origin.line, origin.column))
+        WrittenRule(organization.clone(), *kind, name.clone(), fields.clone(), (origin.line, origin.column))
     };
     let written = Written {
         resources: resources.iter().map(resource).collect(),
@@ -147,7 +150,7 @@ pub fn read(from: &mut File, kept: Kept, file: &Arc<str>) -> Option<FileReading>
         authoritative,
         ignore: ignore
             .into_iter()
-            .map(|(organization, kind, name, fields, at)| {
+            .map(|WrittenRule(organization, kind, name, fields, at)| {
                 (organization, Ignore { kind, name, fields, origin: Origin::new(file, place(at)) })
             })
             .collect(),

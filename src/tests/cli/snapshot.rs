@@ -53,7 +53,7 @@ const BY_HAND: &str = "
 
 impl Ran {
     /// Expects that the command line is not understood.
-    fn is_refused(self) -> Ran {
+    fn refused(self) -> Ran {
         assert!(!matches!(self.code, Some(0) | None) && self.err.contains("Usage: argus"), "{self}");
         self
     }
@@ -349,7 +349,7 @@ fn only_what_a_listed_key_has_signed_for_this_use_counts() {
     let signed = &["--snapshot-signers", "signers"];
     plan(signed).ends(0).says("signed by nightly").says("No changes.");
     plan(&["--snapshot-unsigned"]).ends(0).says("which nobody vouches for");
-    plan(&[]).is_refused().says("--snapshot-signers");
+    plan(&[]).refused().says("--snapshot-signers");
     let good = std::fs::read_to_string(world.path("s.snapshot")).expect("a snapshot");
     // The real program agrees that it is signed.
     let (said, signature) = good.split_at(good.find("-----BEGIN SSH").expect("a signature"));
@@ -388,7 +388,7 @@ fn keys_that_cannot_sign_unseen_are_refused() {
     let changed = Command::new("ssh-keygen").args(["-p", "-q", "-N", "horse", "-P", "", "-f", &path]).output();
     assert!(changed.expect("ssh-keygen runs").status.success());
     world.argus(&["snapshot", "-o", "s", "--sign-key", &path]).ends(1).says("it has a passphrase");
-    world.argus(&["snapshot", "-o", "s"]).is_refused().says("--sign-key");
+    world.argus(&["snapshot", "-o", "s"]).refused().says("--sign-key");
     assert!(!world.path("s").exists());
 }
 
@@ -432,10 +432,10 @@ fn commands_that_need_the_database_take_no_snapshot() {
     world.snapshot(&[]);
     for command in ["drift", "diff", "apply", "validate"] {
         let ran = world.argus(&[command, "--snapshot", "s.snapshot", "--snapshot-unsigned"]);
-        ran.is_refused().says("unexpected argument '--snapshot'");
+        ran.refused().says("unexpected argument '--snapshot'");
     }
-    world.plan_with(&["-o", "plan"]).is_refused().says("cannot be used with");
-    world.plan_with(&["--git", "https://git.example/x"]).is_refused().says("cannot be used with");
+    world.plan_with(&["-o", "plan"]).refused().says("cannot be used with");
+    world.plan_with(&["--git", "https://git.example/x"]).refused().says("cannot be used with");
 }
 
 /// The calls of the network that a command makes, children and all, or nothing where they cannot be watched here.

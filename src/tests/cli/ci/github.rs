@@ -249,7 +249,20 @@ fn nothing_that_an_input_says_is_run() {
     }
     let forge = Forge::on_github(ACME);
     let evil = "$(touch evil)`touch evil`'; touch evil; \"; touch evil #\n.";
-    for name in ["path", "ref", "base", "head", "policies", "snapshot", "author", "branch", "link-base", "token", "argus", "command"] {
+    for name in [
+        "path",
+        "ref",
+        "base",
+        "head",
+        "policies",
+        "snapshot",
+        "author",
+        "branch",
+        "link-base",
+        "token",
+        "argus",
+        "command",
+    ] {
         for command in ["plan", "drift"] {
             let inputs = [("command", command), ("adopt", "true"), (name, evil)];
             forge.world.mallory("psql", "UPDATE argus.organization SET display_name = 'Mine now'");
