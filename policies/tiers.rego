@@ -49,7 +49,6 @@ deny_count contains finding if {
 	some what, about in counted
 	have := count(input.after[what])
 	excess := beyond(have, limits_after, what)
-	excess > 0
 	had := (have - count(created(about.kind))) + count(changes.deleted(about.kind))
 	excess > beyond(had, limits_before, what)
 	message := sprintf("%d %s, and the tier `%s` allows %d", [have, about.word, tier_after, have - excess])

@@ -4,8 +4,13 @@ package argus.lib.people
 
 # Who would hold each role after the plan, now and after its moment.
 holders := {role: emails |
-	some role in {role | some member in active; some role in member.roles}
+	some role in held
 	emails := {email | some email, member in active; role in member.roles}
+}
+
+held contains role if {
+	some member in active
+	some role in member.roles
 }
 
 active := {email: member |

@@ -52,15 +52,26 @@ fn cells(row: &AuditRow) -> Vec<String> {
         nobody if nobody.is_empty() => nobody,
         names => format!(", approved by {names}"),
     };
+    let commit = row.commit.as_ref().map(commit).unwrap_or_default();
     vec![
         row.at.clone(),
         row.organization.to_string(),
         format!("{}.{}", row.version, row.ordinal),
         format!("{}/{}", row.kind, inert::line(&row.name)),
         row.action.to_string(),
-        format!("{} via {}{approved}", inert::line(&by.actor), inert::line(&by.via)),
+        format!("{} via {}{commit}{approved}", inert::line(&by.actor), inert::line(&by.via)),
         changed(row),
     ]
+}
+
+/// Which commit it was, whose, and through which pull request it came.
+fn commit(commit: &Value) -> String {
+    let text = |value: Option<&Value>| value.and_then(Value::as_text).unwrap_or_default().to_owned();
+    let id = text(commit.get("id"));
+    let author = text(commit.get("author").and_then(|author| author.get("name")));
+    let parts = [id.get(..12).unwrap_or(&id).to_owned(), author, text(commit.get("request"))];
+    let shown: Vec<String> = parts.iter().filter(|part| !part.is_empty()).map(|part| inert::line(part)).collect();
+    format!(", commit {}", shown.join(" "))
 }
 
 /// The columns that differ, with what they held and hold.

@@ -70,6 +70,10 @@ pub struct AuditRow {
     pub client_addr: Option<String>,
     /// Whoever agreed with what the run did to this organization, where that was held.
     pub approved_by: Vec<String>,
+    /// The commit that the run applied: `main@sha1:...`.
+    pub revision: Option<String>,
+    /// What that commit says of itself: author, committer, signer, pull request.
+    pub commit: Option<Value>,
 }
 
 impl AuditRow {
@@ -92,6 +96,8 @@ impl AuditRow {
             application: content::text(row, 14)?,
             client_addr: content::text(row, 15)?,
             approved_by: Vec::new(),
+            revision: None,
+            commit: None,
         })
     }
 
@@ -231,7 +237,9 @@ impl Planning {
         let HistoryFilter { organization, kind, name, actor, run, limit } = filter;
         let query = format!(
             "SELECT {}, ARRAY(SELECT DISTINCT p.used_as FROM argus.approval p
-                              WHERE p.used_by_run = a.run AND p.organization = a.organization ORDER BY 1)
+                              WHERE p.used_by_run = a.run AND p.organization = a.organization ORDER BY 1),
+                    (SELECT r.revision FROM argus.run r WHERE r.id = a.run),
+                    (SELECT r.commit::text FROM argus.run r WHERE r.id = a.run)
              FROM argus.audit a
              WHERE ($1::text IS NULL OR a.organization = $1) AND ($2::text IS NULL OR a.kind = $2)
                AND ($3::text IS NULL OR a.name = $3) AND ($4::text IS NULL OR a.run = $4)
@@ -248,7 +256,11 @@ impl Planning {
             .bind(actor)
             .fetch_all(&mut *self.transaction)
             .await?;
-        rows.iter().map(|row| Ok(AuditRow { approved_by: row.try_get(16)?, ..AuditRow::read(row)? })).collect()
+        let read = |row: &PgRow| {
+            let (revision, commit) = (content::text(row, 17)?, content::json(row, 18)?);
+            Ok(AuditRow { approved_by: row.try_get(16)?, revision, commit, ..AuditRow::read(row)? })
+        };
+        rows.iter().map(read).collect()
     }
 
     /// Runs, newest first.

@@ -99,5 +99,8 @@ fn a_run_tells_which_commit_it_was_made_of() {
     source.argus(&["get", "runs"]).ends(0).says(&format!("main@sha1:{commit}"));
     let runs = source.argus(&["get", "runs", "-o", "json"]).ends(0).json();
     let run = &runs["items"][0]["commit"];
+    source.argus(&["history", "acme"]).ends(0).says(&format!("commit {} Ada #7", &commit[..12]));
+    let history = source.argus(&["history", "acme", "--format", "json"]).ends(0).json();
+    assert_eq!(history["items"][0]["commit"]["committer"]["email"], "grace@acme.example", "{history}");
     assert_eq!((&run["author"]["email"], &run["request"]), (&"ada@acme.example".into(), &"#7".into()), "{runs}");
 }

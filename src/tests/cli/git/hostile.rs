@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt as _;
 
 use super::{ACME, Ran, Source, run};
+use crate::support::git::run_with;
 
 /// What the process may have, in bytes of its address space.
 const MEMORY_BYTES_MAX: libc::rlim_t = 512 * 1024 * 1024;
@@ -105,16 +106,76 @@ fn a_tree_that_unfolds_without_end_is_cut_off() {
     source.plan_within().ends(1).says("ARG1014").says("more than 100000 manifests");
 }
 
+/// Writes a commit as a stream, for what would take `git` one process for each object.
+fn import(source: &Source, entries: impl Iterator<Item = String>) {
+    let mut stream = format!("blob\nmark :1\ndata {}\n{ACME}\n", ACME.len());
+    stream.push_str("commit refs/heads/main\ncommitter A <a@acme.example> 1 +0000\ndata 7\nHostile\n");
+    stream.push_str("from refs/heads/main^0\ndeleteall\n");
+    entries.for_each(|path| stream.push_str(&format!("M 100644 :1 {path}\n")));
+    let output = run_with(source.repository.command(&["fast-import", "--quiet", "--force"]), stream.as_bytes());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
-fn a_tree_that_is_too_deep_is_cut_off() {
+fn directories_that_are_nested_too_deeply_are_cut_off() {
     let source = Source::acme();
-    let blob = source.blob(ACME.as_bytes());
-    let mut tree = source.repository.tree(&[("100644", "acme.yaml", &blob)]);
-    for _ in 0..100 {
-        tree = source.repository.tree(&[("40000", "d", &tree)]);
+    for depth in [66, 3_000] {
+        import(&source, std::iter::once(format!("{}acme.yaml", "d/".repeat(depth))));
+        source.plan_within().ends(1).says("ARG1014").says("nested more than 64 levels deep");
     }
-    source.repository.commit_tree(&tree, "Hostile");
-    source.plan_within().ends(1).says("ARG1014").says("nested more than 64 levels deep");
+    import(&source, std::iter::once(format!("{}acme.yaml", "d/".repeat(64))));
+    source.plan_within().ends(0).says("Plan: 2 to add");
+}
+
+#[test]
+fn too_many_files_are_too_many() {
+    let source = Source::acme();
+    import(&source, (0..200_000).map(|number| format!("d{}/f{number}.yaml", number % 100)));
+    source.plan_within().ends(1).says("ARG1014").says("more than 100000 manifests").says("filesMax");
+}
+
+/// Whatever a repository points at: nothing outside of it is opened for it.
+#[test]
+fn a_canary_outside_of_the_repository_is_never_opened() {
+    let source = Source::acme();
+    let canary = source.world.path("canary.yaml");
+    std::fs::write(&canary, ACME).expect("a canary");
+    let target = canary.display().to_string();
+    let link = source.blob(target.as_bytes());
+    let acme = source.blob(ACME.as_bytes());
+    let settings = source.blob(format!("source: acme\npolicies: {target}\n").as_bytes());
+    let below = source.repository.tree(&[("120000", "canary.yaml", &link)]);
+    let modules = source.blob(format!("[submodule \"x\"]\n\tpath = x\n\turl = {target}\n").as_bytes());
+    let head = source.repository.git(&["rev-parse", "HEAD"]);
+    for entries in [
+        vec![("100644", "acme.yaml", &acme), ("120000", "link.yaml", &link), ("40000", "orgs", &below)],
+        vec![("100644", "acme.yaml", &acme), ("100644", "argus.yaml", &settings)],
+        vec![("100644", "acme.yaml", &acme), ("120000", "argus.yaml", &link)],
+        vec![("100644", "acme.yaml", &acme), ("120000", "policies", &link)],
+        vec![("100644", ".gitmodules", &modules), ("100644", "acme.yaml", &acme), ("160000", "x", &head)],
+    ] {
+        let entries: Vec<(&str, &str, &str)> =
+            entries.iter().map(|(mode, name, id)| (*mode, *name, id.as_str())).collect();
+        let tree = source.repository.tree(&entries);
+        source.repository.commit_tree(&tree, "Hostile");
+        let path = source.repository.path.display().to_string();
+        let trace = source.world.path("trace");
+        let plain = source.command(&["plan", "--git", &path]);
+        let mut traced = std::process::Command::new("strace");
+        traced.args(["-f", "-qq", "-e", "trace=open,openat,execve,readlink,readlinkat", "-o"]).arg(&trace);
+        traced.arg(plain.get_program()).args(plain.get_args()).current_dir(&source.world.root);
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => traced.env(name, value),
+                None => traced.env_remove(name),
+            };
+        }
+        let ran = run(traced);
+        assert!(matches!(ran.code, Some(0..=2)), "{ran}");
+        let seen = std::fs::read_to_string(&trace).expect("a trace");
+        assert!(seen.contains(".git/objects"), "nothing was watched: {seen}");
+        assert!(!seen.contains("canary"), "{seen}");
+    }
 }
 
 #[test]
@@ -122,9 +183,10 @@ fn a_blob_that_is_too_large_is_not_read() {
     let source = Source::acme();
     source.repository.write("large.yaml", "");
     let file = std::fs::File::create(source.repository.path.join("large.yaml")).expect("a file");
-    file.set_len(700 * 1024 * 1024).expect("a large file");
-    source.repository.commit("Hostile");
-    source.plan_within().ends(1).says("ARG1001").says("large.yaml").says("734003200 bytes");
+    file.set_len(2 * 1024 * 1024 * 1024).expect("a large file");
+    source.repository.git(&["-c", "core.compression=1", "add", "-A"]);
+    source.repository.git(&["commit", "-q", "-m", "Hostile"]);
+    source.plan_within().ends(1).says("ARG1001").says("large.yaml").says("2147483648 bytes");
     source.repository.write("large.yaml", "");
 }
 
