@@ -282,10 +282,10 @@ pub struct Snapshotted {
 /// Where a comment leads.
 #[derive(Args, Clone, Debug)]
 pub struct Linked {
-    /// Link places to these files: https://git.example/acme/config/blob/0123abc
+    /// Link places to these files: `https://git.example/acme/config/blob/0123abc`
     #[arg(long, value_name = "URL", env = "ARGUS_LINK_BASE")]
     pub link_base: Option<String>,
-    /// Link codes to these pages: https://git.example/argus/argus/blob/main/docs/codes
+    /// Link codes to these pages: `https://git.example/argus/argus/blob/main/docs/codes`
     #[arg(long, value_name = "URL", env = "ARGUS_CODES_BASE")]
     pub codes_base: Option<String>,
 }

@@ -162,7 +162,7 @@ fn a_canary_outside_of_the_repository_is_never_opened() {
         let trace = source.world.path("trace");
         let plain = source.command(&["plan", "--git", &path]);
         let mut traced = std::process::Command::new("strace");
-        traced.args(["-f", "-qq", "-e", "trace=open,openat,execve,readlink,readlinkat", "-o"]).arg(&trace);
+        traced.args(["-f", "-qq", "-e", "trace=open,openat,execve,readlink,readlinkat,connect", "-o"]).arg(&trace);
         traced.arg(plain.get_program()).args(plain.get_args()).current_dir(&source.world.root);
         for (name, value) in plain.get_envs() {
             match value {
@@ -175,6 +175,12 @@ fn a_canary_outside_of_the_repository_is_never_opened() {
         let seen = std::fs::read_to_string(&trace).expect("a trace");
         assert!(seen.contains(".git/objects"), "nothing was watched: {seen}");
         assert!(!seen.contains("canary"), "{seen}");
+        // The database is on this machine, and so is all that is connected to; and nothing but Argus itself is executed.
+        let elsewhere =
+            |line: &&str| line.contains("connect(") && !line.contains("AF_UNIX") && !line.contains("127.0.0.1");
+        assert_eq!(seen.lines().find(elsewhere), None);
+        let program = |line: &&str| line.contains("execve(") && !line.contains("argus");
+        assert_eq!(seen.lines().find(program), None);
     }
 }
 
