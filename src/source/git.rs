@@ -124,9 +124,11 @@ impl Depot {
         Ok(Rc::new(Depot { repository, path: path.to_owned(), shown, mirror, cache, limits }))
     }
 
-    /// Throws a broken mirror away, so that the next run makes it anew.
-    pub fn discard(self) -> std::io::Result<()> {
-        self.mirror.map_or(Ok(()), Mirror::discard)
+    /// Throws a mirror away that turned out to be broken, so that the next run makes it anew. What is the user's own stays.
+    fn forget_if_broken(&self, finding: &Finding) {
+        if let Some(mirror) = self.mirror.as_ref().filter(|_| finding.code == Code::RepositoryCorrupt) {
+            mirror.discard();
+        }
     }
 
     /// The commit that a name means, and the annotated tag that stands between.
@@ -164,7 +166,8 @@ impl Checkout {
             Box::new(Finding::error(Code::NoSuchRevision, message).hint(hint))
         })?;
         let unreadable = |error: git2::Error| Box::new(fault::reading(&format!("the commit {found}"), &error));
-        let commit = depot.repository.find_commit(found).map_err(unreadable)?;
+        let commit = depot.repository.find_commit(found).map_err(unreadable);
+        let commit = commit.inspect_err(|finding| depot.forget_if_broken(finding))?;
         let tree = commit.tree_id();
         let reference = match reference {
             Some(name) => fault::quoted(name),

@@ -135,12 +135,13 @@ impl Checkout {
         let cache = self.depot.cache.as_deref().filter(|_| self.merged_from.is_none());
         let cache = cache.map(|folder| Cache::new(folder, reading));
         let index = cache.as_ref().and_then(Cache::load).unwrap_or_default();
-        let listing = self.listing(reading, &index)?;
+        let listing = self.listing(reading, &index).inspect_err(|finding| self.depot.forget_if_broken(finding))?;
         let files: Vec<(Entry, Option<Kept>)> = with_kept(listing.files, &index);
         // What has changed tells which organizations it speaks of, and those decide what else has to be read.
         let changed = index.changed(&files);
         let mut chosen: Vec<&(Entry, Option<Kept>)> = changed.iter().map(|at| &files[*at]).collect();
-        let mut read = self.readings(&chosen, cache.as_ref())?;
+        let mut read =
+            self.readings(&chosen, cache.as_ref()).inspect_err(|finding| self.depot.forget_if_broken(finding))?;
         let wanted = match settled.filter(|_| listing.unreadable.is_empty()) {
             Some(settled) => index.wanted(&files, &read, settled, now),
             None => Wanted::All,
@@ -150,7 +151,7 @@ impl Checkout {
             Wanted::All => (0..files.len()).filter(rest).map(|at| &files[at]).collect(),
             Wanted::Some { files: wanted, .. } => wanted.iter().copied().filter(rest).map(|at| &files[at]).collect(),
         };
-        read.extend(self.readings(&rest, cache.as_ref())?);
+        read.extend(self.readings(&rest, cache.as_ref()).inspect_err(|finding| self.depot.forget_if_broken(finding))?);
         chosen.extend(rest);
         let saving = cache.map(|place| Saving::new(place, self.tree, &files, &chosen, &read, &wanted, &index, now));
         // Of what is declared twice the same one is kept whatever was read first.

@@ -93,14 +93,20 @@ impl Mirror {
             }
             other => other?,
         }
+        // What branches lead to may be gone although there was nothing to fetch.
+        if !leads_somewhere(&path) {
+            remove(&path).map_err(unwritable)?;
+            on_a_thread(fetch, &path)?;
+        }
         lock.unlock().map_err(unwritable)?;
         lock.lock_shared().map_err(unwritable)?;
         Ok(Mirror { path, _lock: lock })
     }
 
     /// Throws a mirror away that turned out to be broken.
-    pub fn discard(self) -> std::io::Result<()> {
-        remove(&self.path)
+    pub fn discard(&self) {
+        tracing::warn!(mirror = %self.path.display(), "the mirror is broken; the next run makes it anew");
+        let _ = remove(&self.path);
     }
 
     /// The names in a mirror that a name may mean, the most likely first.
@@ -111,6 +117,15 @@ impl Mirror {
             Some(name) => vec![format!("{MIRRORED}heads/{name}"), format!("{MIRRORED}tags/{name}")],
         }
     }
+}
+
+/// Whether everything is there that branches and tags lead to directly.
+fn leads_somewhere(path: &Path) -> bool {
+    let Ok(repository) = Repository::open_bare(path) else { return false };
+    let Ok(references) = repository.references_glob(&format!("{MIRRORED}*")) else { return false };
+    let odb = repository.odb();
+    let there = |id: git2::Oid| odb.as_ref().is_ok_and(|odb| odb.exists(id));
+    references.flatten().filter_map(|reference| reference.target()).all(there)
 }
 
 /// Where everything is kept that is known of a repository.
