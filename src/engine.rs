@@ -11,6 +11,7 @@ pub mod picture;
 pub mod provenance;
 pub mod rollback;
 mod scope;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +26,7 @@ use crate::diff;
 use crate::engine::ground::{Ground, View};
 use crate::engine::hearing::{Bench, Case, Hearing};
 use crate::engine::provenance::History;
+use crate::event::content::Cause;
 use crate::guard::{self, Guards};
 use crate::model::code::Code;
 use crate::model::finding::{Finding, Severity};
@@ -277,6 +279,7 @@ pub async fn apply(
     progress: Progress<'_>,
 ) -> Result<Outcome, StoreError> {
     let Applying { run, actor, authors: _, terms: _, forced, policed, at_once, rolls_back } = applying;
+    let by = Cause::new(run.as_str(), &plan.source, actor, plan.revision.as_ref());
     let start = RunStart {
         run,
         source: &plan.source,
@@ -291,6 +294,7 @@ pub async fn apply(
     store.begin_run(&start).await?;
     let unkept = approving::keep(store, plan, &verdict.told, applying).await?;
     let mut outcome = Outcome::new(run.as_str(), &verdict, unkept);
+    let rules_digest = verdict.told.rules_digest.clone();
     let total = verdict.approved.len();
     let (shared, mut rest): (Vec<_>, Vec<_>) = verdict
         .approved
@@ -301,7 +305,7 @@ pub async fn apply(
     let goes = |approved: &Approved| approved.plan().changes.iter().any(|change| change.action == Action::Delete);
     let (last, first): (Vec<_>, Vec<_>) = shared.into_iter().partition(|shared| rolls_back.is_some() && goes(shared));
     for approved in first {
-        let result = apply_one(store, &plan.source, applying, &approved).await;
+        let result = apply_one(store, &by, applying, &approved).await;
         if result.is_err() {
             rest = outcome.hold_back(rest);
         }
@@ -313,9 +317,9 @@ pub async fn apply(
         while under_way.len() < *at_once
             && let Some(approved) = rest.pop()
         {
-            let (store, source, applying) = (store.clone(), plan.source.clone(), applying.clone());
+            let (store, by, applying) = (store.clone(), by.clone(), applying.clone());
             under_way.spawn(async move {
-                let result = apply_one(&store, &source, &applying, &approved).await;
+                let result = apply_one(&store, &by, &applying, &approved).await;
                 (approved, result)
             });
         }
@@ -325,21 +329,25 @@ pub async fn apply(
         progress(total - rest.len() - under_way.len(), total);
     }
     for approved in last {
-        let result = apply_one(store, &plan.source, applying, &approved).await;
+        let result = apply_one(store, &by, applying, &approved).await;
         outcome.note(approved, result);
     }
     for (organization, (refusal, why)) in &outcome.refused {
         let message = why.first().map(|finding| finding.message.as_str()).unwrap_or_default();
-        store.note_organization(run, organization, refusal.word(), message).await?;
+        let lasting = telling::refusal(plan, organization, *refusal, why, &rules_digest, &by);
+        let told = lasting.as_ref().map(|lasting| (&*plan.source, lasting));
+        store.note_organization(run, organization, refusal.word(), message, told).await?;
     }
+    telling::lasting(store, plan, &by).await?;
     let summary = serde_json::to_value(outcome.summary()).unwrap_or_default();
-    store.finish_run(run, outcome.word(), &Value::from(&summary)).await?;
+    let told = telling::run(plan, &outcome, *forced, rolls_back.as_ref(), by);
+    store.finish_run(run, outcome.word(), &Value::from(&summary), &told).await?;
     Ok(outcome)
 }
 
-async fn apply_one(store: &Store, source: &str, applying: &Applying, approved: &Approved) -> Result<(), ApplyError> {
-    let Applying { run, actor, rolls_back, authors: _, terms: _, forced: _, policed: _, at_once: _ } = applying;
+async fn apply_one(store: &Store, by: &Cause, applying: &Applying, approved: &Approved) -> Result<(), ApplyError> {
+    let Applying { run, actor: _, rolls_back, authors: _, terms: _, forced: _, policed: _, at_once: _ } = applying;
     let read_at = approved.plan().read_at;
-    let context = ApplyContext { run, actor, source, read_at, rolls_back: rolls_back.as_ref() };
+    let context = ApplyContext { run, by, read_at, rolls_back: rolls_back.as_ref() };
     store.apply(approved, &context).await.map(drop)
 }

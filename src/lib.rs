@@ -22,6 +22,7 @@ pub mod approval;
 pub mod brake;
 pub mod diff;
 pub mod digest;
+pub mod event;
 pub mod guard;
 pub mod identity;
 pub mod plan;

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod approvals;
 pub mod error;
+pub mod events;
 pub mod history;
 pub mod migrate;
 pub mod planning;

@@ -17,9 +17,12 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use super::error::{ApplyError, StoreError, describe, sqlstate};
+use super::events::Teller;
 use super::run::{RollsBack, RunId};
-use super::{Store, migrate, suspension};
+use super::{Store, events, migrate, suspension};
 use crate::brake::Suspension;
+use crate::event::content::Cause;
+use crate::event::telling;
 use crate::failpoint::failpoint;
 use crate::plan::{OrganizationPlan, sha256_hex};
 use crate::verdict::Approved;
@@ -56,10 +59,8 @@ static NAMED: LazyLock<String> = LazyLock::new(|| {
 pub struct ApplyContext<'a> {
     /// The run.
     pub run: &'a RunId,
-    /// Who started it.
-    pub actor: &'a str,
-    /// The source.
-    pub source: &'a str,
+    /// Who started it, and for which source.
+    pub by: &'a Cause,
     /// The organization's version when its rows were read for this plan. Only if nobody has written in between can
     /// the pass be remembered as settled; with none it is not.
     pub read_at: Option<i64>,
@@ -250,7 +251,7 @@ impl Store {
         )
         .bind(context.run.as_str())
         .bind(&*plan.organization)
-        .bind(context.source)
+        .bind(&context.by.source)
         .fetch_optional(&mut *transaction)
         .await?;
         transaction.rollback().await?;
@@ -296,6 +297,10 @@ async fn carry_out(
     if let Some(rolls_back) = context.rolls_back {
         remember::write_rollback(connection, plan, context, rolls_back).await?;
     }
+    events::tell(connection, organization, Some(context.run.as_str()), &telling::applied(plan, context.by)).await?;
+    let teller = Teller { run: Some(context.run.as_str()), source: &context.by.source, organization };
+    teller.forget_others(connection, telling::PLAN, &[]).await?;
+    failpoint("apply.after_events", organization);
     Ok((version, settles.is_some()))
 }
 
@@ -313,11 +318,11 @@ async fn begin(
     clocks.sort();
     let row = sqlx::query(AssertSqlSafe(NAMED.as_str()))
         .bind(&*plan.organization)
-        .bind(context.actor)
+        .bind(&context.by.actor)
         .bind("argus")
         .bind(context.run.as_str())
         .bind(&clocks)
-        .bind(context.source)
+        .bind(&context.by.source)
         .fetch_one(&mut *connection)
         .await?;
     migrate::compare(row.try_get::<Option<i32>, _>(0)?.unwrap_or(0)).map_err(Tried::Schema)?;
@@ -347,6 +352,6 @@ pub fn failpoints() -> Vec<String> {
     let fixed = |names: &'static [&'static str]| names.iter().map(|name| format!("apply.{name}"));
     fixed(&["after_begin", "after_approvals", "after_check"])
         .chain(["rename", "create", "update", "delete"].into_iter().flat_map(per_kind))
-        .chain(fixed(&["after_records", "before_commit", "after_commit"]))
+        .chain(fixed(&["after_records", "after_events", "before_commit", "after_commit"]))
         .collect()
 }

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, Row as _};
 
-use super::Store;
 use super::error::StoreError;
+use super::events::Teller;
+use super::{Store, events};
+use crate::event::Draft;
+use crate::event::telling::Lasting;
 use crate::model::id::OrganizationName;
 use crate::model::revision::Revision;
 use crate::model::value::Value;
@@ -134,7 +137,13 @@ impl Store {
     }
 
     /// Notes how a run ended, in a word (`succeeded`, `partial`, or why nothing was applied), and a summary for people.
-    pub async fn finish_run(&self, run: &RunId, outcome: &str, summary: &Value) -> Result<(), StoreError> {
+    pub async fn finish_run(
+        &self,
+        run: &RunId,
+        outcome: &str,
+        summary: &Value,
+        told: &Draft,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
         sqlx::query(
             "UPDATE argus.run SET finished_at = clock_timestamp(), outcome = $2, summary = $3::text::jsonb WHERE id = $1",
@@ -144,17 +153,20 @@ impl Store {
         .bind(summary.to_string())
         .execute(&mut *transaction)
         .await?;
+        events::tell(&mut transaction, "", Some(run.as_str()), std::slice::from_ref(told)).await?;
         transaction.commit().await?;
         Ok(())
     }
 
-    /// Notes what became of an organization that was not applied: `held`, `failed`, `stale`.
+    /// Notes what became of an organization that was not applied: `held`, `failed`, `stale`. What is to be told of it is
+    /// told once for a source, as long as it is the same.
     pub async fn note_organization(
         &self,
         run: &RunId,
         organization: &str,
         outcome: &str,
         message: &str,
+        told: Option<(&str, &Lasting)>,
     ) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
         sqlx::query(
@@ -168,6 +180,10 @@ impl Store {
         .bind(message)
         .execute(&mut *transaction)
         .await?;
+        if let Some((source, lasting)) = told {
+            let teller = Teller { run: Some(run.as_str()), source, organization };
+            teller.tell_lasting(&mut transaction, std::slice::from_ref(lasting)).await?;
+        }
         transaction.commit().await?;
         Ok(())
     }

@@ -9,7 +9,7 @@ use argus::store::suspension::{End, NewSuspension, Suspended};
 use argus::store::{Store, run::RunId};
 use chrono::TimeDelta;
 
-use crate::support::plans::{SOURCE, apply, approved, begin, create, plan, rename, update};
+use crate::support::plans::{SOURCE, apply, approved, begin, by, create, plan, rename, update};
 use crate::support::postgres::{Database, one, refused, run};
 
 fn suspension(of: Suspended<'_>) -> NewSuspension<'_> {
@@ -32,7 +32,8 @@ async fn a_suspension_that_comes_behind_the_verdict_stops_the_transaction() {
     let verdict = approved(plan("acme", vec![create("Organization", "acme", "{}")]));
     let run: RunId = begin(&store, "r1").await;
     store.suspend(&suspension(acme(None))).await.expect("suspended");
-    let context = ApplyContext { run: &run, actor: "ada", source: SOURCE, read_at: None, rolls_back: None };
+    let by = by("ada");
+    let context = ApplyContext { run: &run, by: &by, read_at: None, rolls_back: None };
     let error = store.apply(&verdict, &context).await.expect_err("it is suspended by now");
     assert_eq!(error.code(), Code::Suspended);
     let finding = error.finding();

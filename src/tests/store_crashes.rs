@@ -195,8 +195,7 @@ async fn a_connection_that_is_cut_at_the_commit_is_resolved_by_the_row_of_the_ru
         let store = Store::connect(&cutter.url, 1).await.expect("the store");
         let context = argus::store::apply::ApplyContext {
             run: &run,
-            actor: "ada",
-            source: crate::support::plans::SOURCE,
+            by: &crate::support::plans::by("ada"),
             read_at: None,
             rolls_back: None,
         };

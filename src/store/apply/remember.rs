@@ -41,7 +41,7 @@ pub(super) async fn write_records(
         .bind(&*plan.organization)
         .bind(kinds(&dropped))
         .bind(names(&dropped))
-        .bind(context.source)
+        .bind(&context.by.source)
         .execute(&mut *connection)
         .await?;
     }
@@ -66,7 +66,7 @@ pub(super) async fn write_records(
          RETURNING kind, name",
     )
     .bind(&*plan.organization)
-    .bind(context.source)
+    .bind(&context.by.source)
     .bind(context.run.as_str())
     .bind(kinds(&kept))
     .bind(names(&kept))
@@ -128,7 +128,7 @@ pub(super) async fn write_outcome(
          RETURNING version",
     )
     .bind(&*plan.organization)
-    .bind(context.source)
+    .bind(&context.by.source)
     .bind(settles)
     .bind(notes)
     .bind(context.run.as_str())
@@ -155,11 +155,11 @@ pub(super) async fn write_rollback(
 ) -> Result<(), Tried> {
     let RollsBack { run, brings_back } = rolls_back;
     if *brings_back {
-        undo::let_go(connection, context.source, &names(plan), run.as_str()).await?;
+        undo::let_go(connection, &context.by.source, &names(plan), run.as_str()).await?;
     } else {
         // The source goes on calling it by the name that is taken back.
         let name = plan.renamed_from().unwrap_or(&plan.organization);
-        undo::hold_what_was_said(connection, (context.source, name), run.as_str(), context.run.as_str()).await?;
+        undo::hold_what_was_said(connection, (&context.by.source, name), run.as_str(), context.run.as_str()).await?;
     }
     Ok(())
 }

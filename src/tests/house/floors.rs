@@ -13,6 +13,7 @@ const FLOORS: &[Floor] = &[
         modules: &[
             "plan",
             "digest",
+            "event",
             "validate",
             "diff",
             "rollback",

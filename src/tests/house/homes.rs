@@ -13,6 +13,7 @@ const HOMES: &[(&str, Home)] = &[
     ("clap_mangen", Home::In(&["commands"])),
     ("cron", Home::In(&["model/time"])),
     ("git2", Home::In(&["source/git"])),
+    ("hmac", Home::In(&["event/people", "sink/webhook"])),
     ("kube", Home::In(&["controller", "source/cluster", "delivery"])),
     ("mimalloc", Home::In(&["main"])),
     ("libc", Home::Anywhere("constants and calls of the system that std lacks")),

@@ -138,10 +138,16 @@ pub async fn begin(store: &Store, run: &str) -> RunId {
     run
 }
 
+/// Whose doing a run is.
+pub fn by(actor: &str) -> argus::event::content::Cause {
+    argus::event::content::Cause::new("run", SOURCE, actor, None)
+}
+
 /// Applies a plan in a run of its own.
 pub async fn apply(store: &Store, run: &str, plan: OrganizationPlan) -> Result<Outcome, ApplyError> {
     let run = begin(store, run).await;
     let read_at = plan.read_at;
-    let context = ApplyContext { run: &run, actor: "ada", source: SOURCE, read_at, rolls_back: None };
+    let by = by("ada");
+    let context = ApplyContext { run: &run, by: &by, read_at, rolls_back: None };
     store.apply(&approved(plan), &context).await
 }

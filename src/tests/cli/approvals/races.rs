@@ -2,10 +2,12 @@
 //! all.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use argus::approval::{Approval, Approver};
 use argus::brake::Brakes;
 use argus::engine::{Applying, approving};
+use argus::event::content::Cause;
 use argus::guard;
 use argus::model::code::Code;
 use argus::plan::{Change, Plan};
@@ -19,7 +21,7 @@ use sqlx::PgConnection;
 
 use super::{CI, Court, staff};
 use crate::cli::run;
-use crate::support::plans::{SOURCE, apply, begin, create, plan, update};
+use crate::support::plans::{SOURCE, apply, begin, by, create, plan, update};
 use crate::support::postgres::{Database, one, run as sql};
 
 /// How often two stores race.
@@ -94,7 +96,8 @@ impl Case {
 }
 
 fn context(run: &RunId) -> ApplyContext<'_> {
-    ApplyContext { run, actor: "ci", source: SOURCE, read_at: None, rolls_back: None }
+    static BY: LazyLock<Cause> = LazyLock::new(|| by("ci"));
+    ApplyContext { run, by: &BY, read_at: None, rolls_back: None }
 }
 
 /// A database in which the organization is there.

@@ -1,0 +1,75 @@
+//! What a run tells of, beside what it wrote: what it could not apply, what drifts on, and what it came to.
+
+use super::outcome::{Outcome, Refusal};
+use crate::event::content::{Cause, ResourceTold, RunTold};
+use crate::event::telling::{self, Lasting};
+use crate::event::{DRIFT_RESOLVED, Draft, RUN_FAILED, RUN_SUCCEEDED};
+use crate::model::finding::Finding;
+use crate::plan::{OrganizationPlan, Plan};
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::events::Teller;
+use crate::store::run::RollsBack;
+
+/// What is told of an organization that was not applied. What failed is told by the run as a whole.
+pub(super) fn refusal(
+    plan: &Plan,
+    organization: &str,
+    refusal: Refusal,
+    why: &[Finding],
+    rules_digest: &str,
+    by: &Cause,
+) -> Option<Lasting> {
+    let held = match refusal {
+        Refusal::Held => true,
+        Refusal::Denied => false,
+        Refusal::Blocked | Refusal::Failed | Refusal::Stale | Refusal::Stopped | Refusal::Observed => return None,
+    };
+    let plan = plan.organizations.iter().find(|plan| &*plan.organization == organization)?;
+    Some(telling::refused(plan, rules_digest, held, why, by))
+}
+
+/// Tells of drift that is left, and of drift that was told and is there no more.
+pub(super) async fn lasting(store: &Store, plan: &Plan, by: &Cause) -> Result<(), StoreError> {
+    let resolved = |organization: &str, subject: &str| {
+        let (kind, name) = subject.split_once('/').unwrap_or((subject, ""));
+        let content = ResourceTold::resolved(organization, kind, name, by);
+        Draft::new(&DRIFT_RESOLVED, subject, &content)
+    };
+    let tells = |plan: &OrganizationPlan| !telling::lasting(plan, by).is_empty();
+    for plan in plan.organizations.iter().filter(|plan| tells(plan)) {
+        let organization = &*plan.organization;
+        let lasting = telling::lasting(plan, by);
+        let teller = Teller { run: Some(&by.run), source: &by.source, organization };
+        store.tell_lasting(&teller, &lasting, |subject| resolved(organization, subject)).await?;
+    }
+    for organization in store.told_and_settled(&by.source).await? {
+        let teller = Teller { run: Some(&by.run), source: &by.source, organization: &organization };
+        store.tell_lasting(&teller, &[], |subject| resolved(&organization, subject)).await?;
+    }
+    Ok(())
+}
+
+/// What a run came to.
+pub(super) fn run(plan: &Plan, outcome: &Outcome, forced: bool, rolls_back: Option<&RollsBack>, by: Cause) -> Draft {
+    let summary = outcome.summary();
+    let failed = |refusal: Refusal| match refusal {
+        Refusal::Blocked | Refusal::Failed | Refusal::Stale | Refusal::Denied => true,
+        Refusal::Held | Refusal::Stopped | Refusal::Observed => false,
+    };
+    let of = if outcome.refused.values().any(|(refusal, _)| failed(*refusal)) { &RUN_FAILED } else { &RUN_SUCCEEDED };
+    let subject = by.run.clone();
+    let content = RunTold {
+        outcome: outcome.word().into(),
+        plan_digest: plan.digest.clone(),
+        applied: outcome.applied.len(),
+        refused: outcome.refused.len(),
+        created: summary.add,
+        updated: summary.change,
+        deleted: summary.destroy,
+        forced,
+        rolls_back: rolls_back.map(|rolls_back| rolls_back.run.to_string()),
+        by,
+    };
+    Draft::new(of, subject, &content)
+}
