@@ -11,6 +11,7 @@ mod comments;
 mod contracts;
 mod crashes;
 mod drift;
+mod events;
 mod faces;
 mod git;
 mod guards;

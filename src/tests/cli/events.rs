@@ -1,0 +1,132 @@
+//! Events: what is told of a pass stands in the database together with what it did, in order, once, and without what
+//! nobody should see.
+
+use serde_json::Value;
+
+use super::{ACME, World};
+
+/// All events: organization, position, type and subject.
+const ALL: &str = "SELECT organization || '/' || position || ' ' || type || ' ' || subject FROM argus.event
+    ORDER BY organization, position";
+
+/// What one sort of events carries, the last of them.
+fn content(world: &World, of: &str) -> Value {
+    let text = world.sql(&format!("SELECT data FROM argus.event WHERE type = '{of}' ORDER BY at DESC LIMIT 1"));
+    serde_json::from_str(&text).unwrap_or_else(|_| panic!("{of} was told: {text}"))
+}
+
+fn count(world: &World, of: &str) -> String {
+    world.sql(&format!("SELECT count(*) FROM argus.event WHERE type = '{of}'"))
+}
+
+#[test]
+fn every_resource_that_is_written_is_told_of_in_order_and_so_is_the_run() {
+    let world = World::applied(&format!("{ACME}  teams: [{{name: core, displayName: 'Core team'}}]\n"));
+    let run = world.sql("SELECT id FROM argus.run");
+    assert_eq!(
+        world.sql(ALL),
+        format!(
+            "/1 run.succeeded {run}\nacme/1 resource.created Organization/acme\n\
+             acme/2 resource.created Member/ada@acme.example\nacme/3 resource.created Team/core"
+        )
+    );
+    let told = content(&world, "run.succeeded");
+    assert_eq!((&told["outcome"], &told["created"], &told["run"]), (&"succeeded".into(), &3.into(), &run.clone().into()));
+    world.write("acme.yaml", &ACME.replace("role: owner", "roles: [owner, billing_admin]"));
+    world.apply().ends(0);
+    let told = content(&world, "resource.updated");
+    assert_eq!(told["fields"][0]["path"], "roles");
+    assert_eq!(told["fields"][0]["after"], serde_json::json!(["billing_admin", "owner"]));
+    assert_eq!(content(&world, "resource.deleted")["name"], "core");
+    // Nothing happens, and nothing but that is told.
+    let before = world.sql("SELECT count(*) FROM argus.event");
+    world.apply().ends(0);
+    let runs: u64 = world.sql("SELECT count(*) FROM argus.run").parse().expect("a number");
+    let all: u64 = world.sql("SELECT count(*) FROM argus.event").parse().expect("a number");
+    assert_eq!(all, before.parse::<u64>().expect("a number") + runs - 2, "only a run that is kept is told");
+}
+
+#[test]
+fn texts_addresses_and_free_maps_do_not_leave() {
+    let text = format!("{ACME}  description: canary-text\n  billingEmail: canary@acme.example\n  settings: {{canary: canary}}\n");
+    let world = World::applied(ACME);
+    world.write("acme.yaml", &text);
+    world.apply().ends(0);
+    let told = content(&world, "resource.updated");
+    assert!(!told.to_string().contains("canary"), "{told}");
+    let paths: Vec<&str> = told["fields"].as_array().expect("fields").iter().filter_map(|f| f["path"].as_str()).collect();
+    assert_eq!(paths, ["description", "billingEmail", "settings.*"]);
+}
+
+#[test]
+fn drift_is_told_once_while_it_is_the_same_and_when_it_is_gone() {
+    let world = World::applied(ACME);
+    world.write("argus.yaml", "mode: apply\n");
+    world.write("acme.yaml", &format!("{ACME}  requireMfa: true\n"));
+    world.apply().ends(0);
+    world.mallory("psql", "UPDATE argus.organization SET require_mfa = NOT require_mfa WHERE name = 'acme'");
+    for _ in 0..3 {
+        world.apply().ends(0);
+    }
+    assert_eq!(count(&world, "drift.detected"), "1", "{}", world.sql(ALL));
+    let told = content(&world, "drift.detected");
+    assert_eq!((&told["kind"], &told["name"]), (&"Organization".into(), &"acme".into()));
+    world.mallory("psql", "UPDATE argus.organization SET display_name = 'Mine' WHERE name = 'acme'");
+    world.apply().ends(0);
+    world.apply().ends(0);
+    assert_eq!(count(&world, "drift.detected"), "2", "it has become something else");
+    world.write("argus.yaml", "mode: enforce\n");
+    world.apply().ends(0);
+    assert_eq!((count(&world, "drift.corrected").as_str(), count(&world, "drift.resolved").as_str()), ("1", "1"));
+    assert_eq!(world.sql("SELECT count(*) FROM argus.told"), "0");
+}
+
+#[test]
+fn a_plan_that_waits_is_told_once_and_so_is_its_approval() {
+    let world = World::applied(ACME);
+    world.write("argus.yaml", "guards: {owners: 2}\n");
+    world.write("acme.yaml", &format!("{ACME}    - {{user: grace@acme.example, role: owner}}\n"));
+    world.apply().ends(0);
+    world.write("acme.yaml", ACME);
+    world.apply().ends(4);
+    world.apply().ends(4);
+    assert_eq!(count(&world, "plan.held"), "1", "{}", world.sql(ALL));
+    let told = content(&world, "plan.held");
+    let digest = told["planDigest"].as_str().expect("a digest").to_owned();
+    assert_eq!(digest, world.sql("SELECT plan_digest FROM argus.held_plan"));
+    assert!(told["why"][0]["code"].as_str().is_some_and(|code| code.starts_with("ARG3")), "{told}");
+    world.mallory(
+        "psql",
+        "SELECT argus.approve(organization, plan_digest, rules_digest, now() + interval '1 hour', NULL, NULL, NULL)
+         FROM argus.held_plan",
+    );
+    let told = content(&world, "plan.approved");
+    assert_eq!((told["planDigest"].as_str(), told["actor"].as_str()), (Some(digest.as_str()), Some("mallory")));
+}
+
+#[test]
+fn what_has_happened_neither_changes_nor_goes_while_somebody_waits_for_it() {
+    let world = World::applied(ACME);
+    let as_reconciler = |sql: &str| {
+        world.sql(&format!(
+            "DO $$ BEGIN SET LOCAL ROLE argus_reconciler; {sql}; EXCEPTION WHEN insufficient_privilege THEN
+             RAISE NOTICE 'refused'; RETURN; END $$; SELECT count(*) FROM argus.event"
+        ))
+    };
+    let all = world.sql("SELECT count(*) FROM argus.event");
+    for sql in [
+        "UPDATE argus.event SET subject = 'x'",
+        "DELETE FROM argus.event",
+        "INSERT INTO argus.event (organization, position, type, subject, at, data) VALUES ('x', 1, 'a.b', '', now(), '{}')",
+        "INSERT INTO argus.delivery (sink, shard, organization, position) VALUES ('x', 1, 'x', 1)",
+        "UPDATE argus.stream SET position = 0",
+    ] {
+        assert_eq!(as_reconciler(sql), all, "{sql}");
+    }
+    world.sql("INSERT INTO argus.sink (name) VALUES ('broker')");
+    world.write("acme.yaml", &format!("{ACME}  description: more\n"));
+    world.apply().ends(0);
+    assert_eq!(world.sql("SELECT count(*) FROM argus.delivery"), "2", "only what came after the sink");
+    assert_eq!(world.sql("SELECT argus.forget_events(now() + interval '1 hour', 100)"), all);
+    assert_eq!(world.sql("SELECT count(*) FROM argus.event"), "2", "what is waited for stays");
+}
