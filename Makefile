@@ -12,7 +12,7 @@ demo: ## Plan, apply and drift on examples/acme, with a private PostgreSQL; inst
 	@bash examples/demo.sh
 
 test: ## Run all tests; installs what they need
-	@bash .ci/install
+	@bash .ci/install tests
 	cargo test --locked
 
 lint: ## Check format, lints, documentation and dependencies; installs what that needs

@@ -85,6 +85,16 @@ CREATE TABLE argus.shard (
 GRANT SELECT ON argus.shard TO argus_planner, argus_reconciler;
 GRANT INSERT, UPDATE ON argus.shard TO argus_reconciler;
 
+-- Who is there to deliver, until when: those share the parts of a sink among them.
+CREATE TABLE argus.relay (
+    sink   text NOT NULL REFERENCES argus.sink (name) ON DELETE CASCADE,
+    holder text NOT NULL CHECK (length(holder) <= 200),
+    until  timestamptz NOT NULL,
+    PRIMARY KEY (sink, holder)
+);
+GRANT SELECT ON argus.relay TO argus_planner, argus_reconciler;
+GRANT INSERT, UPDATE, DELETE ON argus.relay TO argus_reconciler;
+
 -- What a sink will never take, and why. It is out of the way of what comes after it, and not forgotten.
 CREATE TABLE argus.undeliverable (
     sink         text NOT NULL REFERENCES argus.sink (name) ON DELETE CASCADE,

@@ -139,6 +139,8 @@ pub enum Command {
     Resume(Resume),
     /// Write down all that planning reads, without what others must not see: for a plan that needs no secrets
     Snapshot(Snapshot),
+    /// Deliver events to the sinks that the settings of this machine name
+    Relay(Relay),
     /// Print a saved plan, or one that is held
     Show(Show),
     /// Approve a plan that is held
@@ -288,6 +290,20 @@ pub struct Linked {
     /// Link codes to these pages: `https://git.example/argus/argus/blob/main/docs/codes`
     #[arg(long, value_name = "URL", env = "ARGUS_CODES_BASE")]
     pub codes_base: Option<String>,
+}
+
+/// `argus relay`
+#[derive(Args, Debug)]
+pub struct Relay {
+    /// Only to these sinks of the settings
+    #[arg(long = "sink", value_name = "NAME")]
+    pub sinks: Vec<String>,
+    /// End when nothing waits any more, instead of waiting for more
+    #[arg(long)]
+    pub once: bool,
+    /// How many workers each sink has
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub workers: u16,
 }
 
 /// `argus snapshot`

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod policies;
 pub mod policy;
 pub mod progress;
+pub mod relay;
 pub mod report;
 pub mod resume;
 pub mod rollback;
@@ -46,6 +47,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Suspend(args) => suspend::run(&context, &args).await,
         Command::Resume(args) => resume::run(&context, &args).await,
         Command::Snapshot(args) => snapshot::run(&context, &args).await,
+        Command::Relay(args) => relay::run(&context, &args).await,
         Command::Show(args) => show::run(&context, &args).await,
         Command::Approve(args) => approve::run(&context, &args).await,
         Command::Drift(args) => drift::run(&context, &args).await,

@@ -9,6 +9,7 @@ pub mod judging;
 mod outcome;
 pub mod picture;
 pub mod provenance;
+pub mod relay;
 pub mod rollback;
 mod scope;
 mod telling;

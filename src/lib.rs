@@ -37,6 +37,7 @@ pub mod render;
 
 // Floor 3: the world. Adapters never import each other.
 pub mod sandbox;
+pub mod sink;
 pub mod source;
 pub mod store;
 

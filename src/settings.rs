@@ -15,6 +15,7 @@ use crate::model::finding::Finding;
 use crate::model::id::name_fault;
 use crate::model::origin::{Origin, Position};
 use crate::sandbox::Limits;
+use crate::sink::SinkSettings;
 use crate::source::git::settings::GitSettings;
 use crate::verdict::Terms;
 
@@ -68,6 +69,8 @@ pub struct Machine {
     pub policy_limits: Limits,
     /// Repositories: where they are, how to get in, whom to trust.
     pub git: GitSettings,
+    /// Where events go.
+    pub sinks: Vec<SinkSettings>,
 }
 
 /// The settings of a source, as `argus.yaml` holds them.

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod approvals;
+pub mod deliveries;
 pub mod error;
 pub mod events;
 pub mod history;

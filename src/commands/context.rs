@@ -20,6 +20,7 @@ use crate::render::excerpt::{self, Excerpts};
 use crate::render::text::Paint;
 use crate::sandbox::Limits;
 use crate::settings::{Machine, Source};
+use crate::sink::SinkSettings;
 use crate::source::git::index::IsSettled;
 use crate::source::git::settings::GitSettings;
 use crate::store::error::StoreError;
@@ -278,6 +279,11 @@ impl Context {
     /// What the machine says of repositories.
     pub fn git(&self) -> &GitSettings {
         &self.machine.git
+    }
+
+    /// Where events go.
+    pub fn sinks(&self) -> &[SinkSettings] {
+        &self.machine.sinks
     }
 
     /// Draws the findings of manifests with the lines that they point at.

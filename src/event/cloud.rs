@@ -24,6 +24,8 @@ pub struct Event {
     pub installation: String,
     /// The organization; empty for runs and sources.
     pub organization: String,
+    /// Which part of a sink's deliveries it is in.
+    pub shard: i16,
     /// Its number among the events of the organization, without gaps.
     pub position: i64,
     /// Its id: whoever has seen it drops what comes under it again.
@@ -125,6 +127,7 @@ mod tests {
         Event {
             installation: "6f6e".into(),
             organization: "acme".into(),
+            shard: 0,
             position: 7,
             id: "1-2-3".into(),
             of: "resource.created".into(),

@@ -308,6 +308,10 @@ codes! {
     /// An organization is not in the snapshot.
     BeyondSnapshot = 4010,
 
+    // 19xx: events and where they go
+    /// A sink does not take what it is given.
+    CannotDeliver = 1901,
+
     // 50xx: the world around
     /// The database cannot be reached.
     NoDatabase = 5001,

@@ -114,6 +114,12 @@ pub enum StoreError {
         /// How long was waited.
         waited: Duration,
     },
+    /// Somebody else delivers what this was to deliver.
+    #[error("another relay has taken over a part of the sink `{sink}`")]
+    Fenced {
+        /// The sink.
+        sink: String,
+    },
     /// A suspension would end where it cannot.
     #[error(
         "a suspension ends in the future and within {SUSPENSION_DAYS_MAX} days, and {ends} is not that: for the database it is {now}"
@@ -150,7 +156,7 @@ impl StoreError {
             StoreError::SchemaNewer { .. } | StoreError::ChangedMigration { .. } => Code::SchemaNewer,
             StoreError::SchemaOlder { .. } => Code::SchemaOlder,
             StoreError::UnknownUndo { .. } => Code::CannotRollBack,
-            StoreError::Locked { .. } => Code::Locked,
+            StoreError::Locked { .. } | StoreError::Fenced { .. } => Code::Locked,
             StoreError::NotAMember { .. } => Code::UnverifiedIdentity,
         }
     }
@@ -191,6 +197,7 @@ impl StoreError {
             StoreError::Locked { .. } => {
                 "try again when it has ended, or let `argus apply` wait for it with `--lock-timeout SECONDS`".into()
             }
+            StoreError::Fenced { .. } => "nothing is lost: it delivers what is left".into(),
             StoreError::SuspensionEnd { .. } => {
                 "give a moment to come, at most 90 days ahead (`--until`), or a time from now (`--for 2d`)".into()
             }

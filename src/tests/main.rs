@@ -14,6 +14,7 @@ mod mutants;
 mod patch;
 mod policies;
 mod reference;
+mod relay;
 mod rollback_properties;
 mod sandbox;
 mod signatures;

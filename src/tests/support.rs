@@ -4,6 +4,7 @@ pub mod git;
 pub mod git_http;
 pub mod git_ssh;
 pub mod gnupg;
+pub mod kafka;
 pub mod keys;
 pub mod plans;
 pub mod postgres;

@@ -31,7 +31,10 @@ fn every_resource_that_is_written_is_told_of_in_order_and_so_is_the_run() {
         )
     );
     let told = content(&world, "run.succeeded");
-    assert_eq!((&told["outcome"], &told["created"], &told["run"]), (&"succeeded".into(), &3.into(), &run.clone().into()));
+    assert_eq!(
+        (&told["outcome"], &told["created"], &told["run"]),
+        (&"succeeded".into(), &3.into(), &run.clone().into())
+    );
     world.write("acme.yaml", &ACME.replace("role: owner", "roles: [owner, billing_admin]"));
     world.apply().ends(0);
     let told = content(&world, "resource.updated");
@@ -48,13 +51,16 @@ fn every_resource_that_is_written_is_told_of_in_order_and_so_is_the_run() {
 
 #[test]
 fn texts_addresses_and_free_maps_do_not_leave() {
-    let text = format!("{ACME}  description: canary-text\n  billingEmail: canary@acme.example\n  settings: {{canary: canary}}\n");
+    let text = format!(
+        "{ACME}  description: canary-text\n  billingEmail: canary@acme.example\n  settings: {{canary: canary}}\n"
+    );
     let world = World::applied(ACME);
     world.write("acme.yaml", &text);
     world.apply().ends(0);
     let told = content(&world, "resource.updated");
     assert!(!told.to_string().contains("canary"), "{told}");
-    let paths: Vec<&str> = told["fields"].as_array().expect("fields").iter().filter_map(|f| f["path"].as_str()).collect();
+    let paths: Vec<&str> =
+        told["fields"].as_array().expect("fields").iter().filter_map(|f| f["path"].as_str()).collect();
     assert_eq!(paths, ["description", "billingEmail", "settings.*"]);
 }
 

@@ -1,0 +1,92 @@
+//! `argus relay`: deliver events until told to stop, or until none is left.
+
+use std::collections::BTreeSet;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::context::{Context, Done, Failure};
+use super::output::report;
+use crate::cli::Relay;
+use crate::engine::relay::{self, RelayError, Relayed, Relaying};
+use crate::exit_code::ExitCode;
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::render::text::counted;
+use crate::sink::{SINKS_MAX, SinkSettings};
+
+/// Delivers.
+pub async fn run(context: &Context, args: &Relay) -> Done {
+    let sinks = chosen(context.sinks(), &args.sinks)?;
+    let database = context.database().await?;
+    let relaying = Relaying {
+        holder: format!("{}-{}", std::process::id(), &context.new_run()?),
+        workers: args.workers.into(),
+        once: args.once,
+    };
+    let stop = stop_signal().map_err(|error| {
+        Failure::from(Finding::error(Code::CannotDeliver, format!("signals cannot be listened to: {error}")))
+    })?;
+    let relayed = relay::run(&database.store, &sinks, &relaying, stop).await.map_err(|error| match error {
+        RelayError::BadSink(why) => bad(why.to_string()),
+        RelayError::Store(error) => Failure::from(error),
+    })?;
+    let Relayed { delivered, found, refused, failed } = relayed;
+    if !failed.is_empty() {
+        let failed: BTreeSet<(String, String)> = failed.into_iter().collect();
+        let finding = |(sink, why): (String, String)| {
+            let finding = Finding::error(Code::CannotDeliver, format!("nothing can be delivered to `{sink}`: {why}"));
+            finding.hint("nothing is lost: what waits is delivered as soon as the sink takes it")
+        };
+        return Err(Failure::from_findings(failed.into_iter().map(finding).collect()));
+    }
+    let counts = [(found, "had arrived before"), (refused, "refused for good")];
+    let others = counts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!(", {number} {what}"));
+    let others: String = others.collect();
+    // Standard output may be a sink.
+    if sinks.iter().all(|sink| sink.lines.is_none()) {
+        report(&format!("Delivered {}{others}.\n", counted(delivered as usize, "event")), ExitCode::Done)?;
+    }
+    Ok(ExitCode::Done)
+}
+
+/// The sinks that are asked for, if all of them make sense.
+fn chosen(all: &[SinkSettings], names: &[String]) -> Result<Vec<SinkSettings>, Failure> {
+    if all.is_empty() {
+        let finding = Finding::error(Code::BadSettings, "no sink is configured: nothing can be delivered");
+        return Err(Failure::from(finding.hint("name one under `sinks` in the file of --config; see docs/events.md")));
+    }
+    if all.len() > SINKS_MAX {
+        return Err(bad(format!("{} sinks are configured, and {SINKS_MAX} are the most", all.len())));
+    }
+    let mut seen = BTreeSet::new();
+    for sink in all {
+        sink.check().map_err(|why| bad(why.to_string()))?;
+        if !seen.insert(&sink.name) {
+            return Err(bad(format!("two sinks are called `{}`", sink.name)));
+        }
+    }
+    if let Some(unknown) = names.iter().find(|name| !seen.contains(name)) {
+        let known: Vec<&str> = all.iter().map(|sink| sink.name.as_str()).collect();
+        return Err(bad(format!("no sink is called `{unknown}`; there are {}", known.join(", "))));
+    }
+    Ok(all.iter().filter(|sink| names.is_empty() || names.contains(&sink.name)).cloned().collect())
+}
+
+fn bad(why: String) -> Failure {
+    Failure::from(Finding::error(Code::BadSettings, why).hint("see docs/events.md"))
+}
+
+/// Becomes true when somebody asks the process to end.
+fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (tell, told) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let _ = tell.send(true);
+    });
+    Ok(told)
+}

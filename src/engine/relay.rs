@@ -1,0 +1,267 @@
+//! The relay: takes events out of the database and gives them to a sink, in order per organization, until the sink has
+//! confirmed them.
+//!
+//! A worker holds parts of a sink by leases, and takes turns: hold, claim, deliver, confirm. Dying between any two of these
+//! loses nothing. What was claimed and not confirmed may have arrived; the next one to hold that part asks the sink before
+//! sending it again. A worker that was paused for longer than its lease is shut out by a fence when it confirms.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::event::cloud::Event;
+use crate::failpoint::failpoint;
+use crate::plan::sha256_hex;
+use crate::sink::{BadSink, Delivered, Sink, SinkSettings};
+use crate::store::Store;
+use crate::store::deliveries::{Arrival, Shard};
+use crate::store::error::StoreError;
+
+/// How long a worker holds its parts without saying that it is still there.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// How often it says so.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// How long it waits for a word that something was told before it looks.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How many events are claimed at once.
+const CLAIM_MAX: i64 = 2_000;
+
+/// How long a worker waits after something has failed: at first, and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+
+/// How a relay works.
+#[derive(Clone, Debug)]
+pub struct Relaying {
+    /// A name for this process that no other has.
+    pub holder: String,
+    /// How many workers each sink has.
+    pub workers: usize,
+    /// Whether to end when nothing waits any more, instead of waiting for more.
+    pub once: bool,
+}
+
+/// What a relay has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relayed {
+    /// How many events the sinks have confirmed.
+    pub delivered: u64,
+    /// How many had arrived before, and were not sent again.
+    pub found: u64,
+    /// How many a sink will never take.
+    pub refused: u64,
+    /// What failed last, by sink, where a relay that runs once could not deliver everything.
+    pub failed: Vec<(String, String)>,
+}
+
+/// Why a relay cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// Settings.
+    #[error(transparent)]
+    BadSink(#[from] BadSink),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Delivers to all sinks, each by workers of its own, so that none waits for another; until told to stop.
+pub async fn run(
+    store: &Store,
+    sinks: &[SinkSettings],
+    relaying: &Relaying,
+    stop: watch::Receiver<bool>,
+) -> Result<Relayed, RelayError> {
+    // Before anything starts: all of them can be opened.
+    for settings in sinks {
+        Sink::open(settings)?;
+        if store.register_sink(&settings.name).await? {
+            tracing::info!(sink = settings.name, "events are kept for the sink {} from now on", settings.name);
+        }
+    }
+    let told = Arc::new(Notify::new());
+    let ear = tokio::spawn(listen(store.clone(), told.clone()));
+    let mut workers = tokio::task::JoinSet::new();
+    for settings in sinks {
+        for number in 0..relaying.workers.max(1) {
+            let worker = Worker {
+                store: store.clone(),
+                sink: Sink::open(settings)?,
+                holder: format!("{}/{number}", relaying.holder),
+                once: relaying.once,
+                told: told.clone(),
+                stop: stop.clone(),
+                shards: Vec::new(),
+                beaten: None,
+                failures: 0,
+                relayed: Relayed::default(),
+            };
+            workers.spawn(worker.work());
+        }
+    }
+    let mut all = Relayed::default();
+    while let Some(relayed) = workers.join_next().await {
+        let relayed = relayed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        all.delivered += relayed.delivered;
+        all.found += relayed.found;
+        all.refused += relayed.refused;
+        all.failed.extend(relayed.failed);
+    }
+    ear.abort();
+    Ok(all)
+}
+
+/// Wakes the workers when something is told. They look by themselves as well, so that nothing hangs on this.
+async fn listen(store: Store, told: Arc<Notify>) {
+    loop {
+        if let Ok(mut ear) = store.ear().await {
+            while ear.hear().await.is_ok() {
+                told.notify_waiters();
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Somebody who delivers to one sink.
+struct Worker {
+    store: Store,
+    sink: Sink,
+    holder: String,
+    once: bool,
+    told: Arc<Notify>,
+    stop: watch::Receiver<bool>,
+    shards: Vec<Shard>,
+    beaten: Option<Instant>,
+    failures: u32,
+    relayed: Relayed,
+}
+
+/// How a turn ended.
+enum Turn {
+    /// Something was delivered, and there may be more.
+    Busy,
+    /// Nothing waits.
+    Idle,
+    /// Something failed, and this is what.
+    Failed(String),
+}
+
+impl Worker {
+    async fn work(mut self) -> Relayed {
+        while !*self.stop.borrow() {
+            let told = self.told.clone();
+            let told = told.notified();
+            let turn = self.turn().await.unwrap_or_else(|error| Turn::Failed(error.to_string()));
+            match turn {
+                Turn::Busy => self.failures = 0,
+                Turn::Idle if self.once => break,
+                Turn::Idle => {
+                    self.failures = 0;
+                    tokio::select! {
+                        () = told => {}
+                        () = tokio::time::sleep(LOOK) => {}
+                        _ = self.stop.changed() => {}
+                    }
+                }
+                Turn::Failed(why) => {
+                    let sink = self.sink.name().to_owned();
+                    tracing::warn!(sink, why, "nothing can be delivered to the sink {sink}: {why}");
+                    // What is held may have become uncertain, or somebody else's.
+                    self.beaten = None;
+                    if self.once {
+                        self.relayed.failed.push((sink, why));
+                        break;
+                    }
+                    self.failures += 1;
+                    let wait = backoff(self.failures, &self.holder);
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        _ = self.stop.changed() => {}
+                    }
+                }
+            }
+        }
+        // A courtesy: otherwise the others wait until the lease has passed.
+        if let Err(error) = self.store.release_shards(self.sink.name(), &self.holder).await {
+            tracing::debug!(%error, "the parts of a sink were not given back");
+        }
+        self.relayed
+    }
+
+    /// One turn.
+    async fn turn(&mut self) -> Result<Turn, StoreError> {
+        if self.beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT) {
+            self.shards = self.store.hold_shards(self.sink.name(), &self.holder, LEASE).await?;
+            self.beaten = Some(Instant::now());
+            failpoint("relay.after_hold", self.sink.name());
+        }
+        while let Some(at) = self.shards.iter().position(|shard| shard.uncertain) {
+            if let Some(why) = self.settle(self.shards[at]).await? {
+                return Ok(Turn::Failed(why));
+            }
+            self.shards[at].uncertain = false;
+        }
+        let events = self.store.claim(self.sink.name(), &self.shards, CLAIM_MAX).await?;
+        if events.is_empty() {
+            return Ok(Turn::Idle);
+        }
+        failpoint("relay.after_claim", self.sink.name());
+        let Delivered { arrived, refused, failed } = self.sink.deliver(&events).await;
+        failpoint("relay.after_delivery", self.sink.name());
+        self.relayed.delivered += arrived.len() as u64;
+        self.relayed.refused += refused.len() as u64;
+        for (place, why) in &refused {
+            let event = &events[*place];
+            tracing::error!(event = event.id, why, "the sink {} refuses event {}: {why}", self.sink.name(), event.id);
+        }
+        let arrived = arrived.into_iter().map(|place| (&events[place], Arrival::Confirmed));
+        let refused = refused.into_iter().map(|(place, why)| (&events[place], Arrival::Refused(why)));
+        let arrivals: Vec<(&Event, Arrival)> = arrived.chain(refused).collect();
+        let claimed = self.claimed(&events);
+        self.store.confirm(self.sink.name(), &claimed, &arrivals, failed.is_none()).await?;
+        failpoint("relay.after_confirm", self.sink.name());
+        Ok(failed.map_or(Turn::Busy, Turn::Failed))
+    }
+
+    /// Finds out what of a part has arrived although nobody has confirmed it. Gives why that cannot be found out.
+    async fn settle(&mut self, shard: Shard) -> Result<Option<String>, StoreError> {
+        loop {
+            let events = self.store.claim(self.sink.name(), &[shard], CLAIM_MAX).await?;
+            let found = match self.sink.arrived(&events).await {
+                Ok(found) => found,
+                Err(why) => return Ok(Some(why)),
+            };
+            failpoint("relay.after_question", self.sink.name());
+            let arrived: Vec<&Event> = events.iter().filter(|event| found.contains(&event.id)).collect();
+            // Where all of these had arrived, there may be more behind them that had.
+            let more = !events.is_empty() && arrived.len() == events.len();
+            self.relayed.found += arrived.len() as u64;
+            let arrivals: Vec<(&Event, Arrival)> =
+                arrived.into_iter().map(|event| (event, Arrival::Confirmed)).collect();
+            self.store.confirm(self.sink.name(), &[shard], &arrivals, !more).await?;
+            if !more {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The parts that some events are of. All of a claim's parts are there: only they are uncertain.
+    fn claimed(&self, events: &[Event]) -> Vec<Shard> {
+        let of: std::collections::BTreeSet<i16> = events.iter().map(|event| event.shard).collect();
+        self.shards.iter().filter(|shard| of.contains(&shard.number)).copied().collect()
+    }
+}
+
+/// How long to wait after so many failures. It differs between workers, so that they do not march in step.
+fn backoff(failures: u32, holder: &str) -> Duration {
+    let (first, longest) = BACKOFF;
+    let digest = sha256_hex(format!("{holder}/{failures}").as_bytes());
+    let spread = u32::from_str_radix(&digest[..4], 16).unwrap_or_default();
+    let whole = (first * 2_u32.pow(failures.min(12))).min(longest);
+    whole / 2 + whole / 2 * spread / 0xffff
+}

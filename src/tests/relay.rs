@@ -1,0 +1,223 @@
+//! The relay against a real broker: every event once, in order per organization, whatever dies on the way.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use crate::support::kafka::{Broker, Message, PARTITIONS, shared};
+use crate::support::postgres::{Database, scratch};
+
+/// The binary.
+const ARGUS: &str = env!("CARGO_BIN_EXE_argus");
+
+/// A database, and the settings of a machine whose only sink is a broker.
+struct Post {
+    database: Database,
+    folder: PathBuf,
+    topics: String,
+}
+
+impl Post {
+    async fn new(broker: &Broker, more: &str) -> Post {
+        let (database, folder, topics) = (Database::new().await, scratch("relay"), broker.topics(PARTITIONS));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let named: Vec<String> =
+            argus::event::Topic::ALL.iter().map(|topic| format!("{topic}: {topics}.{topic}")).collect();
+        let settings = format!(
+            "sinks:\n  - name: broker\n    kafka:\n      brokers: ['{}']\n      topics: {{{}}}\n{more}",
+            broker.address(),
+            named.join(", ")
+        );
+        std::fs::write(folder.join("machine.yaml"), settings).expect("the settings");
+        let post = Post { database, folder, topics };
+        post.sql("INSERT INTO argus.sink (name) VALUES ('broker')");
+        post
+    }
+
+    fn sql(&self, sql: &str) -> String {
+        let mut psql = Command::new("psql");
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--command", sql]);
+        let output = psql.envs(self.database.url.environment()).stdin(Stdio::null()).output().expect("psql runs");
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Tells of so many things that happen to an organization.
+    fn tell(&self, organization: &str, many: usize) {
+        self.sql(&format!(
+            "SELECT argus.tell('{organization}', NULL, NULL, array_agg('resource.updated'::text), array_agg('Team/t' || n),
+                 array_agg('{{\"organization\": \"{organization}\", \"name\": \"t' || n || '\"}}'))
+             FROM generate_series(1, {many}) n"
+        ));
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(ARGUS);
+        command.args(arguments).arg("--config").arg(self.folder.join("machine.yaml")).current_dir(&self.folder);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("ARGUS_DATABASE_URL", self.database.url.to_string()).stdin(Stdio::null());
+        command
+    }
+
+    fn relay(&self) -> Output {
+        self.command(&["relay", "--once"]).output().expect("the relay runs")
+    }
+
+    /// Relays everything, and says what it said.
+    fn relays(&self) -> String {
+        let output = self.relay();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// What stands in the topic of what was written.
+    fn read(&self, broker: &Broker) -> Vec<Message> {
+        broker.read(&format!("{}.audit", self.topics))
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The positions of each organization in the order in which they stand on the wire, without what comes a second time; and
+/// how many messages come a second time.
+fn positions(messages: &[Message]) -> (BTreeMap<String, Vec<i64>>, usize) {
+    let (mut seen, mut again) = (HashSet::new(), 0);
+    let mut positions: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for message in messages {
+        if seen.insert(message.id()) {
+            let position = message.json()["sequence"].as_str().and_then(|text| text.parse().ok()).expect("a number");
+            positions.entry(message.key.clone()).or_default().push(position);
+        } else {
+            again += 1;
+        }
+    }
+    (positions, again)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_arrives_once_and_in_order_on_the_partition_of_its_organization() {
+    let post = Post::new(shared(), "").await;
+    for (organization, many) in [("acme", 500), ("globex", 300), ("initech", 1)] {
+        post.tell(organization, many);
+    }
+    assert_eq!(post.relays(), "Delivered 801 events.\n");
+    assert_eq!(post.relays(), "Delivered 0 events.\n");
+    let messages = post.read(shared());
+    let (positions, again) = positions(&messages);
+    assert_eq!(again, 0);
+    for (organization, many) in [("acme", 500), ("globex", 300), ("initech", 1)] {
+        assert_eq!(positions[organization], (1..=many).collect::<Vec<i64>>());
+        let of = messages.iter().filter(|message| message.key == organization);
+        assert_eq!(of.map(|message| message.partition).collect::<HashSet<_>>().len(), 1, "{organization}");
+    }
+    let first = messages[0].json();
+    assert_eq!(first["type"], "io.argus.resource.updated");
+    assert_eq!(first["id"], messages[0].id());
+    assert_eq!(messages[0].header("content-type"), Some("application/cloudevents+json; charset=utf-8"));
+    assert_eq!(post.sql("SELECT count(*) FROM argus.delivery"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_binary_mode_the_attributes_are_headers_and_people_have_other_names() {
+    let post = Post::new(shared(), "      mode: binary\n      compression: lz4\n    pseudonymKeyFile: key\n").await;
+    std::fs::write(post.folder.join("key"), "a key that is long enough\n").expect("the key");
+    post.sql(
+        "SELECT argus.tell('acme', NULL, NULL, '{resource.created}', '{Member/ada@acme.example}',
+             ARRAY['{\"name\": \"ada@acme.example\", \"actor\": \"Grace\"}'])",
+    );
+    post.relays();
+    let messages = post.read(shared());
+    let said = format!("{messages:?}");
+    assert!(!said.contains("ada@") && !said.contains("Grace"), "{said}");
+    assert_eq!(messages[0].header("ce_type"), Some("io.argus.resource.created"));
+    assert_eq!(messages[0].header("ce_specversion"), Some("1.0"));
+    let person = messages[0].json()["name"].as_str().expect("a name").to_owned();
+    assert!(person.starts_with("person-"), "{person}");
+    assert_eq!(messages[0].header("ce_subject"), Some(format!("Member/{person}").as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_away_costs_no_event_and_no_order() {
+    let mut broker = tokio::task::spawn_blocking(Broker::start).await.expect("a broker");
+    let post = Post::new(&broker, "").await;
+    post.tell("acme", 50);
+    post.relays();
+    broker.kill();
+    // What happens meanwhile is written all the same.
+    for _ in 0..3 {
+        post.tell("acme", 50);
+        post.tell("globex", 10);
+    }
+    let output = post.relay();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ARG1901"), "{output:?}");
+    assert_eq!(post.sql("SELECT count(*) FROM argus.delivery"), "180");
+    broker.resume();
+    post.relays();
+    let (positions, again) = positions(&post.read(&broker));
+    assert_eq!(positions["acme"], (1..=200).collect::<Vec<i64>>());
+    assert_eq!(positions["globex"], (1..=30).collect::<Vec<i64>>());
+    assert_eq!(again, 0, "the relay looks before it sends again");
+    assert_eq!(post.sql("SELECT count(*) FROM argus.delivery"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_dies_anywhere_loses_nothing_and_sends_nothing_twice() {
+    let post = Post::new(shared(), "").await;
+    for (round, point) in ["hold", "claim", "delivery", "confirm", "question"].into_iter().enumerate() {
+        post.tell("acme", 20);
+        post.tell("globex", 20);
+        let mut command = post.command(&["relay", "--once", "--workers", "1"]);
+        let output = command.env("ARGUS_FAILPOINT", format!("relay.after_{point}")).output().expect("it runs");
+        if point != "question" {
+            assert!(output.status.code().is_none(), "it dies after {point}: {output:?}");
+        }
+        // What the dead one held is free when its lease has passed; here nobody waits for that.
+        post.sql("UPDATE argus.shard SET until = '-infinity'; DELETE FROM argus.relay");
+        post.relays();
+        let (positions, again) = positions(&post.read(shared()));
+        let all: Vec<i64> = (1..=20 * (round as i64 + 1)).collect();
+        assert_eq!((&positions["acme"], &positions["globex"]), (&all, &all), "after {point}");
+        assert_eq!(again, 0, "after {point}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_was_paused_beyond_its_lease_confirms_nothing() {
+    let post = Post::new(shared(), "").await;
+    let store = post.database.store().await;
+    post.tell("acme", 5);
+    store.register_sink("broker").await.expect("the sink");
+    let lease = std::time::Duration::from_secs(30);
+    let old = store.hold_shards("broker", "old", lease).await.expect("the parts");
+    let claimed = store.claim("broker", &old, 10).await.expect("a claim");
+    assert_eq!(claimed.len(), 5);
+    post.sql("UPDATE argus.shard SET until = '-infinity'; DELETE FROM argus.relay");
+    let new = store.hold_shards("broker", "new", lease).await.expect("the parts");
+    assert_eq!(new.len(), 16);
+    assert!(new.iter().any(|shard| shard.uncertain), "what was claimed may have arrived");
+    let of = claimed[0].shard;
+    let part: Vec<_> = old.iter().filter(|shard| shard.number == of).copied().collect();
+    let arrivals: Vec<_> = claimed.iter().map(|event| (event, argus::store::deliveries::Arrival::Confirmed)).collect();
+    store.confirm("broker", &part, &arrivals, true).await.expect_err("it is fenced out");
+    assert_eq!(post.sql("SELECT count(*) FROM argus.delivery"), "5");
+    assert!(store.claim("broker", &old, 10).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_relays_share_the_parts_fairly() {
+    let post = Post::new(shared(), "").await;
+    let store = post.database.store().await;
+    store.register_sink("broker").await.expect("the sink");
+    let lease = std::time::Duration::from_secs(30);
+    assert_eq!(store.hold_shards("broker", "a", lease).await.expect("all").len(), 16);
+    assert_eq!(store.hold_shards("broker", "b", lease).await.expect("none is free").len(), 0);
+    assert_eq!(store.hold_shards("broker", "a", lease).await.expect("the half").len(), 8);
+    assert_eq!(store.hold_shards("broker", "b", lease).await.expect("the other half").len(), 8);
+    store.release_shards("broker", "a").await.expect("it goes");
+    assert_eq!(store.hold_shards("broker", "b", lease).await.expect("all of it").len(), 16);
+}
