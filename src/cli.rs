@@ -777,6 +777,10 @@ pub enum SchemaOf {
     PolicyInput,
     /// What `policy eval` prints as JSON.
     Judgement,
+    /// Events, of every type.
+    Events,
+    /// Topics and events, as an AsyncAPI document.
+    Asyncapi,
 }
 
 /// `argus completions`

@@ -1,5 +1,6 @@
 //! Faces of values: how plans, findings, schemas and rows are written for people, programs and pull requests. Pure.
 
+pub mod asyncapi;
 pub mod checks;
 pub mod excerpt;
 pub mod inert;

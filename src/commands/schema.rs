@@ -10,7 +10,7 @@ use crate::render::json::{
     self, ApprovalItem, FindingsDocument, HeldItem, JudgementDocument, ListDocument, OutcomeDocument, PlanDocument,
     RowItem,
 };
-use crate::render::schema;
+use crate::render::{asyncapi, schema};
 use crate::store::history::{AuditRow, RunRow};
 
 /// Prints a schema.
@@ -27,6 +27,8 @@ pub fn run(_: &Context, args: &Schema) -> Done {
         SchemaOf::Approvals => json::schema::<ListDocument<ApprovalItem>>(),
         SchemaOf::History => json::schema::<ListDocument<AuditRow>>(),
         SchemaOf::PolicyInput => json::schema::<Input<'_>>(),
+        SchemaOf::Events => asyncapi::events(),
+        SchemaOf::Asyncapi => asyncapi::document(),
         SchemaOf::Judgement => json::schema::<JudgementDocument>(),
     };
     report(&text, ExitCode::Done)

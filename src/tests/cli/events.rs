@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{ACME, World};
+use super::{ACME, World, block_on};
 
 /// All events: organization, position, type and subject.
 const ALL: &str = "SELECT organization || '/' || position || ' ' || type || ' ' || subject FROM argus.event
@@ -47,6 +47,42 @@ fn every_resource_that_is_written_is_told_of_in_order_and_so_is_the_run() {
     let runs: u64 = world.sql("SELECT count(*) FROM argus.run").parse().expect("a number");
     let all: u64 = world.sql("SELECT count(*) FROM argus.event").parse().expect("a number");
     assert_eq!(all, before.parse::<u64>().expect("a number") + runs - 2, "only a run that is kept is told");
+}
+
+#[test]
+fn what_is_told_is_as_the_schema_of_its_type_says() {
+    let world = World::applied(&format!("{ACME}  teams: [{{name: core}}]\n"));
+    world.write("argus.yaml", "mode: apply\nguards: {owners: 2}\n");
+    world.mallory("psql", "UPDATE argus.organization SET display_name = 'Mine' WHERE name = 'acme'");
+    world.write("acme.yaml", &format!("{ACME}    - {{user: grace@acme.example, role: owner}}\n"));
+    world.apply().ends(0);
+    world.write("acme.yaml", &ACME.replace("Acme", "Acme Corporation"));
+    world.apply().ends(4);
+    world.mallory(
+        "psql",
+        "SELECT argus.approve(organization, plan_digest, rules_digest, now() + interval '1 hour', NULL, NULL, NULL)
+         FROM argus.held_plan",
+    );
+    let schema: Value = super::run(super::bare(&["schema", "events"])).ends(0).json();
+    let validator = jsonschema::validator_for(&schema).expect("it is a schema");
+    let store = block_on(world.database.store());
+    block_on(store.register_sink("test")).expect("a sink");
+    world.sql("INSERT INTO argus.delivery SELECT 'test', argus.shard_of(organization), organization, position FROM argus.event");
+    let lease = std::time::Duration::from_secs(30);
+    let shards = block_on(store.hold_shards("test", "me", lease)).expect("the parts");
+    let events = block_on(store.claim("test", &shards, 100)).expect("the events");
+    let mut types = std::collections::BTreeSet::new();
+    for event in &events {
+        let document: Value = serde_json::from_str(&event.on_the_wire(None).structured()).expect("JSON");
+        let faults: Vec<String> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert!(faults.is_empty(), "{document}: {faults:?}");
+        types.insert(event.of.clone());
+    }
+    let told: Vec<&str> = types.iter().map(String::as_str).collect();
+    assert_eq!(
+        told,
+        ["drift.detected", "plan.approved", "plan.held", "resource.created", "resource.deleted", "run.succeeded"]
+    );
 }
 
 #[test]

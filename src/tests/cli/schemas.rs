@@ -19,6 +19,8 @@ const OF: &[&str] = &[
     "history",
     "policy-input",
     "judgement",
+    "events",
+    "asyncapi",
 ];
 
 #[test]
