@@ -141,6 +141,8 @@ pub enum Command {
     Snapshot(Snapshot),
     /// Deliver events to the sinks that the settings of this machine name
     Relay(Relay),
+    /// Look whether all that the settings of this machine name is there and works
+    Doctor,
     /// Print a saved plan, or one that is held
     Show(Show),
     /// Approve a plan that is held
@@ -301,6 +303,9 @@ pub struct Relay {
     /// End when nothing waits any more, instead of waiting for more
     #[arg(long)]
     pub once: bool,
+    /// Deliver nothing, and forget this sink and all that waits for it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["sinks", "once", "workers"])]
+    pub forget: Option<String>,
     /// How many workers each sink has
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub workers: u16,

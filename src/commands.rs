@@ -5,6 +5,7 @@ pub mod approve;
 pub mod context;
 pub mod db;
 pub mod diff;
+pub mod doctor;
 pub mod drift;
 pub mod explain;
 pub mod export;
@@ -47,6 +48,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Suspend(args) => suspend::run(&context, &args).await,
         Command::Resume(args) => resume::run(&context, &args).await,
         Command::Snapshot(args) => snapshot::run(&context, &args).await,
+        Command::Doctor => doctor::run(&context).await,
         Command::Relay(args) => relay::run(&context, &args).await,
         Command::Show(args) => show::run(&context, &args).await,
         Command::Approve(args) => approve::run(&context, &args).await,

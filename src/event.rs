@@ -10,7 +10,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use content::{DriftIgnored, HeadTold, PlanTold, ResourceTold, RunTold, SourceTold, TestTold};
+use content::{DriftIgnored, HeadTold, PlanTold, ResourceTold, RunTold, SourceTold};
 
 /// Which stream of events a type belongs to. A sink with topics has one for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,7 +121,6 @@ types! {
     RUN_FAILED = "run.failed", Runs, RunTold, "A run could not do all that it was to do.";
     SOURCE_STALLED = "source.stalled", Runs, SourceTold, "A source cannot be read or trusted: nothing of it is applied.";
     SOURCE_RECOVERED = "source.recovered", Runs, SourceTold, "A source that was stalled is read again.";
-    NOTIFICATION_TEST = "notification.test", Runs, TestTold, "Somebody tries whether messages arrive.";
 }
 
 /// Something to be told of, before the database has given it its place among the organization's events.

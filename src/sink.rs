@@ -1,7 +1,9 @@
 //! Sinks: where events go. Each is one file, one line in [`SinkSettings`] and one in [`Sink::open`].
 
+mod http;
 pub mod kafka;
 pub mod lines;
+pub mod webhook;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -34,6 +36,9 @@ pub struct SinkSettings {
     /// Kafka.
     #[serde(default)]
     pub kafka: Option<kafka::KafkaSettings>,
+    /// A webhook.
+    #[serde(default)]
+    pub webhook: Option<webhook::WebhookSettings>,
     /// Lines on standard output.
     #[serde(default)]
     pub lines: Option<lines::LinesSettings>,
@@ -72,6 +77,7 @@ pub struct Sink {
 #[derive(Debug)]
 enum To {
     Kafka(Box<kafka::Kafka>),
+    Webhook(webhook::Webhook),
     Lines(lines::Lines),
 }
 
@@ -82,13 +88,14 @@ impl SinkSettings {
         if let Some(fault) = name_fault(&self.name) {
             return bad(format!("it needs a name: {fault}"));
         }
-        let SinkSettings { name: _, pseudonym_key_file: _, kafka, lines } = self;
-        match usize::from(kafka.is_some()) + usize::from(lines.is_some()) {
+        let SinkSettings { name: _, pseudonym_key_file: _, kafka, webhook, lines } = self;
+        match [kafka.is_some(), webhook.is_some(), lines.is_some()].into_iter().filter(|there| *there).count() {
             1 => Ok(()),
-            0 => bad("it leads nowhere; give it `kafka` or `lines`".into()),
+            0 => bad("it leads nowhere; give it `kafka`, `webhook` or `lines`".into()),
             _ => bad("it leads to two places; make two sinks of it".into()),
         }?;
-        kafka.as_ref().map_or(Ok(()), kafka::KafkaSettings::check).or_else(bad)
+        kafka.as_ref().map_or(Ok(()), kafka::KafkaSettings::check).or_else(bad)?;
+        webhook.as_ref().map_or(Ok(()), webhook::WebhookSettings::check).or_else(bad)
     }
 }
 
@@ -104,8 +111,9 @@ impl Sink {
         });
         let to = match settings {
             SinkSettings { kafka: Some(kafka), .. } => To::Kafka(Box::new(kafka::Kafka::open(kafka).map_err(bad)?)),
+            SinkSettings { webhook: Some(webhook), .. } => To::Webhook(webhook::Webhook::open(webhook).map_err(bad)?),
             SinkSettings { lines: Some(lines), .. } => To::Lines(lines::Lines::open(lines).map_err(bad)?),
-            SinkSettings { name: _, pseudonym_key_file: _, kafka: None, lines: None } => {
+            SinkSettings { name: _, pseudonym_key_file: _, kafka: None, webhook: None, lines: None } => {
                 return Err(bad("it leads nowhere".into()));
             }
         };
@@ -121,6 +129,7 @@ impl Sink {
     pub async fn deliver(&mut self, events: &[Event]) -> Delivered {
         match &mut self.to {
             To::Kafka(kafka) => kafka.deliver(events, self.pseudonyms.as_ref()).await,
+            To::Webhook(webhook) => webhook.deliver(events, self.pseudonyms.as_ref()).await,
             To::Lines(lines) => lines.deliver(events, self.pseudonyms.as_ref()),
         }
     }
@@ -129,8 +138,8 @@ impl Sink {
     pub async fn arrived(&mut self, events: &[Event]) -> Result<HashSet<String>, String> {
         match &mut self.to {
             To::Kafka(kafka) => kafka.arrived(events).await,
-            // Whoever reads lines drops what comes twice.
-            To::Lines(_) => Ok(HashSet::new()),
+            // Whoever takes events here drops what comes twice.
+            To::Webhook(_) | To::Lines(_) => Ok(HashSet::new()),
         }
     }
 
@@ -138,7 +147,7 @@ impl Sink {
     pub async fn faults(&mut self) -> Vec<String> {
         match &mut self.to {
             To::Kafka(kafka) => kafka.faults().await,
-            To::Lines(_) => Vec::new(),
+            To::Webhook(_) | To::Lines(_) => Vec::new(),
         }
     }
 }

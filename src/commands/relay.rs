@@ -12,11 +12,15 @@ use crate::engine::relay::{self, RelayError, Relayed, Relaying};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
+use crate::render::inert;
 use crate::render::text::counted;
 use crate::sink::{SINKS_MAX, SinkSettings};
 
 /// Delivers.
 pub async fn run(context: &Context, args: &Relay) -> Done {
+    if let Some(sink) = &args.forget {
+        return forget(context, sink).await;
+    }
     let sinks = chosen(context.sinks(), &args.sinks)?;
     let database = context.database().await?;
     let relaying = Relaying {
@@ -50,8 +54,17 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
     Ok(ExitCode::Done)
 }
 
+/// Forgets a sink: nothing waits for it any more.
+async fn forget(context: &Context, sink: &str) -> Done {
+    let database = context.database().await?;
+    match database.store.forget_sink(sink).await? {
+        true => report(&format!("Forgot the sink {}.\n", inert::line(sink)), ExitCode::Done),
+        false => Err(bad(format!("nothing waits for a sink of the name `{sink}`"))),
+    }
+}
+
 /// The sinks that are asked for, if all of them make sense.
-fn chosen(all: &[SinkSettings], names: &[String]) -> Result<Vec<SinkSettings>, Failure> {
+pub(super) fn chosen(all: &[SinkSettings], names: &[String]) -> Result<Vec<SinkSettings>, Failure> {
     if all.is_empty() {
         let finding = Finding::error(Code::BadSettings, "no sink is configured: nothing can be delivered");
         return Err(Failure::from(finding.hint("name one under `sinks` in the file of --config; see docs/events.md")));

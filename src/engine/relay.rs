@@ -28,8 +28,8 @@ const BEAT: Duration = Duration::from_secs(5);
 /// How long it waits for a word that something was told before it looks.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How many events are claimed at once.
-const CLAIM_MAX: i64 = 2_000;
+/// How many events of a part are claimed at once.
+const CLAIM_MAX: i64 = 500;
 
 /// How long a worker waits after something has failed: at first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));

@@ -347,15 +347,3 @@ pub struct HeadTold {
     /// The signature of it.
     pub signature: String,
 }
-
-/// Somebody tries whether messages arrive.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TestTold {
-    /// The organization.
-    pub organization: String,
-    /// The channel that is tried.
-    pub channel: String,
-    /// Who tries it.
-    pub actor: String,
-}

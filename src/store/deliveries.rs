@@ -160,15 +160,18 @@ impl Store {
         Ok(())
     }
 
-    /// The events that wait in these parts, in order per organization; at most so many. From now on it is uncertain which of
+    /// The events that wait in these parts, in order per organization; at most so many of each part. From now on it is uncertain which of
     /// them have arrived.
     pub async fn claim(&self, sink: &str, shards: &[Shard], at_most: i64) -> Result<Vec<Event>, StoreError> {
         let mut transaction = self.reconciling().await?;
         let rows = sqlx::query(
             "SELECT e.organization, e.position, e.id::text, e.type, e.subject, e.at, e.trace, e.data::text, d.shard,
                     (SELECT id::text FROM argus.installation)
-             FROM argus.delivery d JOIN argus.event e USING (organization, position)
-             WHERE d.sink = $1 AND d.shard = ANY ($2) ORDER BY d.shard, d.organization, d.position LIMIT $3",
+             FROM unnest($2::smallint[]) AS s(shard)
+             CROSS JOIN LATERAL (SELECT * FROM argus.delivery d WHERE d.sink = $1 AND d.shard = s.shard
+                                 ORDER BY d.organization, d.position LIMIT $3) d
+             JOIN argus.event e USING (organization, position)
+             ORDER BY d.shard, d.organization, d.position",
         )
         .bind(sink)
         .bind(numbers(shards))

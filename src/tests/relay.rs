@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::support::kafka::{Broker, Message, PARTITIONS, shared};
 use crate::support::postgres::{Database, scratch};
+use crate::support::receiver::Receiver;
 
 /// The binary.
 const ARGUS: &str = env!("CARGO_BIN_EXE_argus");
@@ -19,8 +20,7 @@ struct Post {
 
 impl Post {
     async fn new(broker: &Broker, more: &str) -> Post {
-        let (database, folder, topics) = (Database::new().await, scratch("relay"), broker.topics(PARTITIONS));
-        std::fs::create_dir_all(&folder).expect("a folder");
+        let topics = broker.topics(PARTITIONS);
         let named: Vec<String> =
             argus::event::Topic::ALL.iter().map(|topic| format!("{topic}: {topics}.{topic}")).collect();
         let settings = format!(
@@ -28,9 +28,24 @@ impl Post {
             broker.address(),
             named.join(", ")
         );
-        std::fs::write(folder.join("machine.yaml"), settings).expect("the settings");
-        let post = Post { database, folder, topics };
+        let post = Post { topics, ..Post::with(&settings).await };
         post.sql("INSERT INTO argus.sink (name) VALUES ('broker')");
+        post
+    }
+
+    async fn with(settings: &str) -> Post {
+        let (database, folder) = (Database::new().await, scratch("relay"));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("machine.yaml"), settings).expect("the settings");
+        Post { database, folder, topics: String::new() }
+    }
+
+    /// A sink of the name `hook` that leads here.
+    async fn to(receiver: &Receiver) -> Post {
+        let url = receiver.url("/events?token=canary");
+        let post = Post::with(&format!("sinks: [{{name: hook, webhook: {{url: '{url}', secretFile: key}}}}]\n")).await;
+        std::fs::write(post.folder.join("key"), "a secret that is long enough\n").expect("the key");
+        post.sql("INSERT INTO argus.sink (name) VALUES ('hook')");
         post
     }
 
@@ -73,12 +88,6 @@ impl Post {
     /// What stands in the topic of what was written.
     fn read(&self, broker: &Broker) -> Vec<Message> {
         broker.read(&format!("{}.audit", self.topics))
-    }
-}
-
-impl Drop for Post {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -220,4 +229,130 @@ async fn several_relays_share_the_parts_fairly() {
     assert_eq!(store.hold_shards("broker", "b", lease).await.expect("the other half").len(), 8);
     store.release_shards("broker", "a").await.expect("it goes");
     assert_eq!(store.hold_shards("broker", "b", lease).await.expect("all of it").len(), 16);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_gets_each_event_signed_and_those_of_an_organization_in_order() {
+    let receiver = Receiver::start(|_, _| 204);
+    let post = Post::to(&receiver).await;
+    post.tell("acme", 30);
+    post.tell("globex", 20);
+    assert_eq!(post.relays(), "Delivered 50 events.\n");
+    let mut positions: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for request in receiver.requests() {
+        let event: serde_json::Value = serde_json::from_str(&request.body).expect("JSON");
+        assert_eq!(request.header("webhook-id"), event["id"].as_str().expect("an id"));
+        assert!(request.header("webhook-signature").starts_with("v1,"));
+        assert_eq!(request.header("content-type"), "application/cloudevents+json; charset=utf-8");
+        let position = event["sequence"].as_str().and_then(|text| text.parse().ok()).expect("a number");
+        positions.entry(event["organization"].as_str().expect("a name").into()).or_default().push(position);
+    }
+    assert_eq!(positions["acme"], (1..=30).collect::<Vec<i64>>());
+    assert_eq!(positions["globex"], (1..=20).collect::<Vec<i64>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_a_webhook_does_not_take_holds_back_its_organization_alone() {
+    // The third event of acme is not taken at first.
+    let stubborn = std::sync::atomic::AtomicBool::new(true);
+    let refusing = std::sync::Arc::new(stubborn);
+    let asked = refusing.clone();
+    let receiver = Receiver::start(move |request, _| {
+        let third = request.body.contains("\"organization\":\"acme\"") && request.body.contains("\"sequence\":\"3\"");
+        if third && asked.load(std::sync::atomic::Ordering::SeqCst) { 503 } else { 200 }
+    });
+    let post = Post::to(&receiver).await;
+    post.tell("acme", 5);
+    post.tell("globex", 5);
+    let output = post.relay();
+    assert_eq!(output.status.code(), Some(1));
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(said.contains("ARG1901") && said.contains("503") && !said.contains("canary"), "{said}");
+    assert_eq!(post.sql("SELECT organization || ' ' || count(*) FROM argus.delivery GROUP BY organization"), "acme 3");
+    refusing.store(false, std::sync::atomic::Ordering::SeqCst);
+    post.relays();
+    let sent: Vec<String> = receiver
+        .requests()
+        .iter()
+        .filter(|request| request.body.contains("\"organization\":\"acme\""))
+        .map(|request| serde_json::from_str::<serde_json::Value>(&request.body).expect("JSON")["sequence"].to_string())
+        .collect();
+    assert_eq!(sent, ["\"1\"", "\"2\"", "\"3\"", "\"3\"", "\"4\"", "\"5\""]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_is_followed_nowhere_and_what_is_too_large_for_it_is_put_aside() {
+    let elsewhere = Receiver::start(|_, before| if before == 0 { 307 } else { 413 });
+    let post = Post::to(&elsewhere).await;
+    post.tell("acme", 1);
+    let output = post.relay();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("307"), "{output:?}");
+    assert_eq!(post.relays(), "Delivered 0 events, 1 refused for good.\n");
+    assert_eq!(
+        post.sql("SELECT sink || ' ' || position || ' ' || why FROM argus.undeliverable"),
+        "hook 1 it is too large for the receiver"
+    );
+    let output = post.command(&["doctor"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("BAD   the sink `hook` has refused 1 event for good"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_tells_of_topics_that_are_not_there_and_of_sinks_that_nobody_names() {
+    let post = Post::new(shared(), "      partitions: 3\n").await;
+    let doctor = |post: &Post| {
+        let output = post.command(&["doctor"]).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = doctor(&post);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("ok    the sink `broker` is ready"), "{said}");
+    post.sql("INSERT INTO argus.sink (name) VALUES ('gone')");
+    post.tell("acme", 3);
+    let settings = std::fs::read_to_string(post.folder.join("machine.yaml")).expect("the settings");
+    let other = settings
+        .replace(&format!("drift: {}.drift", post.topics), "drift: nowhere")
+        .replace("partitions: 3", "partitions: 5");
+    std::fs::write(post.folder.join("machine.yaml"), other).expect("the settings");
+    let (code, said) = doctor(&post);
+    assert_eq!(code, Some(1), "{said}");
+    for bad in ["there is no topic `nowhere`", "has 3 partitions and not 5", "argus relay --forget gone"] {
+        assert!(said.contains(bad), "{said}");
+    }
+    let output = post.command(&["relay", "--forget", "gone"]).output().expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "Forgot the sink gone.\n");
+    assert_eq!(post.sql("SELECT count(*) FROM argus.delivery"), "3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_documents_and_settings_that_make_no_sense_are_told() {
+    let post = Post::with("sinks: [{name: out, lines: {}}]\n").await;
+    post.sql("INSERT INTO argus.sink (name) VALUES ('out')");
+    post.tell("acme", 3);
+    let lines = post.relays();
+    let types: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(types.len(), 3);
+    for (settings, told) in [
+        ("sinks: []", "no sink is configured"),
+        ("sinks: [{name: a}]", "leads nowhere"),
+        ("sinks: [{name: a, lines: {}, kafka: {brokers: ['x:1']}}]", "leads to two places"),
+        ("sinks: [{name: a, lines: {}}, {name: a, lines: {}}]", "two sinks are called `a`"),
+        ("sinks: [{name: A, lines: {}}]", "it needs a name"),
+        ("sinks: [{name: a, kafka: {brokers: [x]}}]", "not written as `host:port`"),
+        ("sinks: [{name: a, kafka: {brokers: ['x:1'], topics: {audits: y}}}]", "there is no topic `audits`"),
+        (
+            "sinks: [{name: a, kafka: {brokers: ['x:1'], sasl: {mechanism: PLAIN, username: u, passwordFile: f}}}]",
+            "PLAIN sends",
+        ),
+        ("sinks: [{name: a, kafka: {brokers: ['x:1'], sasl: {username: u, passwordFile: f}}}]", "f cannot be read"),
+        ("sinks: [{name: a, webhook: {url: 'http://acme.example', secretFile: f}}]", "must begin with https"),
+        ("sinks: [{name: a, webhook: {url: 'https://u:p@acme.example', secretFile: f}}]", "holds a password"),
+        ("sinks: [{name: a, pseudonymKeyFile: machine.yaml.not, lines: {}}]", "cannot be read"),
+    ] {
+        std::fs::write(post.folder.join("machine.yaml"), settings).expect("the settings");
+        let output = post.relay();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains(told), "{settings}: {said}");
+    }
 }

@@ -8,3 +8,4 @@ pub mod kafka;
 pub mod keys;
 pub mod plans;
 pub mod postgres;
+pub mod receiver;

@@ -6,6 +6,7 @@ use super::{Source, assert_none, code_of, mentions, root, sources};
 
 /// Where each direct dependency may be named. A new dependency needs a line here, and so a thought.
 const HOMES: &[(&str, Home)] = &[
+    ("base64", Home::In(&["sink/webhook"])),
     ("chrono", Home::Anywhere("the words for moments")),
     ("chrono_tz", Home::In(&["brake"])),
     ("clap", Home::In(&["cli", "commands", "main"])),
@@ -21,7 +22,9 @@ const HOMES: &[(&str, Home)] = &[
     ("rdkafka", Home::In(&["sink/kafka"])),
     ("regex", Home::In(&["commands/policy"])),
     ("regorus", Home::In(&["sandbox"])),
+    ("reqwest", Home::In(&["sink/http", "sink/webhook"])),
     ("rustix", Home::In(&["sandbox"])),
+    ("rustls", Home::In(&["sink/http"])),
     ("saphyr_parser", Home::In(&["source/yaml"])),
     ("schemars", Home::Anywhere("schemas are derived beside their types")),
     ("serde", Home::Anywhere("it is derived beside the types")),

@@ -1,0 +1,108 @@
+//! `argus doctor`: whether everything that this machine's settings name is there and works.
+
+use super::context::{Context, Done};
+use super::output::report;
+use super::relay;
+use crate::exit_code::ExitCode;
+use crate::render::inert;
+use crate::render::text::counted;
+use crate::sink::Sink;
+use crate::store::Store;
+
+/// Since when something may wait before somebody should have a look, in seconds.
+const WAIT_SECONDS_MAX: f64 = 300.0;
+
+/// What was found.
+#[derive(Default)]
+struct Diagnosis {
+    text: String,
+    ill: bool,
+}
+
+impl Diagnosis {
+    fn good(&mut self, what: &str) {
+        self.text.push_str(&format!("ok    {}\n", inert::line(what)));
+    }
+
+    fn bad(&mut self, what: &str, hint: &str) {
+        self.ill = true;
+        self.text.push_str(&format!("BAD   {}\n      {}\n", inert::line(what), inert::line(hint)));
+    }
+}
+
+/// Looks at everything and says what it sees.
+pub async fn run(context: &Context) -> Done {
+    let mut diagnosis = Diagnosis::default();
+    match context.database().await {
+        Ok(database) => {
+            diagnosis.good(&format!("the database answers, and its schema fits: {}", database.store.url()));
+            if let Err(error) = waiting(context, &database.store, &mut diagnosis).await {
+                diagnosis.bad(&error.to_string(), &error.hint());
+            }
+        }
+        Err(failure) => {
+            for finding in &failure.findings {
+                diagnosis.bad(&finding.message, finding.hint.as_deref().unwrap_or("see `argus explain`"));
+            }
+        }
+    }
+    sinks(context, &mut diagnosis).await;
+    report(&diagnosis.text, if diagnosis.ill { ExitCode::Failed } else { ExitCode::Done })
+}
+
+/// What waits for the sinks.
+async fn waiting(
+    context: &Context,
+    store: &Store,
+    diagnosis: &mut Diagnosis,
+) -> Result<(), crate::store::error::StoreError> {
+    let refused = store.undeliverable().await?;
+    for (sink, many, age) in store.backlog().await? {
+        let what = format!("{} for the sink `{sink}`", counted(many.max(0) as usize, "event"));
+        if !context.sinks().iter().any(|settings| settings.name == sink) {
+            let hint = format!("if it is gone for good, `argus relay --forget {sink}`");
+            diagnosis.bad(&format!("{what} wait, and these settings do not name it"), &hint);
+        } else if age > WAIT_SECONDS_MAX {
+            let hint = "is `argus relay` running? its log says what the sink does not take";
+            diagnosis.bad(&format!("{what} wait, the oldest for {age:.0} s"), hint);
+        } else {
+            diagnosis.good(&format!("{what} wait, the oldest for {age:.0} s"));
+        }
+        if let Some(many) = refused.get(&sink) {
+            let hint =
+                "the table argus.undeliverable says which and why; delete a row there when it has been dealt with";
+            diagnosis
+                .bad(&format!("the sink `{sink}` has refused {} for good", counted(*many as usize, "event")), hint);
+        }
+    }
+    Ok(())
+}
+
+/// Whether each sink could be delivered to now.
+async fn sinks(context: &Context, diagnosis: &mut Diagnosis) {
+    if context.sinks().is_empty() {
+        diagnosis.good("no sink is configured: events stay in the database");
+        return;
+    }
+    let chosen = match relay::chosen(context.sinks(), &[]) {
+        Ok(chosen) => chosen,
+        Err(failure) => {
+            for finding in &failure.findings {
+                diagnosis.bad(&finding.message, finding.hint.as_deref().unwrap_or("see docs/events.md"));
+            }
+            return;
+        }
+    };
+    for settings in &chosen {
+        let faults = match Sink::open(settings) {
+            Ok(mut sink) => sink.faults().await,
+            Err(why) => vec![why.why],
+        };
+        if faults.is_empty() {
+            diagnosis.good(&format!("the sink `{}` is ready", settings.name));
+        }
+        for fault in faults {
+            diagnosis.bad(&format!("the sink `{}`: {fault}", settings.name), "see docs/events.md");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A small HTTP server that keeps what it is sent and answers as it is told.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its headers, by their names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// What it carried.
+    pub body: String,
+}
+
+impl Request {
+    /// One header.
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(header, _)| header == name);
+        found.map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+}
+
+/// What decides about the answer: the request, and how many came before it.
+type Answer = dyn Fn(&Request, usize) -> u16 + Send + Sync;
+
+/// A server on loopback. Its thread ends with the test binary.
+pub struct Receiver {
+    port: u16,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Receiver {
+    /// Starts a server that answers like this.
+    pub fn start(answer: impl Fn(&Request, usize) -> u16 + Send + Sync + 'static) -> Receiver {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (kept, answer): (_, Arc<Answer>) = (requests.clone(), Arc::new(answer));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (kept, answer) = (kept.clone(), answer.clone());
+                std::thread::spawn(move || serve(&stream, &kept, &*answer));
+            }
+        });
+        Receiver { port, requests }
+    }
+
+    /// Its address.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// What has come so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().expect("nobody has panicked").clone()
+    }
+}
+
+/// Serves a connection until the other side is done.
+fn serve(stream: &TcpStream, kept: &Mutex<Vec<Request>>, answer: &Answer) {
+    let mut reader = BufReader::new(stream);
+    while let Some(request) = read(&mut reader) {
+        let before = {
+            let mut kept = kept.lock().expect("nobody has panicked");
+            kept.push(request.clone());
+            kept.len() - 1
+        };
+        let status = answer(&request, before);
+        let text = format!("HTTP/1.1 {status} So\r\ncontent-length: 0\r\nlocation: http://127.0.0.1:1/\r\n\r\n");
+        if (&mut &*stream).write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        headers.push((name.to_lowercase(), value.trim().to_owned()));
+    }
+    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    Some(Request { headers, body: String::from_utf8(body).ok()? })
+}
