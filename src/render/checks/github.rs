@@ -27,7 +27,7 @@ fn note(out: &mut String, check: &Check) {
     let (level, lead) = match check.outcome {
         Outcome::Failed => ("error", ""),
         Outcome::Warned => ("warning", ""),
-        Outcome::Excepted => ("notice", ""),
+        Outcome::Noted | Outcome::Excepted => ("notice", ""),
         Outcome::Skipped => ("notice", "Test was skipped: "),
         Outcome::Passed => return,
     };
