@@ -220,6 +220,19 @@ fn a_note_is_no_failure() {
     world.argus(&["plan", "--format", "github"]).ends(0).says("::notice").does_not_say("::warning");
 }
 
+/// Where no policy is tested, nothing speaks of policies.
+#[test]
+fn manifests_are_not_tested_against_policies() {
+    let world = World::with(ACME);
+    world.argus(&["validate", "--format", "github"]).ends(0).says("1 test, 1 passed").does_not_say("policies");
+    world.write("acme.yaml", &ACME.replace("role: owner", "roel: owner"));
+    let ran = world.argus(&["validate", "--format", "github"]).ends(1);
+    ran.says("::group::acme.yaml\n")
+        .says("\n::error file=acme.yaml,line=9::")
+        .does_not_say("policies")
+        .does_not_say("successful");
+}
+
 #[test]
 fn each_field_that_has_drifted_is_told_at_the_line_where_it_is_written() {
     let text =
