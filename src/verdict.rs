@@ -157,6 +157,17 @@ pub struct Told {
 }
 
 impl Told {
+    /// The verdict on all of them in a word: the gravest that is said of any.
+    pub fn gravest(&self) -> &'static str {
+        match () {
+            () if !self.blocked.is_empty() => "blocked",
+            () if !self.denied.is_empty() => "denied",
+            () if !self.stopped.is_empty() => "stopped",
+            () if !self.held.is_empty() => "held",
+            () => "allowed",
+        }
+    }
+
     /// The verdict on one organization in a word.
     pub fn word(&self, organization: &str) -> &'static str {
         let in_any = |map: &BTreeMap<OrganizationName, Vec<Finding>>| map.contains_key(organization);

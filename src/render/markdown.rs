@@ -113,7 +113,17 @@ pub fn comment(plan: &Plan, verdict: &Told, beside: &Beside<'_>) -> String {
         }
         details(&mut page, organization, text::Part::Rest, links);
     }
-    page.finish(&format!("Digest `{}`\n", plan.digest))
+    page.finish(&footer(plan, verdict))
+}
+
+/// The digest, the commit, and for programs the verdict: the last line of a comment comes from here and from nowhere else.
+fn footer(plan: &Plan, verdict: &Told) -> String {
+    let of = plan.revision.as_ref().map(|of| format!(" of commit `{}`", of.commit.id)).unwrap_or_default();
+    let into = plan.beyond.as_ref().map(|base| format!(", merged into `{}`", base.commit.id)).unwrap_or_default();
+    // What cannot be read is left out of the plan, and its error is all that is said of it.
+    let is_whole = !plan.all_findings().any(Finding::is_error);
+    let word = if is_whole { verdict.gravest() } else { "blocked" };
+    format!("Digest `{}`{of}{into}\n\n<!-- argus:verdict {word} -->\n", plan.digest)
 }
 
 /// Whether there is drift that stands apart from the changes.

@@ -73,7 +73,8 @@ fn a_comment_on_many_changes_fits_and_counts_what_it_leaves_out() {
         assert!(page.chars().count() < 65_536, "{} characters", page.chars().count());
         let head = "<!-- argus:plan main -->\n### Plan: 2000 to add, 2000 to change, 1000 to destroy.\n";
         assert!(page.starts_with(head), "{}", &page[..80]);
-        assert!(page.ends_with(&format!("Digest `{}`\n", plan.digest)));
+        let footer = format!("Digest `{}`\n\n<!-- argus:verdict ", plan.digest);
+        assert!(page.contains(&footer) && page.ends_with(" -->\n"), "{}", &page[page.len() - 200..]);
         let shown = page.lines().filter(|line| ["+ Team", "! Team", "- Member"].iter().any(|b| line.starts_with(b)));
         let shown = shown.count();
         assert!(shown > 400, "{shown} changes are shown");
@@ -99,7 +100,7 @@ fn a_comment_on_few_changes_is_whole() {
          <details><summary>acme</summary>\n\n```diff\n\
          + Team/name-0001\n    displayName: \"new 1\"\n\
          ! Team/name-0002\n    displayName: \"`old` | <b>\" -> \"new 2\"\n\
-         - Member/name-0003\n```\n\n</details>\nDigest `{}`\n",
+         - Member/name-0003\n```\n\n</details>\nDigest `{}`\n\n<!-- argus:verdict allowed -->\n",
         plan.digest
     );
     assert_eq!(page, expected);
