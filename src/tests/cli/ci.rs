@@ -96,17 +96,30 @@ fn jobs_have_no_more_rights_than_they_need_and_no_fork_meets_a_secret() {
 fn the_hook_finds_what_is_wrong_and_needs_no_database() {
     let hook = &yaml(".pre-commit-hooks.yaml")[0];
     assert_eq!((&hook["pass_filenames"], &hook["language"]), (&Value::Bool(false), &"system".into()));
+    // What is deleted is not among the files that a hook is asked about.
+    assert_eq!((&hook["always_run"], hook.get("files")), (&Value::Bool(true), None));
     let words: Vec<&str> = hook["entry"].as_str().expect("a command").split(' ').collect();
     assert_eq!(words[0], "argus");
     let world = World::with(ACME);
-    let hook = || {
-        let mut command = bare(&words[1..]);
+    let hook_with = |arguments: &[&str]| {
+        let mut command = bare(&[&words[1..], arguments].concat());
         command.current_dir(&world.root).env("ARGUS_DATABASE_URL", "postgres://argus@127.0.0.1:1/none");
         run(command)
     };
+    let hook = || hook_with(&[]);
     hook().ends(0).says("Valid");
     world.write("acme.yaml", &ACME.replace("role: owner", "role: ownr"));
     hook().ends(1).says("ARG1102");
+    // A file that others refer to is deleted.
+    let team = "apiVersion: argus.io/v1alpha1\nkind: Team\nmetadata: {name: core}\nspec: {organization: acme}\n";
+    world.write("acme.yaml", ACME).write("infra/orgs/team.yaml", team);
+    hook().ends(0);
+    world.remove("acme.yaml");
+    hook().ends(1).says("acme");
+    // `args: [infra/orgs]` reads that folder alone.
+    world.write("broken.yaml", "nonsense: true\n").write("infra/orgs/acme.yaml", ACME);
+    hook().ends(1);
+    hook_with(&["infra/orgs"]).ends(0).says("Valid");
 }
 
 /// Runs Git in a folder and gives what it says.
