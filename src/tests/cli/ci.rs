@@ -147,6 +147,7 @@ impl Forge {
         std::os::unix::fs::symlink(ARGUS, kept.join("bin/argus")).expect("a link");
         git(&kept, &["init", "--quiet", "--bare", "repo.git"]);
         git(&world.root, &["init", "--quiet", "--initial-branch", "main"]);
+        std::fs::write(world.path(".git/info/exclude"), ".argus\n").expect("a file");
         git(&world.root, &["remote", "add", "origin", &kept.join("repo.git").display().to_string()]);
         let forge = Forge { world, kept };
         forge.commit();
@@ -155,9 +156,11 @@ impl Forge {
         forge
     }
 
-    fn commit(&self) {
+    /// Commits the work tree as it is, and gives the commit.
+    fn commit(&self) -> String {
         git(&self.world.root, &["add", "--all"]);
         git(&self.world.root, &["commit", "--quiet", "--message", "x"]);
+        git(&self.world.root, &["rev-parse", "HEAD"])
     }
 
     fn keep(&self, name: &str, text: &str) {
