@@ -92,9 +92,7 @@ async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
     let mut judges = Judges::new(context, &base, &planning.judging, &settings).await?;
     if let (Some(base), Some(head)) = (base.revision(), head.checkout()) {
         judges.revision = Some(head.revision.clone());
-        if let Since::Ahead(commits) = head.since(Some(&base.commit.id))? {
-            judges.add_authors(commits.iter());
-        }
+        judges.add_authors(head.since(Some(&base.commit.id))?.brought().iter());
         judges.add_authors([&head.revision.commit].into_iter());
     }
     let due = context.read_at(base, settings.clone(), None)?;
@@ -141,8 +139,8 @@ async fn make_beyond(
 ) -> Result<Heard, Failure> {
     let targets = Targets::parse(&how.target)?;
     let history = history(context, ground, reading, due.is_some()).await?;
-    if let Some(Since::Ahead(commits)) = history.as_ref().map(|history| &history.since) {
-        judges.add_authors(commits.iter());
+    if let Some(history) = &history {
+        judges.add_authors(history.since.brought().iter());
     }
     let bench = judges.bench();
     let pass = Pass {

@@ -68,7 +68,7 @@ impl History<'_> {
             return;
         }
         let before = self.applied.as_deref().map(|id| id.get(..12).unwrap_or(id)).unwrap_or_default();
-        if self.since == Since::Elsewhere {
+        if matches!(self.since, Since::Elsewhere(_)) {
             let name = &self.checkout.revision.reference;
             let message = format!("{name} does not lead on from {before}, which was applied");
             let hint = "somebody has rewound or forced the branch; if that was meant, approve the plan";

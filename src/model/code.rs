@@ -185,6 +185,8 @@ codes! {
     Unexplained = 1722,
     /// A branch cannot be merged.
     MergeConflict = 1723,
+    /// A clone holds only a part of the history.
+    ShallowHistory = 1724,
 
     // 20xx: what a plan found
     /// Another source owns the resource.

@@ -18,6 +18,7 @@ pub mod settings;
 mod tree;
 mod verify;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -128,6 +129,16 @@ impl Depot {
     fn forget_if_broken(&self, finding: &Finding) {
         if let Some(mirror) = self.mirror.as_ref().filter(|_| finding.code == Code::RepositoryCorrupt) {
             mirror.discard();
+        }
+    }
+
+    /// The commits whose parents were left out when the repository was cloned.
+    fn cut_off(&self) -> Result<HashSet<Oid>, Box<Finding>> {
+        match std::fs::read_to_string(self.repository.commondir().join("shallow")) {
+            Ok(text) => Ok(text.lines().filter_map(|line| Oid::from_str(line.trim()).ok()).collect()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HashSet::new()),
+            // Whatever is left out must not be taken for what never was.
+            Err(_) => Err(Box::new(fault::shallow())),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::source::manifest::read_file;
 use crate::source::yaml::FILE_BYTES_MAX;
 
 /// How many commits are looked at in one walk. Who wrote what is older is not told.
-const COMMITS_MAX: usize = 20_000;
+pub(super) const COMMITS_MAX: usize = 20_000;
 
 /// How many versions of files are compared line by line in one walk, or read to find what they no longer hold.
 const VERSIONS_MAX: usize = 5_000;
@@ -29,8 +29,19 @@ pub enum Since {
     Same,
     /// It leads on from it; these came between, the newest first.
     Ahead(Vec<Commit>),
-    /// It does not lead on from it.
-    Elsewhere,
+    /// It does not lead on from it. These it does not have in common with it; all of its history, where the other one is
+    /// not in the repository.
+    Elsewhere(Vec<Commit>),
+}
+
+impl Since {
+    /// The commits that it brings beside those of the other one, one more than are looked at where there are more.
+    pub fn brought(&self) -> &[Commit] {
+        match self {
+            Since::Nothing | Since::Same => &[],
+            Since::Ahead(commits) | Since::Elsewhere(commits) => commits,
+        }
+    }
 }
 
 /// What a walk found.
@@ -52,22 +63,37 @@ impl Checkout {
         let Some(applied) = applied else { return Ok(Since::Nothing) };
         let repository = &self.depot.repository;
         let head = self.id();
-        let Ok(applied) = Oid::from_str(applied) else { return Ok(Since::Elsewhere) };
+        let applied = Oid::from_str(applied).ok().filter(|applied| repository.find_commit(*applied).is_ok());
+        let Some(applied) = applied else { return Ok(Since::Elsewhere(self.brought_beside(None)?)) };
         if applied == head {
             return Ok(Since::Same);
         }
-        if repository.find_commit(applied).is_err() || !repository.graph_descendant_of(head, applied).unwrap_or(false) {
-            return Ok(Since::Elsewhere);
-        }
+        let brought = self.brought_beside(Some(applied))?;
+        Ok(match repository.graph_descendant_of(head, applied) {
+            Ok(true) => Since::Ahead(brought),
+            _ => Since::Elsewhere(brought),
+        })
+    }
+
+    /// The commits that lead here and not to another one, the newest first.
+    fn brought_beside(&self, other: Option<Oid>) -> Result<Vec<Commit>, Box<Finding>> {
+        let repository = &self.depot.repository;
         let unreadable = |error: git2::Error| Box::new(fault::reading("the history", &error));
         let mut walk = repository.revwalk().map_err(unreadable)?;
-        walk.push(head).and_then(|()| walk.hide(applied)).map_err(unreadable)?;
-        let mut between = Vec::new();
-        for id in walk.take(COMMITS_MAX) {
-            let found = id.and_then(|id| repository.find_commit(id)).map_err(unreadable)?;
-            between.push(commit::read(&found));
+        walk.push(self.id()).map_err(unreadable)?;
+        if let Some(other) = other {
+            walk.hide(other).map_err(unreadable)?;
         }
-        Ok(Since::Ahead(between))
+        let cut_off = self.depot.cut_off()?;
+        let mut brought = Vec::new();
+        for id in walk.take(COMMITS_MAX + 1) {
+            let id = id.map_err(unreadable)?;
+            if cut_off.contains(&id) {
+                return Err(Box::new(fault::shallow()));
+            }
+            brought.push(commit::read(&repository.find_commit(id).map_err(unreadable)?));
+        }
+        Ok(brought)
     }
 
     /// Who wrote some lines, and who was the last to remove some resources from their files.
