@@ -41,6 +41,14 @@ impl History<'_> {
         }
         let explained = match self.checkout.explain(&lines, &gone) {
             Ok(explained) => explained,
+            // Half a history would name others than those who wrote it.
+            Err(finding) if finding.code == Code::ShallowHistory => {
+                plans
+                    .iter_mut()
+                    .filter(|plan| !plan.is_empty())
+                    .for_each(|plan| plan.findings.push((*finding).clone()));
+                return Vec::new();
+            }
             Err(finding) => return vec![Finding { severity: Severity::Warning, ..*finding }],
         };
         for plan in plans {

@@ -107,12 +107,19 @@ impl Checkout {
         for (file, line) in lines {
             pending.entry(file.clone()).or_default().push((*line, *line));
         }
-        let mut walk = Walk { checkout: self, explained: Explained::default(), gone: BTreeMap::new(), versions: 0 };
+        let mut walk = Walk {
+            checkout: self,
+            cut_off: self.depot.cut_off()?,
+            ends_early: false,
+            explained: Explained::default(),
+            gone: BTreeMap::new(),
+            versions: 0,
+        };
         for (id, origin) in gone {
             walk.gone.entry(origin.file.clone()).or_default().push(id.clone());
         }
         walk.run(pending).map_err(unreadable)?;
-        Ok(walk.explained)
+        if walk.ends_early { Err(Box::new(fault::shallow())) } else { Ok(walk.explained) }
     }
 
     pub(super) fn id(&self) -> Oid {
@@ -122,6 +129,10 @@ impl Checkout {
 
 struct Walk<'a> {
     checkout: &'a Checkout,
+    /// The commits behind which the history is not here. What they hold somebody else may have written.
+    cut_off: HashSet<Oid>,
+    /// Whether something was looked for behind one of them.
+    ends_early: bool,
     explained: Explained,
     /// What is still looked for, by the file that held it.
     gone: BTreeMap<Arc<str>, Vec<ResourceId>>,
@@ -161,6 +172,10 @@ impl Walk<'_> {
             }
             looked_at += 1;
             if looked_at > COMMITS_MAX {
+                break;
+            }
+            if self.cut_off.contains(&id) {
+                self.ends_early = true;
                 break;
             }
             let commit = repository.find_commit(id)?;
@@ -204,6 +219,7 @@ impl Walk<'_> {
                 let versions = (tree::blob_at(repository, &older, file), tree::blob_at(repository, tree, file));
                 if let (Some(there), Some(here)) = versions
                     && let Some(kept) = self.kept(there, here, lines)
+                    && !kept.is_empty()
                 {
                     share.insert(file.clone(), kept);
                 }

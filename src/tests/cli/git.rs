@@ -5,6 +5,7 @@ mod hostile;
 mod moved;
 mod requests;
 mod servers;
+mod shallow;
 mod signed;
 
 use std::process::Command;
