@@ -71,18 +71,23 @@ struct Asked {
 async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
     let Args { manifests, planning, snapshotted, base, head, .. } = args;
     let Some(base) = base else {
-        let (reading, ground) = match &snapshotted.snapshot {
+        let (mut reading, ground) = match &snapshotted.snapshot {
             None => {
                 let (reading, database) = context.read_and_connect(manifests, planning).await?;
                 (reading, Base::Database(Box::new(database)))
             }
             Some(_) => {
-                let reading = context.read(manifests)?;
+                let place = context.vouched_place(manifests)?;
+                let settings = context.source_settings(&place, manifests)?;
+                let reading = context.read_at(place, settings, None)?;
                 context.draw(&reading);
                 let ground = Base::of(context, snapshotted, &reading.settings.source).await?;
                 (reading, ground)
             }
         };
+        if reading.place.checkout().is_none() {
+            context.tell_of_unknown_authors(&mut reading.world.findings);
+        }
         let judges = judges(context, &reading, &planning.judging).await?;
         return Ok(Asked { reading, due: None, judges, base: ground });
     };

@@ -178,3 +178,33 @@ fn more_commits_than_are_looked_at_are_refused() {
     source.apply(&["--config", &settings, "--force"]).ends(1).says("ARG1707").says("20000 commits");
     assert_eq!(source.world.sql("SELECT count(*) FROM argus.member"), "1");
 }
+
+/// What is not committed cannot be signed.
+#[test]
+fn a_directory_is_no_way_around_signatures() {
+    let source = Source::acme();
+    let ada = Key::new("ed25519");
+    source.commit_signed(&ada, &format!("{ACME}# one\n"));
+    let settings = source.demanding("head", &[&ada]);
+    let root = source.repository.path.display().to_string();
+    source.apply(&["--config", &settings]).ends(0);
+    let run = source.world.sql("SELECT id FROM argus.run");
+    source.repository.write("acme.yaml", &format!("{ACME}{GRACE}"));
+    let saved = source.world.path("saved.plan").display().to_string();
+    source.argus(&["plan", &root, "-o", &saved]).ends(0).says("1 to add");
+    for arguments in [
+        &["plan", &root][..],
+        &["apply", "--auto-approve", &root],
+        &["apply", "--auto-approve", "--force", &root],
+        &["apply", "--auto-approve", &saved],
+        &["drift", &root],
+        &["rollback", &run, &root, "--auto-approve"],
+    ] {
+        source.argus(&[arguments, &["--config", &settings]].concat()).ends(1).says("ARG1413");
+    }
+    assert_eq!(source.world.sql("SELECT count(*) FROM argus.member"), "1");
+    // Whoever only looks may look at a directory.
+    source.argus(&["validate", &root, "--config", &settings]).ends(0);
+    source.argus(&["plan", "--ref", "HEAD", &root, "--config", &settings]).ends(0).says("No changes.");
+    source.argus(&["rollback", &run, "--git", &root, "--plan", "--config", &settings]).ends(0).does_not_say("ARG1413");
+}
