@@ -302,6 +302,17 @@ impl Context {
         let of_the_machine = place.revision().map(|_| &self.machine.git.paths);
         let only = Some(&manifests.only).filter(|only| !only.is_empty()).or(of_the_machine);
         if let Some(only) = only.filter(|only| !only.is_empty()) {
+            // They are paths of this source, and no other source of its own.
+            let is_other =
+                |path: &&PathBuf| place.checkout().is_some_and(|checkout| checkout.has_settings_of_its_own(path));
+            if let Some(path) = only.iter().find(is_other) {
+                let path = path.display();
+                let message = format!("{path} has an argus.yaml of its own, which would not be read");
+                let hint = format!(
+                    "`paths` name what belongs to the source at the root; in a clone `--ref REF {path}` reads that one"
+                );
+                return Err(Failure::from(Finding::error(Code::BadSettings, message).hint(hint)));
+            }
             settings.paths = only.clone();
         }
         Ok(settings.checked()?)

@@ -104,8 +104,10 @@ impl Checkout {
     ) -> Result<Explained, Box<Finding>> {
         let unreadable = |error: git2::Error| Box::new(fault::reading("the history", &error));
         let mut pending: Pending = BTreeMap::new();
+        // The history knows files from the root of the repository.
+        let from_top = |file: &Arc<str>| -> Arc<str> { format!("{}{file}", self.root()).into() };
         for (file, line) in lines {
-            pending.entry(file.clone()).or_default().push((*line, *line));
+            pending.entry(from_top(file)).or_default().push((*line, *line));
         }
         let mut walk = Walk {
             checkout: self,
@@ -116,10 +118,18 @@ impl Checkout {
             versions: 0,
         };
         for (id, origin) in gone {
-            walk.gone.entry(origin.file.clone()).or_default().push(id.clone());
+            walk.gone.entry(from_top(&origin.file)).or_default().push(id.clone());
         }
         walk.run(pending).map_err(unreadable)?;
-        if walk.ends_early { Err(Box::new(fault::shallow())) } else { Ok(walk.explained) }
+        if walk.ends_early {
+            return Err(Box::new(fault::shallow()));
+        }
+        let Explained { lines, removed } = walk.explained;
+        let from_root = |file: Arc<str>| file.strip_prefix(self.root()).map_or(file.clone(), Arc::from);
+        Ok(Explained {
+            lines: lines.into_iter().map(|((file, line), who)| ((from_root(file), line), who)).collect(),
+            removed,
+        })
     }
 
     pub(super) fn id(&self) -> Oid {
@@ -154,7 +164,7 @@ impl Walk<'_> {
             }
             // A merge that nobody has made has written nothing itself.
             Some(parents) => {
-                let tree = repository.find_tree(self.checkout.tree)?;
+                let tree = repository.find_tree(self.checkout.whole)?;
                 let parents: Vec<_> = parents.iter().map(|id| repository.find_commit(*id)).collect::<Result<_, _>>()?;
                 for (parent, passed) in self.one(&tree, parents, None, pending)? {
                     queue.push((parent.time().seconds(), parent.id()));

@@ -40,8 +40,9 @@ impl Checkout {
         if merged.has_conflicts() {
             return Err(conflict(&base, &head, &merged));
         }
-        let tree = merged.write_tree_to(repository).map_err(unreadable)?;
-        Ok(Checkout { tree, merged_from: Some([head_id, base_id]), ..head })
+        let whole = merged.write_tree_to(repository).map_err(unreadable)?;
+        let tree = depot.source_of(whole, &head.revision.reference)?;
+        Ok(Checkout { whole, tree, merged_from: Some([head_id, base_id]), ..head })
     }
 }
 

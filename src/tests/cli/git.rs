@@ -1,5 +1,6 @@
 //! Git as the source: real repositories, real servers on loopback, a database per test.
 
+mod below;
 mod history;
 mod hostile;
 mod moved;
