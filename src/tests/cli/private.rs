@@ -110,3 +110,13 @@ fn a_job_gets_no_private_server_unless_somebody_says_where() {
     });
     ran.ends(0).says("No database is configured: using a private PostgreSQL in");
 }
+
+/// A secret that is not set for a job arrives as an empty text, and no private server takes its place.
+#[test]
+fn an_empty_address_is_no_missing_one() {
+    let place = Place::new();
+    let mut command = place.command(&["apply", "--auto-approve"]);
+    command.env("ARGUS_DATABASE_URL", "");
+    run(command).ends(1).says("ARG5005").says("is empty").says("CI secret");
+    assert!(!place.root.join("server").exists());
+}
