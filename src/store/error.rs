@@ -201,6 +201,11 @@ impl StoreError {
                 "give a moment to come, at most 90 days ahead (`--until`), or a time from now (`--for 2d`)".into()
             }
             StoreError::UnknownUndo { .. } => "use the Argus that made the run, or a newer one".into(),
+            StoreError::Query(error) if sqlstate(error) == "42501" => {
+                "this login lacks a role: let an administrator grant it `argus_planner`, and to apply `argus_reconciler` \
+                 as well"
+                    .into()
+            }
             StoreError::Query(_) => "try again; if it stays, the log of the PostgreSQL server tells more".into(),
         }
     }
