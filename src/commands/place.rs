@@ -61,22 +61,57 @@ pub struct Found {
     pub files: Vec<PolicyFile>,
 }
 
+/// What the command line, or the environment in its place, says of a repository.
+pub struct Named<'a> {
+    /// Its address.
+    pub git: Option<&'a str>,
+    /// The branch, tag or commit.
+    pub reference: Option<&'a str>,
+}
+
+impl<'a> Named<'a> {
+    /// What is said there. A variable that is empty says nothing: in CI that is how one arrives that is not set.
+    pub fn by(manifests: &'a Manifests) -> Result<Named<'a>, Failure> {
+        let said = |value: &'a Option<String>, variable: &str| {
+            value.as_deref().filter(|value| !value.is_empty() || std::env::var_os(variable).is_none())
+        };
+        let git = said(&manifests.git, Manifests::ADDRESS_VARIABLE);
+        let reference = said(&manifests.reference, Manifests::REFERENCE_VARIABLE);
+        if let (Some(_), Some(path)) = (git, &manifests.path) {
+            let other = Named::by_whom("--git", Manifests::ADDRESS_VARIABLE, git);
+            let hint =
+                "the former names a repository and the latter a directory here; `--path` reads a part of a repository";
+            return Err(Named::both(other, &format!("the directory {}", path.display()), hint));
+        }
+        Ok(Named { git, reference })
+    }
+
+    /// Whether a flag or a variable says it.
+    pub fn by_whom(flag: &'static str, variable: &'static str, value: Option<&str>) -> &'static str {
+        if std::env::var(variable).ok().as_deref() == value { variable } else { flag }
+    }
+
+    /// What is said once too often.
+    pub fn both(one: &str, other: &str, hint: &str) -> Failure {
+        let message = format!("{one} cannot be used with {other}");
+        Failure::from(Finding::error(Code::BadSettings, message).hint(hint))
+    }
+}
+
 impl Place {
     /// The place that the command line names, or else the settings of the machine.
     pub fn new(context: &Context, manifests: &Manifests) -> Result<Place, Failure> {
-        let Manifests { path, source: _, git, reference, only: _ } = manifests;
-        let machine = context.git();
-        let url = git.as_ref().or_else(|| machine.url.as_ref().filter(|_| path.is_none()));
-        match url {
+        let (path, machine) = (&manifests.path, context.git());
+        let Named { git, reference } = Named::by(manifests)?;
+        match git.or(machine.url.as_deref().filter(|_| path.is_none())) {
             Some(url) => {
-                let reference = reference.as_ref().or(machine.reference.as_ref());
                 let depot = open(context, url)?;
-                commit(context, &depot, reference.map(String::as_str))
+                commit(context, &depot, reference.or(machine.reference.as_deref()))
             }
             None if reference.is_some() => {
                 let around = path.clone().unwrap_or_else(here);
                 let depot = Depot::around(&around, machine.limits)?;
-                commit(context, &depot, reference.as_deref())
+                commit(context, &depot, reference)
             }
             None => Ok(Place::Folder(path.clone().unwrap_or_else(here))),
         }
@@ -86,8 +121,12 @@ impl Place {
     /// latter, so that no branch changes what judges it.
     pub fn of_request(context: &Context, manifests: &Manifests, base: &str, head: &str) -> Result<Request, Failure> {
         let machine = context.git();
-        let url = manifests.git.as_ref().or_else(|| machine.url.as_ref().filter(|_| manifests.path.is_none()));
-        let depot = match url {
+        let Named { git, reference } = Named::by(manifests)?;
+        if reference.is_some() {
+            let other = Named::by_whom("--ref", Manifests::REFERENCE_VARIABLE, reference);
+            return Err(Named::both("--base", other, "`--head` names the branch"));
+        }
+        let depot = match git.or(machine.url.as_deref().filter(|_| manifests.path.is_none())) {
             Some(url) => open(context, url)?,
             None => Depot::around(&manifests.path.clone().unwrap_or_else(here), machine.limits)?,
         };

@@ -3,11 +3,11 @@
 use super::context::{Context, Done, Failure, Reading};
 use super::judges::Judges;
 use super::output::{self, report};
-use super::place::{self, Place, Request};
+use super::place::{self, Named, Place, Request};
 use super::progress::Progress;
 use super::report::{draw, from_here};
 use super::snapshot::Base;
-use crate::cli::{Face, Format, Judging, Plan as Args, Planning};
+use crate::cli::{Face, Format, Judging, Manifests, Plan as Args, Planning};
 use crate::engine::ground::Ground;
 use crate::engine::judging::{self, Asking};
 use crate::engine::provenance::History;
@@ -70,6 +70,10 @@ struct Asked {
 
 async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
     let Args { manifests, planning, snapshotted, base, head, .. } = args;
+    if let (Some(_), Some(git)) = (&snapshotted.snapshot, Named::by(manifests)?.git) {
+        let other = Named::by_whom("--git", Manifests::ADDRESS_VARIABLE, Some(git));
+        return Err(Named::both("--snapshot", other, "with a snapshot no network is touched"));
+    }
     let Some(base) = base else {
         let (mut reading, ground) = match &snapshotted.snapshot {
             None => {
