@@ -79,7 +79,8 @@ fn a_tag_can_be_asked_to_be_signed() {
     source.plan(&["--config", &settings, "--ref", "v1"]).ends(2).says("Plan: 2 to add");
     source.plan(&["--config", &settings, "--ref", "v2"]).ends(1).says("ARG1402");
     source.plan(&["--config", &settings, "--ref", "v3"]).ends(1).says("ARG1401");
-    source.plan(&["--config", &settings, "--ref", "main"]).ends(1).says("ARG1401").says("no annotated tag");
+    let ran = source.plan(&["--config", &settings, "--ref", "main"]).ends(1).says("ARG1401").says("no annotated tag");
+    ran.says("name an annotated, signed tag").does_not_say("sign it");
 }
 
 #[test]
