@@ -382,3 +382,12 @@ fn a_pipeline_plans_and_applies_with_the_roles_that_are_documented() {
     let run = world.sql("SELECT id FROM argus.run ORDER BY started_at DESC LIMIT 1");
     as_role("ci_apply", &["rollback", &run, "--auto-approve", "--force"]).ends(0);
 }
+
+/// Help tells what is there, and nothing that is not.
+#[test]
+fn help_promises_what_there_is() {
+    let world = World::new();
+    world.argus(&["--help"]).ends(0).does_not_say("Kubernetes");
+    world.argus(&["apply", "--help"]).ends(0).says("has saved");
+    world.argus(&["validate", "--help"]).ends(0).says("with the manifests").does_not_say("saved plan");
+}
