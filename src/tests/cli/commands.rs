@@ -391,3 +391,13 @@ fn help_promises_what_there_is() {
     world.argus(&["apply", "--help"]).ends(0).says("has saved");
     world.argus(&["validate", "--help"]).ends(0).says("with the manifests").does_not_say("saved plan");
 }
+
+/// Files of others that lie at the root are no manifests, and it is told how to leave them out.
+#[test]
+fn a_file_of_another_program_is_left_out_by_naming_paths() {
+    let world = World::new();
+    world.write("organizations/acme.yaml", ACME).write("mkdocs.yml", "site_name: Acme\n");
+    world.argus(&["validate"]).ends(1).says("mkdocs.yml:1:1").says("folders of manifests in `paths` of argus.yaml");
+    world.write("argus.yaml", "source: acme\npaths: [organizations]\n");
+    world.argus(&["validate"]).ends(0);
+}
