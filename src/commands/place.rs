@@ -22,10 +22,10 @@ use crate::render::excerpt::Excerpts;
 use crate::settings::Source;
 use crate::signature::Signers;
 use crate::source::directory;
-use crate::source::git::address::Address;
+use crate::source::git::address::{self, Address};
 use crate::source::git::hosts::KnownHosts;
 use crate::source::git::index::IsSettled;
-use crate::source::git::mirror::{Credentials, Fetch};
+use crate::source::git::mirror::{Credentials, Fetch, needs_passphrase};
 use crate::source::git::settings::{GitSettings, SignerFiles, Verify};
 use crate::source::git::{self, Checkout, Depot};
 use crate::source::names::POLICIES_DIRECTORY;
@@ -296,9 +296,10 @@ fn here() -> PathBuf {
 fn open(context: &Context, url: &str) -> Result<Rc<Depot>, Failure> {
     let settings = context.git();
     let progress = Arc::new(Progress::new("fetching"));
+    let address = Address::parse(url, &settings.allow)?;
     let fetch = Fetch {
-        address: Address::parse(url, &settings.allow)?,
-        credentials: credentials(settings)?,
+        credentials: credentials(settings, matches!(address.place(), address::Place::Ssh(_)))?,
+        address,
         limits: settings.limits,
         cache: settings.cache_dir.clone().unwrap_or_else(default_cache),
         progress: Arc::new(move |done, total, _| progress.tell(done, total)),
@@ -340,7 +341,7 @@ pub fn signers(settings: &GitSettings) -> Result<Signers, Failure> {
 }
 
 /// What the files and the environment say of how one gets in.
-fn credentials(settings: &GitSettings) -> Result<Credentials, Failure> {
+fn credentials(settings: &GitSettings, over_ssh: bool) -> Result<Credentials, Failure> {
     let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let secret = |file: &Option<PathBuf>| -> Result<Option<String>, Failure> {
         let text = file.as_deref().map(small_file).transpose()?;
@@ -355,11 +356,19 @@ fn credentials(settings: &GitSettings) -> Result<Credentials, Failure> {
     for file in settings.ca_file.iter().chain(&settings.ssh_key_file) {
         small_file(file)?;
     }
+    let passphrase = secret(&settings.ssh_passphrase_file)?;
+    if let Some(file) = settings.ssh_key_file.as_ref().filter(|_| over_ssh && passphrase.is_none())
+        && needs_passphrase(&small_file(file)?)
+    {
+        let message = format!("the key in {} has a passphrase, and none is given", file.display());
+        let finding = Finding::error(Code::RepositoryRefused, message);
+        return Err(Failure::from(finding.hint("name a file with the passphrase in `git.sshPassphraseFile`")));
+    }
     Ok(Credentials {
         username: settings.username.clone().or_else(|| named("ARGUS_GIT_USERNAME")),
         password,
         ssh_key: settings.ssh_key_file.clone(),
-        ssh_passphrase: secret(&settings.ssh_passphrase_file)?,
+        ssh_passphrase: passphrase,
         known_hosts,
     })
 }
