@@ -24,6 +24,8 @@ pub struct History<'a> {
     pub applied: Option<String>,
     /// How the one stands to the other.
     pub since: Since,
+    /// What is told of the commit beside what it changes.
+    pub told: Vec<Finding>,
 }
 
 impl History<'_> {

@@ -209,3 +209,25 @@ fn a_directory_is_no_way_around_signatures() {
     source.argus(&["plan", "--ref", "HEAD", &root, "--config", &settings]).ends(0).says("No changes.");
     source.argus(&["rollback", &run, "--git", &root, "--plan", "--config", &settings]).ends(0).does_not_say("ARG1413");
 }
+
+/// A branch is shown before it is signed, and it is told that it would be refused.
+#[test]
+fn a_branch_that_would_be_refused_is_warned_of() {
+    let source = Source::new();
+    let ada = Key::new("ed25519");
+    source.commit_signed(&ada, ACME);
+    let settings = source.demanding("all-since-applied", &[&ada]);
+    source.apply(&["--config", &settings]).ends(0);
+    source.repository.git(&["checkout", "-q", "-b", "feature"]);
+    let unsigned = source.commit("acme.yaml", &format!("{ACME}{GRACE}"), "Add grace");
+    let signed = source.commit_signed(&ada, &format!("{ACME}{GRACE}# two\n"));
+    let plan = |verify: &str, head: &str| {
+        let settings = source.demanding(verify, &[&ada]);
+        source.plan(&["--base", "main", "--head", head, "--config", &settings]).ends(2).says("1 to add")
+    };
+    let ran = plan("all-since-applied", "feature").says("warning[ARG1401]");
+    ran.says(&unsigned).does_not_say(&signed[..40]);
+    plan("head", "feature").does_not_say("ARG1401");
+    plan("head", &unsigned).says("warning[ARG1401]").says("merge it by a commit that is signed");
+    plan("none", &unsigned).does_not_say("ARG1401");
+}
