@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 
@@ -99,6 +100,8 @@ pub struct Context {
     /// The options of the command line.
     pub global: Global,
     machine: Machine,
+    /// The name of the source at hand, once it is known.
+    source: OnceLock<String>,
 }
 
 /// The manifests of a source, read and checked.
@@ -160,7 +163,7 @@ impl Context {
     /// Reads the settings of the machine.
     pub fn new(global: Global) -> Result<Context, Failure> {
         let machine = global.config.as_deref().map(Machine::read).transpose()?.unwrap_or_default();
-        Ok(Context { global, machine })
+        Ok(Context { global, machine, source: OnceLock::new() })
     }
 
     /// The present moment; everything below the commands gets it as a value.
@@ -315,7 +318,16 @@ impl Context {
             }
             settings.paths = only.clone();
         }
-        Ok(settings.checked()?)
+        let settings = settings.checked()?;
+        let _ = self.source.set(settings.source.clone());
+        Ok(settings)
+    }
+
+    /// What the source is called, also where it could not be read: as far as was got with it, or as the directory says.
+    pub fn source_name(&self, manifests: &Manifests) -> String {
+        let said = self.source.get().or(manifests.source.as_ref()).cloned();
+        let directory = manifests.path.as_deref().unwrap_or(Path::new("."));
+        said.unwrap_or_else(|| Source::read(directory).unwrap_or_default().source)
     }
 
     /// What the machine says of repositories.

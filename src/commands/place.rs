@@ -49,8 +49,17 @@ pub enum Place {
 pub struct Request {
     /// What it would be merged into, as it is.
     pub base: Place,
-    /// The same with the branch merged.
-    pub head: Place,
+    depot: Rc<Depot>,
+    base_name: String,
+    head_name: String,
+}
+
+impl Request {
+    /// The base with the branch merged.
+    pub fn head(&self) -> Result<Place, Failure> {
+        let merged = Checkout::merged(&self.depot, &self.base_name, &self.head_name)?;
+        Ok(Place::Commit(Box::new(merged)))
+    }
 }
 
 /// The policies of a source.
@@ -130,8 +139,8 @@ impl Place {
             Some(url) => open(context, url)?,
             None => Depot::around(&manifests.path.clone().unwrap_or_else(here), machine.limits)?,
         };
-        let head = Checkout::merged(&depot, base, head)?;
-        Ok(Request { base: commit(context, &depot, Some(base))?, head: Place::Commit(Box::new(head)) })
+        let (base_name, head_name) = (base.to_owned(), head.to_owned());
+        Ok(Request { base: commit(context, &depot, Some(base))?, depot, base_name, head_name })
     }
 
     /// The settings of the source.

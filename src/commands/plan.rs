@@ -3,7 +3,7 @@
 use super::context::{Context, Done, Failure, Reading};
 use super::judges::{Judges, NONE};
 use super::output::{self, report};
-use super::place::{self, Named, Place, Request};
+use super::place::{self, Named, Place};
 use super::progress::Progress;
 use super::report::{draw, from_here};
 use super::snapshot::Base;
@@ -26,8 +26,19 @@ use crate::source::git::settings::Verify;
 use crate::source::names::{POLICIES_DIRECTORY, SETTINGS_FILE};
 use crate::verdict::{Told, Verdict};
 
-/// Plans, prints the plan, and saves it if asked.
+/// Plans, prints the plan, and saves it if asked. Where there is none, a comment says so: it takes the place of the one of
+/// yesterday.
 pub async fn run(context: &Context, args: &Args) -> Done {
+    let done = planned(context, args).await;
+    if let (Err(failure), Face::Whole(Format::Markdown)) = (&done, args.format) {
+        let named = |file: &str| file.to_owned();
+        let links = args.links.links(&named).unwrap_or_default();
+        output::print(&markdown::failed(&context.source_name(&args.manifests), &failure.findings, &links))?;
+    }
+    done
+}
+
+async fn planned(context: &Context, args: &Args) -> Done {
     let Asked { reading, due, told, mut judges, base } = asked(context, args).await?;
     judges.tells_access = matches!(args.format, Face::Whole(Format::Markdown));
     let due = match &due {
@@ -53,7 +64,14 @@ pub async fn run(context: &Context, args: &Args) -> Done {
         Face::Whole(Format::Markdown) => {
             let named = |file: &str| reading.place.called_here(file);
             let links = args.links.links(&named)?;
-            report(&markdown::comment(&plan, &told, &Beside { access: Some(&access), links }), code)
+            report(
+                &markdown::comment(
+                    &plan,
+                    &told,
+                    &Beside { access: Some(&access), said: &reading.world.findings, links },
+                ),
+                code,
+            )
         }
         Face::Whole(format) => report(&show(context, &plan, &judges, &told, format), code),
         Face::Findings(form) => {
@@ -102,9 +120,11 @@ async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
         let judges = judges(context, &reading, &planning.judging).await?;
         return Ok(Asked { reading, due: None, told: Vec::new(), judges, base: ground });
     };
-    let Request { base, head } = Place::of_request(context, manifests, base, head)?;
+    let request = Place::of_request(context, manifests, base, head)?;
     // What the branch says of its own settings and policies counts when it is merged, and not before.
-    let settings = context.source_settings(&base, manifests)?;
+    let settings = context.source_settings(&request.base, manifests)?;
+    let head = request.head()?;
+    let base = request.base;
     let mut judges = Judges::new(context, &base, &planning.judging, &settings).await?;
     let mut told = Vec::new();
     if let (Some(base), Some(head)) = (base.checkout(), head.checkout()) {
