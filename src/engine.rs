@@ -109,6 +109,7 @@ pub async fn plan<'a>(
     let mut organizations = scope.unmoved;
     let mut findings = planning.findings();
     findings.extend(scope.findings);
+    findings.extend(pass.history.iter().flat_map(|history| history.told.iter().cloned()));
     for (done, chunk) in scope.moved.chunks(ORGANIZATIONS_PER_READ).enumerate() {
         progress(done * ORGANIZATIONS_PER_READ, scope.moved.len());
         let read = read(&mut planning, chunk).await?;

@@ -24,6 +24,8 @@ pub struct History<'a> {
     pub applied: Option<String>,
     /// How the one stands to the other.
     pub since: Since,
+    /// What is told of the commit beside what it changes.
+    pub told: Vec<Finding>,
 }
 
 impl History<'_> {
@@ -41,6 +43,14 @@ impl History<'_> {
         }
         let explained = match self.checkout.explain(&lines, &gone) {
             Ok(explained) => explained,
+            // Half a history would name others than those who wrote it.
+            Err(finding) if finding.code == Code::ShallowHistory => {
+                plans
+                    .iter_mut()
+                    .filter(|plan| !plan.is_empty())
+                    .for_each(|plan| plan.findings.push((*finding).clone()));
+                return Vec::new();
+            }
             Err(finding) => return vec![Finding { severity: Severity::Warning, ..*finding }],
         };
         for plan in plans {
@@ -68,7 +78,7 @@ impl History<'_> {
             return;
         }
         let before = self.applied.as_deref().map(|id| id.get(..12).unwrap_or(id)).unwrap_or_default();
-        if self.since == Since::Elsewhere {
+        if matches!(self.since, Since::Elsewhere(_)) {
             let name = &self.checkout.revision.reference;
             let message = format!("{name} does not lead on from {before}, which was applied");
             let hint = "somebody has rewound or forced the branch; if that was meant, approve the plan";

@@ -164,7 +164,7 @@ fn whatever_does_not_fit_is_counted() {
     for (organizations, long) in [(1, 20), (1, 600), (7, 300), (300, 10), (1_000, 2_000)] {
         let (plan, access) = crowded(organizations, long);
         let verdict = judge(&plan, &Guards::default(), false);
-        let page = markdown::comment(&plan, &verdict.told, &Beside { access: Some(&access), links: Links::default() });
+        let page = markdown::comment(&plan, &verdict.told, &Beside { access: Some(&access), ..Beside::default() });
         assert!(page.chars().count() < 65_536, "{} characters", page.chars().count());
         let begins =
             |line: &&str| ["+ Team/name-", "! Team/name-", "- Member/name-"].iter().any(|b| line.starts_with(b));
@@ -216,7 +216,7 @@ fn places_and_codes_lead_somewhere_and_names_lead_nowhere_else() {
     let named = |file: &str| format!("config/{file}");
     let files = Some("https://git.example/acme/config/blob/0123abc/");
     let links = Links { files, named: Some(&named), codes: Some("https://git.example/argus/docs/codes") };
-    let page = markdown::comment(&plan, &told, &Beside { access: None, links });
+    let page = markdown::comment(&plan, &told, &Beside { links, ..Beside::default() });
     let path = "https://git.example/acme/config/blob/0123abc/config/a%20b%29%5Bx%5D%28https%3A//evil.example%29.yaml";
     assert!(page.contains(&format!("]({path}#L12)")) && page.contains(&format!("]({path}#L4)")), "{page}");
     assert!(page.contains("**[ARG2002](https://git.example/argus/docs/codes/ARG2002.md)**"), "{page}");
