@@ -226,10 +226,12 @@ fn a_plan_is_one_comment_that_is_written_once_and_then_changed() {
     forge.world.write("acme.yaml", &ACME.replace("role: owner", "role: ownr"));
     forge.with_database(plan).ends(1).says("ARG1102");
     assert!(forge.comments()[2]["body"].as_str().expect("a text").contains("ARG2007"));
-    // Where nothing could be planned at all it is no second comment.
+    // Where nothing could be planned at all the comment does not tell of yesterday's plan, and there is no second one.
     forge.action(plan, &[("ARGUS_DATABASE_URL", "postgres://argus@127.0.0.1:1/none")]).ends(1).says("ARG5001");
     let before = forge.comments();
     assert_eq!(before.len(), 3);
+    let body = before[2]["body"].as_str().expect("a text");
+    assert!(body.contains("### This cannot be planned") && body.contains("ARG5001"), "{body}");
     forge.with_database(&[("command", "plan"), ("comment", "false")]).ends(1);
     assert_eq!(forge.comments(), before);
 }
