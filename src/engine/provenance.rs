@@ -39,9 +39,10 @@ impl History<'_> {
             let resources = plans.iter().flat_map(|plan| &plan.changes).filter_map(|change| place(&change.origin));
             lines = resources.take(LINES_MAX).collect();
         }
-        let explained = match self.checkout.explain(&lines, &gone) {
-            Ok(explained) => explained,
-            Err(finding) => return vec![Finding { severity: Severity::Warning, ..*finding }],
+        // A history that cannot be read explains nothing, and so what would be explained by it is held.
+        let (explained, findings) = match self.checkout.explain(&lines, &gone) {
+            Ok(explained) => (explained, Vec::new()),
+            Err(finding) => (Explained::default(), vec![Finding { severity: Severity::Warning, ..*finding }]),
         };
         for plan in plans {
             self.hold(plan, &explained);
@@ -60,7 +61,7 @@ impl History<'_> {
                 }
             }
         }
-        Vec::new()
+        findings
     }
 
     fn hold(&self, plan: &mut OrganizationPlan, explained: &Explained) {

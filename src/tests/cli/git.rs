@@ -1,6 +1,7 @@
 //! Git as the source: real repositories, real servers on loopback, a database per test.
 
 mod history;
+mod holds;
 mod hostile;
 mod moved;
 mod requests;
