@@ -117,6 +117,9 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
             let hint = "give --source, --target, --no-drift and --full to `argus plan -o FILE`";
             return Err(Failure::from(finding.hint(hint)));
         }
+        if plan.revision.is_none() {
+            context.refuse_unsigned("this plan was not made of a commit", "plan with `--ref HEAD`")?;
+        }
         let database = context.database().await?;
         let lock = database.store.source_lock(&plan.source, timeout).await?;
         // Whatever was said of it when it was made: what counts is what is said of it now.
@@ -125,10 +128,17 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         same_rules(&judges, there.as_ref(), &told.rules_digest)?;
         let heard = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
         let Heard { plan, judgements, access: _ } = heard;
-        let (said, place) = (Vec::new(), Rc::new(Place::Folder(PathBuf::new())));
+        let mut said = Vec::new();
+        if plan.revision.is_none() && plan.rolls_back.is_none() {
+            context.tell_of_unknown_authors(&mut said);
+        }
+        let (said, place) = (said.iter().map(Check::of).collect(), Rc::new(Place::Folder(PathBuf::new())));
         return Ok(Prepared { database, lock, plan, judges, judgements, said, place, failed: false });
     }
-    let (reading, database) = context.read_and_connect(&args.manifests, &args.planning).await?;
+    let (mut reading, database) = context.read_and_connect(&args.manifests, &args.planning).await?;
+    if reading.place.checkout().is_none() {
+        context.tell_of_unknown_authors(&mut reading.world.findings);
+    }
     let mut judges = plan::judges(context, &reading, &args.planning.judging).await?;
     let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
     let Heard { plan, judgements, access: _ } =

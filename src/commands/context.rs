@@ -21,7 +21,7 @@ use crate::render::text::Paint;
 use crate::sandbox::Limits;
 use crate::settings::{Machine, Source};
 use crate::source::git::index::IsSettled;
-use crate::source::git::settings::GitSettings;
+use crate::source::git::settings::{GitSettings, Verify};
 use crate::store::error::StoreError;
 use crate::store::private::PrivateServer;
 use crate::store::run::RunId;
@@ -228,6 +228,38 @@ impl Context {
         self.read_at(place, settings, None)
     }
 
+    /// The place of manifests by which something is judged or applied. Where the machine asks for signatures, it is no
+    /// directory: what stands there nobody has signed.
+    pub fn vouched_place(&self, manifests: &Manifests) -> Result<Place, Failure> {
+        let place = Place::new(self, manifests)?;
+        if place.checkout().is_none() {
+            self.refuse_unsigned("a directory has none", "`--ref HEAD` reads the commit instead")?;
+        }
+        Ok(place)
+    }
+
+    /// Refuses what nobody has signed, if the machine asks for signatures.
+    pub fn refuse_unsigned(&self, why: &str, hint: &str) -> Result<(), Failure> {
+        if self.git().verify == Verify::None {
+            return Ok(());
+        }
+        let message = format!("the settings of the machine ask for signatures, and {why}");
+        Err(Failure::from(Finding::error(Code::NothingSigned, message).hint(hint)))
+    }
+
+    /// Says that nobody knows who wrote what no commit tells of, where people are named who approve: they may have
+    /// written it themselves.
+    pub fn tell_of_unknown_authors(&self, said: &mut Vec<Finding>) {
+        if self.approvers().is_empty() {
+            return;
+        }
+        let message = "who wrote these manifests is not known, so that somebody may approve what is their own";
+        let finding = Finding::warning(Code::UnknownAuthors, message)
+            .hint("`--ref HEAD` reads the commit instead, which names its authors");
+        self.complain(std::slice::from_ref(&finding), &Excerpts::default());
+        said.push(finding);
+    }
+
     /// Reads and checks the manifests of a place.
     pub fn read_at(&self, place: Place, settings: Source, settled: Option<IsSettled<'_>>) -> Result<Reading, Failure> {
         let mut world = place.world(&settings, settled, self.now())?;
@@ -242,7 +274,7 @@ impl Context {
         manifests: &Manifests,
         how: &Planning,
     ) -> Result<(Reading, Database), Failure> {
-        let place = Place::new(self, manifests)?;
+        let place = self.vouched_place(manifests)?;
         let settings = self.source_settings(&place, manifests)?;
         if place.checkout().is_none() || how.full || !how.target.is_empty() {
             let reading = self.read_at(place, settings, None)?;
@@ -270,6 +302,17 @@ impl Context {
         let of_the_machine = place.revision().map(|_| &self.machine.git.paths);
         let only = Some(&manifests.only).filter(|only| !only.is_empty()).or(of_the_machine);
         if let Some(only) = only.filter(|only| !only.is_empty()) {
+            // They are paths of this source, and no other source of its own.
+            let is_other =
+                |path: &&PathBuf| place.checkout().is_some_and(|checkout| checkout.has_settings_of_its_own(path));
+            if let Some(path) = only.iter().find(is_other) {
+                let path = path.display();
+                let message = format!("{path} has an argus.yaml of its own, which would not be read");
+                let hint = format!(
+                    "`paths` name what belongs to the source at the root; in a clone `--ref REF {path}` reads that one"
+                );
+                return Err(Failure::from(Finding::error(Code::BadSettings, message).hint(hint)));
+            }
             settings.paths = only.clone();
         }
         Ok(settings.checked()?)

@@ -66,8 +66,7 @@ impl Place {
     pub fn new(context: &Context, manifests: &Manifests) -> Result<Place, Failure> {
         let Manifests { path, source: _, git, reference, only: _ } = manifests;
         let machine = context.git();
-        let typed = git.is_some() || reference.is_some();
-        let url = git.as_ref().or_else(|| machine.url.as_ref().filter(|_| typed || path.is_none()));
+        let url = git.as_ref().or_else(|| machine.url.as_ref().filter(|_| path.is_none()));
         match url {
             Some(url) => {
                 let reference = reference.as_ref().or(machine.reference.as_ref());
@@ -200,20 +199,24 @@ impl Place {
         }
     }
 
-    /// The name of a file as it is called from where the command runs.
+    /// The name of a file as it is called from where the command runs; of a commit from the root of its repository.
     pub fn called_here(&self, file: &str) -> String {
         match self {
             Place::Folder(root) => {
                 let folder = if root.is_file() { root.parent().unwrap_or(Path::new("")) } else { root };
                 folder.strip_prefix(".").unwrap_or(folder).join(file).display().to_string()
             }
-            Place::Commit(_) => file.to_owned(),
+            Place::Commit(checkout) => format!("{}{file}", checkout.root()),
         }
     }
 
-    /// What stands before the names of files in a patch, so that `git apply` finds them from where the command runs.
+    /// What stands before the names of files in a patch, so that `git apply` finds them from where the command runs; of a
+    /// commit from the root of its repository.
     pub fn patch_prefix(&self) -> String {
-        let Place::Folder(root) = self else { return String::new() };
+        let root = match self {
+            Place::Folder(root) => root,
+            Place::Commit(checkout) => return checkout.root().to_owned(),
+        };
         let here = std::env::current_dir().ok();
         let here = here.as_deref().and_then(|here| root.strip_prefix(here).ok());
         let below = here.unwrap_or(root);

@@ -71,18 +71,23 @@ struct Asked {
 async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
     let Args { manifests, planning, snapshotted, base, head, .. } = args;
     let Some(base) = base else {
-        let (reading, ground) = match &snapshotted.snapshot {
+        let (mut reading, ground) = match &snapshotted.snapshot {
             None => {
                 let (reading, database) = context.read_and_connect(manifests, planning).await?;
                 (reading, Base::Database(Box::new(database)))
             }
             Some(_) => {
-                let reading = context.read(manifests)?;
+                let place = context.vouched_place(manifests)?;
+                let settings = context.source_settings(&place, manifests)?;
+                let reading = context.read_at(place, settings, None)?;
                 context.draw(&reading);
                 let ground = Base::of(context, snapshotted, &reading.settings.source).await?;
                 (reading, ground)
             }
         };
+        if reading.place.checkout().is_none() {
+            context.tell_of_unknown_authors(&mut reading.world.findings);
+        }
         let judges = judges(context, &reading, &planning.judging).await?;
         return Ok(Asked { reading, due: None, judges, base: ground });
     };
@@ -92,9 +97,7 @@ async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
     let mut judges = Judges::new(context, &base, &planning.judging, &settings).await?;
     if let (Some(base), Some(head)) = (base.revision(), head.checkout()) {
         judges.revision = Some(head.revision.clone());
-        if let Since::Ahead(commits) = head.since(Some(&base.commit.id))? {
-            judges.add_authors(commits.iter());
-        }
+        judges.add_authors(head.since(Some(&base.commit.id))?.brought().iter());
         judges.add_authors([&head.revision.commit].into_iter());
     }
     let due = context.read_at(base, settings.clone(), None)?;
@@ -141,8 +144,8 @@ async fn make_beyond(
 ) -> Result<Heard, Failure> {
     let targets = Targets::parse(&how.target)?;
     let history = history(context, ground, reading, due.is_some()).await?;
-    if let Some(Since::Ahead(commits)) = history.as_ref().map(|history| &history.since) {
-        judges.add_authors(commits.iter());
+    if let Some(history) = &history {
+        judges.add_authors(history.since.brought().iter());
     }
     let bench = judges.bench();
     let pass = Pass {

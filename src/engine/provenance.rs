@@ -42,6 +42,14 @@ impl History<'_> {
         // A history that cannot be read explains nothing, and so what would be explained by it is held.
         let (explained, findings) = match self.checkout.explain(&lines, &gone) {
             Ok(explained) => (explained, Vec::new()),
+            // Half a history would name others than those who wrote it.
+            Err(finding) if finding.code == Code::ShallowHistory => {
+                plans
+                    .iter_mut()
+                    .filter(|plan| !plan.is_empty())
+                    .for_each(|plan| plan.findings.push((*finding).clone()));
+                return Vec::new();
+            }
             Err(finding) => (Explained::default(), vec![Finding { severity: Severity::Warning, ..*finding }]),
         };
         for plan in plans {
@@ -69,7 +77,7 @@ impl History<'_> {
             return;
         }
         let before = self.applied.as_deref().map(|id| id.get(..12).unwrap_or(id)).unwrap_or_default();
-        if self.since == Since::Elsewhere {
+        if matches!(self.since, Since::Elsewhere(_)) {
             let name = &self.checkout.revision.reference;
             let message = format!("{name} does not lead on from {before}, which was applied");
             let hint = "somebody has rewound or forced the branch; if that was meant, approve the plan";

@@ -18,7 +18,8 @@ pub mod settings;
 mod tree;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -58,6 +59,8 @@ pub struct Depot {
     /// Where what was read of it is kept, if it is.
     cache: Option<PathBuf>,
     limits: Limits,
+    /// The folder that is the root of the source, with `/` between its parts and behind it; nothing for all of it.
+    root: String,
 }
 
 /// One commit of a repository.
@@ -66,6 +69,9 @@ pub struct Checkout {
     depot: Rc<Depot>,
     /// The commit, and what it was asked for as.
     pub revision: Revision,
+    /// All that the commit holds.
+    whole: Oid,
+    /// What it holds of the source: everything is named from there.
     tree: Oid,
     /// The annotated tag that it was asked for by.
     tag: Option<Oid>,
@@ -102,15 +108,21 @@ impl Depot {
         };
         let cache = mirror::folder(fetch);
         let cache = mirror::make(&cache).is_ok().then_some(cache);
-        Depot::at(&path, shown, mirror, cache, fetch.limits)
+        Depot::at(&path, shown, mirror, cache, fetch.limits).map(Rc::new)
     }
 
-    /// Opens the repository that a directory stands in.
+    /// Opens the repository that a directory stands in. The directory is the root of the source, as it is without Git.
     pub fn around(directory: &Path, limits: Limits) -> Result<Rc<Depot>, Box<Finding>> {
         library::set_up(&limits, None);
         let shown = directory.display().to_string();
-        let path = Repository::discover(directory).map_err(|_| Box::new(no_repository(&shown)))?.path().to_owned();
-        Depot::at(&path, shown, None, None, limits)
+        if directory.is_file() {
+            let finding = Finding::error(Code::BadRepository, format!("{shown} is a file, and no root of a source"));
+            return Err(Box::new(finding.hint("name the directory, and the file below it with `--path`")));
+        }
+        let found = Repository::discover(directory).map_err(|_| Box::new(no_repository(&shown)))?;
+        let mut depot = Depot::at(found.path(), shown, None, None, limits)?;
+        depot.root = root_within(&found, directory).map_err(Box::new)?;
+        Ok(Rc::new(depot))
     }
 
     fn at(
@@ -119,15 +131,45 @@ impl Depot {
         mirror: Option<Mirror>,
         cache: Option<PathBuf>,
         limits: Limits,
-    ) -> Result<Rc<Depot>, Box<Finding>> {
+    ) -> Result<Depot, Box<Finding>> {
         let repository = Repository::open(path).map_err(|_| Box::new(no_repository(&shown)))?;
-        Ok(Rc::new(Depot { repository, path: path.to_owned(), shown, mirror, cache, limits }))
+        Ok(Depot { repository, path: path.to_owned(), shown, mirror, cache, limits, root: String::new() })
+    }
+
+    /// What of a tree is the source.
+    fn source_of(&self, whole: Oid, reference: &str) -> Result<Oid, Box<Finding>> {
+        let root = self.root.trim_end_matches('/');
+        if root.is_empty() {
+            return Ok(whole);
+        }
+        let unreadable = |error: git2::Error| Box::new(fault::reading(root, &error));
+        let entry = match self.repository.find_tree(whole).map_err(unreadable)?.get_path(Path::new(root)) {
+            Ok(entry) => Some(entry),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => None,
+            Err(error) => return Err(unreadable(error)),
+        };
+        let folder = entry.filter(|entry| entry.kind() == Some(ObjectType::Tree)).map(|entry| entry.id());
+        folder.ok_or_else(|| {
+            let message = format!("`{}` holds no folder {root}", fault::quoted(reference));
+            let finding = Finding::error(Code::Unreadable, message);
+            Box::new(finding.hint("nothing was planned, and what was applied before stays as it is"))
+        })
     }
 
     /// Throws a mirror away that turned out to be broken, so that the next run makes it anew. What is the user's own stays.
     fn forget_if_broken(&self, finding: &Finding) {
         if let Some(mirror) = self.mirror.as_ref().filter(|_| finding.code == Code::RepositoryCorrupt) {
             mirror.discard();
+        }
+    }
+
+    /// The commits whose parents were left out when the repository was cloned.
+    fn cut_off(&self) -> Result<HashSet<Oid>, Box<Finding>> {
+        match std::fs::read_to_string(self.repository.commondir().join("shallow")) {
+            Ok(text) => Ok(text.lines().filter_map(|line| Oid::from_str(line.trim()).ok()).collect()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HashSet::new()),
+            // Whatever is left out must not be taken for what never was.
+            Err(_) => Err(Box::new(fault::shallow())),
         }
     }
 
@@ -168,13 +210,27 @@ impl Checkout {
         let unreadable = |error: git2::Error| Box::new(fault::reading(&format!("the commit {found}"), &error));
         let commit = depot.repository.find_commit(found).map_err(unreadable);
         let commit = commit.inspect_err(|finding| depot.forget_if_broken(finding))?;
-        let tree = commit.tree_id();
+        let whole = commit.tree_id();
+        let tree = depot.source_of(whole, name)?;
         let reference = match reference {
             Some(name) => fault::quoted(name),
             None => depot.head_name(),
         };
         let revision = Revision { reference, commit: commit::read(&commit) };
-        Ok(Checkout { depot: depot.clone(), revision, tree, tag, merged_from: None })
+        Ok(Checkout { depot: depot.clone(), revision, whole, tree, tag, merged_from: None })
+    }
+
+    /// The root of the source within the repository, with a `/` behind it; empty where that is all of it.
+    pub fn root(&self) -> &str {
+        &self.depot.root
+    }
+
+    /// Whether a folder below the root of the source has settings of its own.
+    pub fn has_settings_of_its_own(&self, folder: &Path) -> bool {
+        let parts = folder.components().filter(|part| *part != Component::CurDir);
+        let folder: PathBuf = parts.collect();
+        let settings = folder.join(SETTINGS_FILE);
+        !folder.as_os_str().is_empty() && settings.to_str().is_some_and(|path| self.find(path).is_some())
     }
 
     /// The text of `argus.yaml`, if there is one.
@@ -315,6 +371,23 @@ fn read_one(repository: Result<&Repository, &git2::Error>, entry: &Entry) -> Res
         ));
     }
     Ok(read_file(&entry.path, blob.content()))
+}
+
+/// Where a directory stands within a repository; what cannot be told is refused, lest the settings of another folder hold.
+fn root_within(repository: &Repository, directory: &Path) -> Result<String, Finding> {
+    let shown = directory.display();
+    let Some(top) = repository.workdir() else { return Ok(String::new()) };
+    let places = top.canonicalize().and_then(|top| Ok((top, directory.canonicalize()?)));
+    let within = places.ok().and_then(|(top, place)| place.strip_prefix(top).map(Path::to_owned).ok());
+    let parts = within.and_then(|within| within.to_str().map(|within| within.replace(std::path::MAIN_SEPARATOR, "/")));
+    match parts {
+        Some(parts) if parts.is_empty() || parts == ".git" || parts.starts_with(".git/") => Ok(String::new()),
+        Some(parts) => Ok(format!("{parts}/")),
+        None => {
+            Err(Finding::error(Code::BadRepository, format!("where {shown} stands in its repository is not clear"))
+                .hint("name it by a path of plain text within the work tree"))
+        }
+    }
 }
 
 fn no_repository(shown: &str) -> Finding {

@@ -62,6 +62,13 @@ pub fn reading(what: &str, error: &Error) -> Finding {
     finding.hint("run `git fsck` where the repository is kept; a mirror is made anew by itself")
 }
 
+/// What is asked of a history whose older part was left out when it was cloned.
+pub fn shallow() -> Finding {
+    let message = "the clone holds only a part of the history, and more of it is needed";
+    Finding::error(Code::ShallowHistory, message)
+        .hint("`git fetch --unshallow`, or in CI `fetch-depth: 0` or `GIT_DEPTH: 0`, brings all of it")
+}
+
 /// A text of somebody else's in one line, in which everything can be seen.
 pub fn quoted(text: &str) -> String {
     let visible = |c: char| if c.is_control() || is_unseen(c) { '?' } else { c };

@@ -15,7 +15,7 @@ use crate::source::manifest::read_file;
 use crate::source::yaml::FILE_BYTES_MAX;
 
 /// How many commits are looked at in one walk. Who wrote what is older is not told.
-const COMMITS_MAX: usize = 20_000;
+pub(super) const COMMITS_MAX: usize = 20_000;
 
 /// How many versions of files are compared line by line in one walk, or read to find what they no longer hold.
 const VERSIONS_MAX: usize = 5_000;
@@ -29,8 +29,19 @@ pub enum Since {
     Same,
     /// It leads on from it; these came between, the newest first.
     Ahead(Vec<Commit>),
-    /// It does not lead on from it.
-    Elsewhere,
+    /// It does not lead on from it. These it does not have in common with it; all of its history, where the other one is
+    /// not in the repository.
+    Elsewhere(Vec<Commit>),
+}
+
+impl Since {
+    /// The commits that it brings beside those of the other one, one more than are looked at where there are more.
+    pub fn brought(&self) -> &[Commit] {
+        match self {
+            Since::Nothing | Since::Same => &[],
+            Since::Ahead(commits) | Since::Elsewhere(commits) => commits,
+        }
+    }
 }
 
 /// What a walk found.
@@ -52,22 +63,37 @@ impl Checkout {
         let Some(applied) = applied else { return Ok(Since::Nothing) };
         let repository = &self.depot.repository;
         let head = self.id();
-        let Ok(applied) = Oid::from_str(applied) else { return Ok(Since::Elsewhere) };
+        let applied = Oid::from_str(applied).ok().filter(|applied| repository.find_commit(*applied).is_ok());
+        let Some(applied) = applied else { return Ok(Since::Elsewhere(self.brought_beside(None)?)) };
         if applied == head {
             return Ok(Since::Same);
         }
-        if repository.find_commit(applied).is_err() || !repository.graph_descendant_of(head, applied).unwrap_or(false) {
-            return Ok(Since::Elsewhere);
-        }
+        let brought = self.brought_beside(Some(applied))?;
+        Ok(match repository.graph_descendant_of(head, applied) {
+            Ok(true) => Since::Ahead(brought),
+            _ => Since::Elsewhere(brought),
+        })
+    }
+
+    /// The commits that lead here and not to another one, the newest first.
+    fn brought_beside(&self, other: Option<Oid>) -> Result<Vec<Commit>, Box<Finding>> {
+        let repository = &self.depot.repository;
         let unreadable = |error: git2::Error| Box::new(fault::reading("the history", &error));
         let mut walk = repository.revwalk().map_err(unreadable)?;
-        walk.push(head).and_then(|()| walk.hide(applied)).map_err(unreadable)?;
-        let mut between = Vec::new();
-        for id in walk.take(COMMITS_MAX) {
-            let found = id.and_then(|id| repository.find_commit(id)).map_err(unreadable)?;
-            between.push(commit::read(&found));
+        walk.push(self.id()).map_err(unreadable)?;
+        if let Some(other) = other {
+            walk.hide(other).map_err(unreadable)?;
         }
-        Ok(Since::Ahead(between))
+        let cut_off = self.depot.cut_off()?;
+        let mut brought = Vec::new();
+        for id in walk.take(COMMITS_MAX + 1) {
+            let id = id.map_err(unreadable)?;
+            if cut_off.contains(&id) {
+                return Err(Box::new(fault::shallow()));
+            }
+            brought.push(commit::read(&repository.find_commit(id).map_err(unreadable)?));
+        }
+        Ok(brought)
     }
 
     /// Who wrote some lines, and who was the last to remove some resources from their files.
@@ -78,15 +104,32 @@ impl Checkout {
     ) -> Result<Explained, Box<Finding>> {
         let unreadable = |error: git2::Error| Box::new(fault::reading("the history", &error));
         let mut pending: Pending = BTreeMap::new();
+        // The history knows files from the root of the repository.
+        let from_top = |file: &Arc<str>| -> Arc<str> { format!("{}{file}", self.root()).into() };
         for (file, line) in lines {
-            pending.entry(file.clone()).or_default().push((*line, *line));
+            pending.entry(from_top(file)).or_default().push((*line, *line));
         }
-        let mut walk = Walk { checkout: self, explained: Explained::default(), gone: BTreeMap::new(), versions: 0 };
+        let mut walk = Walk {
+            checkout: self,
+            cut_off: self.depot.cut_off()?,
+            ends_early: false,
+            explained: Explained::default(),
+            gone: BTreeMap::new(),
+            versions: 0,
+        };
         for (id, origin) in gone {
-            walk.gone.entry(origin.file.clone()).or_default().push(id.clone());
+            walk.gone.entry(from_top(&origin.file)).or_default().push(id.clone());
         }
         walk.run(pending).map_err(unreadable)?;
-        Ok(walk.explained)
+        if walk.ends_early {
+            return Err(Box::new(fault::shallow()));
+        }
+        let Explained { lines, removed } = walk.explained;
+        let from_root = |file: Arc<str>| file.strip_prefix(self.root()).map_or(file.clone(), Arc::from);
+        Ok(Explained {
+            lines: lines.into_iter().map(|((file, line), who)| ((from_root(file), line), who)).collect(),
+            removed,
+        })
     }
 
     pub(super) fn id(&self) -> Oid {
@@ -96,6 +139,10 @@ impl Checkout {
 
 struct Walk<'a> {
     checkout: &'a Checkout,
+    /// The commits behind which the history is not here. What they hold somebody else may have written.
+    cut_off: HashSet<Oid>,
+    /// Whether something was looked for behind one of them.
+    ends_early: bool,
     explained: Explained,
     /// What is still looked for, by the file that held it.
     gone: BTreeMap<Arc<str>, Vec<ResourceId>>,
@@ -117,7 +164,7 @@ impl Walk<'_> {
             }
             // A merge that nobody has made has written nothing itself.
             Some(parents) => {
-                let tree = repository.find_tree(self.checkout.tree)?;
+                let tree = repository.find_tree(self.checkout.whole)?;
                 let parents: Vec<_> = parents.iter().map(|id| repository.find_commit(*id)).collect::<Result<_, _>>()?;
                 for (parent, passed) in self.one(&tree, parents, None, pending)? {
                     queue.push((parent.time().seconds(), parent.id()));
@@ -135,6 +182,10 @@ impl Walk<'_> {
             }
             looked_at += 1;
             if looked_at > COMMITS_MAX {
+                break;
+            }
+            if self.cut_off.contains(&id) {
+                self.ends_early = true;
                 break;
             }
             let commit = repository.find_commit(id)?;
@@ -178,6 +229,7 @@ impl Walk<'_> {
                 let versions = (tree::blob_at(repository, &older, file), tree::blob_at(repository, tree, file));
                 if let (Some(there), Some(here)) = versions
                     && let Some(kept) = self.kept(there, here, lines)
+                    && !kept.is_empty()
                 {
                     share.insert(file.clone(), kept);
                 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use git2::MergeOptions;
+use git2::{MergeOptions, Oid};
 
 use super::tree::shown;
 use super::{Checkout, Depot, fault};
@@ -29,6 +29,7 @@ impl Checkout {
         if ahead(base_id, head_id) {
             return Ok(Checkout { revision: head.revision, ..base });
         }
+        whole_to_the_fork(depot, base_id, head_id)?;
         let odb = repository.odb().map_err(unreadable)?;
         odb.add_new_mempack_backend(IN_MEMORY_FIRST).map_err(unreadable)?;
         let commit = |id| repository.find_commit(id).map_err(unreadable);
@@ -39,9 +40,31 @@ impl Checkout {
         if merged.has_conflicts() {
             return Err(conflict(&base, &head, &merged));
         }
-        let tree = merged.write_tree_to(repository).map_err(unreadable)?;
-        Ok(Checkout { tree, merged_from: Some([head_id, base_id]), ..head })
+        let whole = merged.write_tree_to(repository).map_err(unreadable)?;
+        let tree = depot.source_of(whole, &head.revision.reference)?;
+        Ok(Checkout { whole, tree, merged_from: Some([head_id, base_id]), ..head })
     }
+}
+
+/// Refuses what ends, where it was cloned, before the two branches part: without the commit at which they do, all of both
+/// conflicts.
+fn whole_to_the_fork(depot: &Depot, base: Oid, head: Oid) -> Result<(), Box<Finding>> {
+    let cut_off = depot.cut_off()?;
+    if cut_off.is_empty() {
+        return Ok(());
+    }
+    let unreadable = |error: git2::Error| Box::new(fault::reading("the history", &error));
+    let mut walk = depot.repository.revwalk().map_err(unreadable)?;
+    walk.push(base).and_then(|()| walk.push(head)).map_err(unreadable)?;
+    if let Ok(forks) = depot.repository.merge_bases(base, head) {
+        forks.iter().try_for_each(|fork| walk.hide(*fork)).map_err(unreadable)?;
+    }
+    for id in walk {
+        if cut_off.contains(&id.map_err(unreadable)?) {
+            return Err(Box::new(fault::shallow()));
+        }
+    }
+    Ok(())
 }
 
 fn conflict(base: &Checkout, head: &Checkout, merged: &git2::Index) -> Box<Finding> {

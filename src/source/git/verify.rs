@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use git2::{ObjectType, Oid, Repository};
 
-use super::lineage::Since;
+use super::lineage::{COMMITS_MAX, Since};
 use super::settings::Verify;
 use super::{Checkout, fault};
 use crate::model::code::Code;
@@ -29,9 +29,14 @@ impl Checkout {
         Ok(())
     }
 
-    /// Checks every commit that came since the one that was applied.
+    /// Checks every commit that is brought beside those of another one, whether it leads on from that or not.
     pub fn verify_since(&self, since: &Since, signers: &Signers, now: DateTime<Utc>) -> Result<(), Vec<Finding>> {
-        let Since::Ahead(commits) = since else { return Ok(()) };
+        let commits = since.brought();
+        if commits.len() > COMMITS_MAX {
+            let message = format!("more than {COMMITS_MAX} commits came since the one that was applied last");
+            let hint = "nobody looks at so many signatures; look at them yourself, and apply once with `verify: head`";
+            return Err(vec![Finding::error(Code::RepositoryTooLarge, message).hint(hint)]);
+        }
         let ids = commits.iter().filter_map(|commit| Oid::from_str(&commit.id).ok());
         let faults = ids.filter_map(|id| self.signer_of(id, signers, now).err()).map(|finding| *finding);
         let faults: Vec<Finding> = faults.take(TOLD_MAX).collect();

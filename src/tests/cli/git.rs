@@ -1,11 +1,13 @@
 //! Git as the source: real repositories, real servers on loopback, a database per test.
 
+mod below;
 mod history;
 mod holds;
 mod hostile;
 mod moved;
 mod requests;
 mod servers;
+mod shallow;
 mod signed;
 
 use std::process::Command;

@@ -1,6 +1,7 @@
 //! Only what is signed by those whom the machine lists is read.
 
 use super::{ACME, Source};
+use crate::support::git::{run_with, written};
 use crate::support::keys::Key;
 
 const GRACE: &str = "    - user: grace@acme.example\n      role: member\n";
@@ -91,4 +92,119 @@ fn whom_to_trust_is_not_taken_from_the_repository() {
     let nobody = source.settings("git: {verify: head}\n");
     source.plan(&["--config", &nobody]).ends(1).says("ARG1412");
     source.plan(&[]).ends(1).says("ARG5006");
+}
+
+impl Source {
+    /// A branch that leaves the history before the commit that was applied: what somebody sneaks in, and a signed end.
+    fn rewrite(&self, ada: &Key) {
+        self.repository.git(&["reset", "-q", "--hard", "HEAD~1"]);
+        self.commit("acme.yaml", &format!("{ACME}{GRACE}"), "Sneak somebody in");
+        self.commit_signed(ada, &format!("{ACME}{GRACE}"));
+    }
+}
+
+/// Rewriting history is no way around signatures.
+#[test]
+fn all_that_a_rewritten_branch_brings_has_to_be_signed() {
+    let source = Source::acme();
+    let ada = Key::new("ed25519");
+    let settings = source.demanding("all-since-applied", &[&ada]);
+    source.commit_signed(&ada, &format!("{ACME}# one\n"));
+    source.commit_signed(&ada, &format!("{ACME}# two\n"));
+    source.apply(&["--config", &settings]).ends(0);
+    source.rewrite(&ada);
+    source.plan(&["--config", &settings]).ends(1).says("ARG1401").says("of Ada").does_not_say("ARG1721");
+    source.apply(&["--config", &settings, "--force"]).ends(1).says("ARG1401");
+    assert_eq!(source.world.sql("SELECT count(*) FROM argus.member"), "1");
+    // What is rewritten and signed throughout is held as ever.
+    source.repository.git(&["reset", "-q", "--hard", "HEAD~2"]);
+    source.commit_signed(&ada, &format!("{ACME}{GRACE}"));
+    source.apply(&["--config", &settings]).ends(4).says("ARG1721");
+    source.apply(&["--config", &settings, "--force"]).ends(0).says("Applied: 1 added");
+}
+
+#[test]
+fn where_the_applied_commit_is_gone_all_of_the_history_has_to_be_signed() {
+    let source = Source::new();
+    let ada = Key::new("ed25519");
+    let settings = source.demanding("all-since-applied", &[&ada]);
+    source.commit_signed(&ada, ACME);
+    source.apply(&["--config", &settings]).ends(0);
+    source.repository.git(&["checkout", "-q", "--orphan", "other"]);
+    source.commit("acme.yaml", &format!("{ACME}{GRACE}"), "Sneak somebody in");
+    source.commit_signed(&ada, &format!("{ACME}{GRACE}# signed\n"));
+    source.repository.git(&["branch", "-D", "-q", "main"]);
+    source.repository.git(&["reflog", "expire", "--expire=now", "--all"]);
+    source.repository.git(&["gc", "-q", "--prune=now"]);
+    source.apply(&["--config", &settings, "--force"]).ends(1).says("ARG1401").says("of Ada");
+    assert_eq!(source.world.sql("SELECT count(*) FROM argus.member"), "1");
+}
+
+#[test]
+fn a_shallow_clone_is_no_way_around_signatures() {
+    let source = Source::acme();
+    let ada = Key::new("ed25519");
+    let settings = source.demanding("all-since-applied", &[&ada]);
+    source.commit_signed(&ada, &format!("{ACME}# one\n"));
+    source.apply(&["--config", &settings]).ends(0);
+    source.commit("acme.yaml", &format!("{ACME}{GRACE}"), "Sneak somebody in");
+    source.commit_signed(&ada, &format!("{ACME}{GRACE}"));
+    let origin = format!("file://{}", source.repository.path.display());
+    for (depth, code) in [("1", "ARG1724"), ("2", "ARG1724"), ("3", "ARG1401")] {
+        let clone = source.world.path(&format!("clone-{depth}")).display().to_string();
+        source.repository.git(&["clone", "-q", "--depth", depth, &origin, &clone]);
+        let ran = source.argus(&["apply", "--auto-approve", "--force", "--git", &clone, "--config", &settings]);
+        ran.ends(1).says(code);
+    }
+    assert_eq!(source.world.sql("SELECT count(*) FROM argus.member"), "1");
+}
+
+/// The walk has an end, and what lies behind it is not taken for signed.
+#[test]
+fn more_commits_than_are_looked_at_are_refused() {
+    let source = Source::acme();
+    let ada = Key::new("ed25519");
+    let settings = source.demanding("all-since-applied", &[&ada]);
+    source.commit_signed(&ada, &format!("{ACME}# one\n"));
+    source.apply(&["--config", &settings]).ends(0);
+    let mut stream = String::new();
+    for number in 0..20_001 {
+        stream.push_str(&format!("commit refs/heads/main\ncommitter A <a@acme.example> {number} +0000\ndata 0\n"));
+        stream.push_str(if number == 0 { "from refs/heads/main^0\n" } else { "" });
+    }
+    let import = source.repository.command(&["fast-import", "--quiet", "--force"]);
+    written(&run_with(import, stream.as_bytes()));
+    source.commit_signed(&ada, &format!("{ACME}{GRACE}"));
+    source.apply(&["--config", &settings, "--force"]).ends(1).says("ARG1707").says("20000 commits");
+    assert_eq!(source.world.sql("SELECT count(*) FROM argus.member"), "1");
+}
+
+/// What is not committed cannot be signed.
+#[test]
+fn a_directory_is_no_way_around_signatures() {
+    let source = Source::acme();
+    let ada = Key::new("ed25519");
+    source.commit_signed(&ada, &format!("{ACME}# one\n"));
+    let settings = source.demanding("head", &[&ada]);
+    let root = source.repository.path.display().to_string();
+    source.apply(&["--config", &settings]).ends(0);
+    let run = source.world.sql("SELECT id FROM argus.run");
+    source.repository.write("acme.yaml", &format!("{ACME}{GRACE}"));
+    let saved = source.world.path("saved.plan").display().to_string();
+    source.argus(&["plan", &root, "-o", &saved]).ends(0).says("1 to add");
+    for arguments in [
+        &["plan", &root][..],
+        &["apply", "--auto-approve", &root],
+        &["apply", "--auto-approve", "--force", &root],
+        &["apply", "--auto-approve", &saved],
+        &["drift", &root],
+        &["rollback", &run, &root, "--auto-approve"],
+    ] {
+        source.argus(&[arguments, &["--config", &settings]].concat()).ends(1).says("ARG1413");
+    }
+    assert_eq!(source.world.sql("SELECT count(*) FROM argus.member"), "1");
+    // Whoever only looks may look at a directory.
+    source.argus(&["validate", &root, "--config", &settings]).ends(0);
+    source.argus(&["plan", "--ref", "HEAD", &root, "--config", &settings]).ends(0).says("No changes.");
+    source.argus(&["rollback", &run, "--git", &root, "--plan", "--config", &settings]).ends(0).does_not_say("ARG1413");
 }
