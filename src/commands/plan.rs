@@ -10,7 +10,7 @@ use super::snapshot::Base;
 use crate::cli::{Face, Format, Judging, Plan as Args, Planning};
 use crate::engine::ground::Ground;
 use crate::engine::judging::{self, Asking};
-use crate::engine::provenance::History;
+use crate::engine::provenance::{History, Knowing};
 use crate::engine::{self, Heard, Pass, Targets};
 use crate::exit_code::ExitCode;
 use crate::plan::Plan;
@@ -18,7 +18,6 @@ use crate::policy::judgement::Judgements;
 use crate::render::checks::{self, Check};
 use crate::render::markdown::{self, Beside};
 use crate::render::{json, text};
-use crate::source::git::lineage::Since;
 use crate::source::git::settings::Verify;
 use crate::verdict::{Told, Verdict};
 
@@ -143,10 +142,31 @@ async fn make_beyond(
     due: Option<&Plan>,
 ) -> Result<Heard, Failure> {
     let targets = Targets::parse(&how.target)?;
-    let history = history(context, ground, reading, due.is_some()).await?;
-    if let Some(history) = &history {
-        judges.add_authors(history.since.brought().iter());
-    }
+    let verify = context.git().verify;
+    let signers = (verify != Verify::None && reading.place.checkout().is_some()).then(|| place::signers(context.git()));
+    let signers = signers.transpose()?;
+    let approvers = context.approvers();
+    let knowing = Knowing { signers: signers.as_ref(), approvers, now: context.now() };
+    let history = match reading.place.checkout() {
+        None => None,
+        // A branch is not what was applied, and need not lead on from it before it is merged.
+        Some(checkout) if due.is_some() => Some(History::of_request(checkout, knowing)),
+        Some(checkout) => {
+            let source = &reading.settings.source;
+            let baselines = ground.baselines(source).await?;
+            if let Some(signers) = signers.as_ref().filter(|_| verify == Verify::AllSinceApplied) {
+                let since = match (&baselines.whole, baselines.is_empty()) {
+                    (Some(whole), _) => checkout.since(Some(whole))?,
+                    (None, false) => checkout.since_any(&baselines.commits())?,
+                    // The repository names the source, and so may give it a name under which nothing was applied yet.
+                    (None, true) => checkout.since_any_of_here(&ground.commits_of_others(source).await?)?,
+                };
+                checkout.verify_since(&since, signers, context.now()).map_err(Failure::from_findings)?;
+            }
+            Some(History::new(checkout, baselines, knowing)?)
+        }
+    };
+    judges.add_names(history.iter().flat_map(|history| &history.authors));
     let bench = judges.bench();
     let pass = Pass {
         source: &reading.settings.source,
@@ -161,27 +181,6 @@ async fn make_beyond(
     };
     let progress = Progress::new("comparing");
     Ok(engine::plan(&reading.world, ground, &pass, &|done, total| progress.tell(done, total)).await?)
-}
-
-/// How the commit at hand stands to the one that was applied last.
-async fn history<'a>(
-    context: &Context,
-    ground: Ground<'_>,
-    reading: &'a Reading,
-    preview: bool,
-) -> Result<Option<History<'a>>, Failure> {
-    let Some(checkout) = reading.place.checkout() else { return Ok(None) };
-    if preview {
-        // A branch is not what was applied, and need not lead on from it before it is merged.
-        return Ok(Some(History { checkout, applied: None, since: Since::Nothing }));
-    }
-    let applied = ground.last_commit(&reading.settings.source).await?;
-    let since = checkout.since(applied.as_deref())?;
-    if context.git().verify == Verify::AllSinceApplied {
-        let signers = place::signers(context.git())?;
-        checkout.verify_since(&since, &signers, context.now()).map_err(Failure::from_findings)?;
-    }
-    Ok(Some(History { checkout, applied, since }))
 }
 
 /// The verdict on a plan as of now.
