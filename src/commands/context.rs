@@ -346,17 +346,22 @@ impl Context {
         Ok(url.map(|url| url.parse()).transpose().map_err(|error: StoreError| error.finding())?)
     }
 
-    /// The private server, up and running.
+    /// The private server, up and running. In a CI job it would be gone with the job, and with it all that was applied,
+    /// unless somebody says where its data is.
     pub fn private_server(&self) -> Result<PrivateServer, Failure> {
         let data_dir = self.global.data_dir.clone().or_else(|| self.machine.data_dir.clone());
+        let in_ci = || std::env::var("CI").is_ok_and(|ci| ci == "1" || ci.eq_ignore_ascii_case("true"));
+        if data_dir.is_none() && in_ci() {
+            let message = "no database is configured, and one that is started in CI would be gone with the job";
+            let hint = "name the database in ARGUS_DATABASE_URL (is the secret set for this job?), or say where a private \
+                        one keeps its data: `--data-dir`, ARGUS_DATA_DIR";
+            return Err(Failure::from(Finding::error(Code::NoDatabase, message).hint(hint)));
+        }
         let data_dir = data_dir.unwrap_or_else(default_data_dir);
         let binaries = self.global.postgres_bin.as_deref().or(self.machine.postgres_bin.as_deref());
         let server = PrivateServer::start(&data_dir, binaries)?;
-        if std::io::stderr().is_terminal() {
-            let message = format!("No database is configured: using a private PostgreSQL in {}.\n", data_dir.display());
-            let _ = std::io::stderr().write_all(message.as_bytes());
-        }
-        tracing::info!(data_dir = %data_dir.display(), "no database is configured: using a private PostgreSQL");
+        let message = format!("No database is configured: using a private PostgreSQL in {}.\n", data_dir.display());
+        let _ = std::io::stderr().write_all(message.as_bytes());
         Ok(server)
     }
 

@@ -22,10 +22,10 @@ use crate::render::excerpt::Excerpts;
 use crate::settings::Source;
 use crate::signature::Signers;
 use crate::source::directory;
-use crate::source::git::address::Address;
+use crate::source::git::address::{self, Address};
 use crate::source::git::hosts::KnownHosts;
 use crate::source::git::index::IsSettled;
-use crate::source::git::mirror::{Credentials, Fetch};
+use crate::source::git::mirror::{Credentials, Fetch, needs_passphrase};
 use crate::source::git::settings::{GitSettings, SignerFiles, Verify};
 use crate::source::git::{self, Checkout, Depot};
 use crate::source::names::POLICIES_DIRECTORY;
@@ -61,22 +61,57 @@ pub struct Found {
     pub files: Vec<PolicyFile>,
 }
 
+/// What the command line, or the environment in its place, says of a repository.
+pub struct Named<'a> {
+    /// Its address.
+    pub git: Option<&'a str>,
+    /// The branch, tag or commit.
+    pub reference: Option<&'a str>,
+}
+
+impl<'a> Named<'a> {
+    /// What is said there. A variable that is empty says nothing: in CI that is how one arrives that is not set.
+    pub fn by(manifests: &'a Manifests) -> Result<Named<'a>, Failure> {
+        let said = |value: &'a Option<String>, variable: &str| {
+            value.as_deref().filter(|value| !value.is_empty() || std::env::var_os(variable).is_none())
+        };
+        let git = said(&manifests.git, Manifests::ADDRESS_VARIABLE);
+        let reference = said(&manifests.reference, Manifests::REFERENCE_VARIABLE);
+        if let (Some(_), Some(path)) = (git, &manifests.path) {
+            let other = Named::by_whom("--git", Manifests::ADDRESS_VARIABLE, git);
+            let hint =
+                "the former names a repository and the latter a directory here; `--path` reads a part of a repository";
+            return Err(Named::both(other, &format!("the directory {}", path.display()), hint));
+        }
+        Ok(Named { git, reference })
+    }
+
+    /// Whether a flag or a variable says it.
+    pub fn by_whom(flag: &'static str, variable: &'static str, value: Option<&str>) -> &'static str {
+        if std::env::var(variable).ok().as_deref() == value { variable } else { flag }
+    }
+
+    /// What is said once too often.
+    pub fn both(one: &str, other: &str, hint: &str) -> Failure {
+        let message = format!("{one} cannot be used with {other}");
+        Failure::from(Finding::error(Code::BadSettings, message).hint(hint))
+    }
+}
+
 impl Place {
     /// The place that the command line names, or else the settings of the machine.
     pub fn new(context: &Context, manifests: &Manifests) -> Result<Place, Failure> {
-        let Manifests { path, source: _, git, reference, only: _ } = manifests;
-        let machine = context.git();
-        let url = git.as_ref().or_else(|| machine.url.as_ref().filter(|_| path.is_none()));
-        match url {
+        let (path, machine) = (&manifests.path, context.git());
+        let Named { git, reference } = Named::by(manifests)?;
+        match git.or(machine.url.as_deref().filter(|_| path.is_none())) {
             Some(url) => {
-                let reference = reference.as_ref().or(machine.reference.as_ref());
                 let depot = open(context, url)?;
-                commit(context, &depot, reference.map(String::as_str))
+                commit(context, &depot, reference.or(machine.reference.as_deref()))
             }
             None if reference.is_some() => {
                 let around = path.clone().unwrap_or_else(here);
                 let depot = Depot::around(&around, machine.limits)?;
-                commit(context, &depot, reference.as_deref())
+                commit(context, &depot, reference)
             }
             None => Ok(Place::Folder(path.clone().unwrap_or_else(here))),
         }
@@ -86,8 +121,12 @@ impl Place {
     /// latter, so that no branch changes what judges it.
     pub fn of_request(context: &Context, manifests: &Manifests, base: &str, head: &str) -> Result<Request, Failure> {
         let machine = context.git();
-        let url = manifests.git.as_ref().or_else(|| machine.url.as_ref().filter(|_| manifests.path.is_none()));
-        let depot = match url {
+        let Named { git, reference } = Named::by(manifests)?;
+        if reference.is_some() {
+            let other = Named::by_whom("--ref", Manifests::REFERENCE_VARIABLE, reference);
+            return Err(Named::both("--base", other, "`--head` names the branch"));
+        }
+        let depot = match git.or(machine.url.as_deref().filter(|_| manifests.path.is_none())) {
             Some(url) => open(context, url)?,
             None => Depot::around(&manifests.path.clone().unwrap_or_else(here), machine.limits)?,
         };
@@ -257,9 +296,10 @@ fn here() -> PathBuf {
 fn open(context: &Context, url: &str) -> Result<Rc<Depot>, Failure> {
     let settings = context.git();
     let progress = Arc::new(Progress::new("fetching"));
+    let address = Address::parse(url, &settings.allow)?;
     let fetch = Fetch {
-        address: Address::parse(url, &settings.allow)?,
-        credentials: credentials(settings)?,
+        credentials: credentials(settings, matches!(address.place(), address::Place::Ssh(_)))?,
+        address,
         limits: settings.limits,
         cache: settings.cache_dir.clone().unwrap_or_else(default_cache),
         progress: Arc::new(move |done, total, _| progress.tell(done, total)),
@@ -301,7 +341,7 @@ pub fn signers(settings: &GitSettings) -> Result<Signers, Failure> {
 }
 
 /// What the files and the environment say of how one gets in.
-fn credentials(settings: &GitSettings) -> Result<Credentials, Failure> {
+fn credentials(settings: &GitSettings, over_ssh: bool) -> Result<Credentials, Failure> {
     let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let secret = |file: &Option<PathBuf>| -> Result<Option<String>, Failure> {
         let text = file.as_deref().map(small_file).transpose()?;
@@ -316,11 +356,19 @@ fn credentials(settings: &GitSettings) -> Result<Credentials, Failure> {
     for file in settings.ca_file.iter().chain(&settings.ssh_key_file) {
         small_file(file)?;
     }
+    let passphrase = secret(&settings.ssh_passphrase_file)?;
+    if let Some(file) = settings.ssh_key_file.as_ref().filter(|_| over_ssh && passphrase.is_none())
+        && needs_passphrase(&small_file(file)?)
+    {
+        let message = format!("the key in {} has a passphrase, and none is given", file.display());
+        let finding = Finding::error(Code::RepositoryRefused, message);
+        return Err(Failure::from(finding.hint("name a file with the passphrase in `git.sshPassphraseFile`")));
+    }
     Ok(Credentials {
         username: settings.username.clone().or_else(|| named("ARGUS_GIT_USERNAME")),
         password,
         ssh_key: settings.ssh_key_file.clone(),
-        ssh_passphrase: secret(&settings.ssh_passphrase_file)?,
+        ssh_passphrase: passphrase,
         known_hosts,
     })
 }

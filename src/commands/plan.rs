@@ -1,29 +1,34 @@
 //! `argus plan`: what would change, and why, and what is said of it. Writes nothing but the file of `-o`.
 
 use super::context::{Context, Done, Failure, Reading};
-use super::judges::Judges;
+use super::judges::{Judges, NONE};
 use super::output::{self, report};
-use super::place::{self, Place, Request};
+use super::place::{self, Named, Place, Request};
 use super::progress::Progress;
 use super::report::{draw, from_here};
 use super::snapshot::Base;
-use crate::cli::{Face, Format, Judging, Plan as Args, Planning};
+use crate::cli::{Face, Format, Judging, Manifests, Plan as Args, Planning};
 use crate::engine::ground::Ground;
 use crate::engine::judging::{self, Asking};
 use crate::engine::provenance::{History, Knowing};
 use crate::engine::{self, Heard, Pass, Targets};
 use crate::exit_code::ExitCode;
+use crate::model::code::Code;
+use crate::model::finding::{Finding, Severity};
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::render::checks::{self, Check};
 use crate::render::markdown::{self, Beside};
 use crate::render::{json, text};
+use crate::source::git::Checkout;
+use crate::source::git::lineage::Since;
 use crate::source::git::settings::Verify;
+use crate::source::names::{POLICIES_DIRECTORY, SETTINGS_FILE};
 use crate::verdict::{Told, Verdict};
 
 /// Plans, prints the plan, and saves it if asked.
 pub async fn run(context: &Context, args: &Args) -> Done {
-    let Asked { reading, due, mut judges, base } = asked(context, args).await?;
+    let Asked { reading, due, told, mut judges, base } = asked(context, args).await?;
     judges.tells_access = matches!(args.format, Face::Whole(Format::Markdown));
     let due = match &due {
         None => None,
@@ -31,7 +36,8 @@ pub async fn run(context: &Context, args: &Args) -> Done {
     };
     let planning = &args.planning;
     let Heard { plan, judgements, access } =
-        make_beyond(context, base.ground(), &reading, &mut judges, planning, due.as_ref()).await?;
+        make_beyond(context, base.ground(), &reading, &mut judges, planning, due.as_ref().map(|due| (due, told)))
+            .await?;
     let told = judge(context, base.ground(), &plan, &judges, &judgements, false).await?.told;
     if let Some(file) = &args.output {
         let document = json::plan_document(&plan, &judges.terms, judges.folder.as_deref(), &told);
@@ -63,12 +69,18 @@ struct Asked {
     reading: Reading,
     /// What is due without the branch, if it is a branch.
     due: Option<Reading>,
+    /// What is told of the branch beside what it changes.
+    told: Vec<Finding>,
     judges: Judges,
     base: Base,
 }
 
 async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
     let Args { manifests, planning, snapshotted, base, head, .. } = args;
+    if let (Some(_), Some(git)) = (&snapshotted.snapshot, Named::by(manifests)?.git) {
+        let other = Named::by_whom("--git", Manifests::ADDRESS_VARIABLE, Some(git));
+        return Err(Named::both("--snapshot", other, "with a snapshot no network is touched"));
+    }
     let Some(base) = base else {
         let (mut reading, ground) = match &snapshotted.snapshot {
             None => {
@@ -88,22 +100,60 @@ async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
             context.tell_of_unknown_authors(&mut reading.world.findings);
         }
         let judges = judges(context, &reading, &planning.judging).await?;
-        return Ok(Asked { reading, due: None, judges, base: ground });
+        return Ok(Asked { reading, due: None, told: Vec::new(), judges, base: ground });
     };
     let Request { base, head } = Place::of_request(context, manifests, base, head)?;
     // What the branch says of its own settings and policies counts when it is merged, and not before.
     let settings = context.source_settings(&base, manifests)?;
     let mut judges = Judges::new(context, &base, &planning.judging, &settings).await?;
-    if let (Some(base), Some(head)) = (base.revision(), head.checkout()) {
+    let mut told = Vec::new();
+    if let (Some(base), Some(head)) = (base.checkout(), head.checkout()) {
         judges.revision = Some(head.revision.clone());
-        judges.add_authors(head.since(Some(&base.commit.id))?.brought().iter());
+        let since = head.since(Some(&base.revision.commit.id))?;
+        judges.add_authors(since.brought().iter());
         judges.add_authors([&head.revision.commit].into_iter());
+        told.extend(unsigned(context, head, &since)?);
+        let own_policies = context.policies(planning.judging.policies.as_deref()).is_none();
+        told.extend(rules_changed(base, head, settings.policies.as_deref().filter(|_| own_policies), own_policies));
     }
     let due = context.read_at(base, settings.clone(), None)?;
     let reading = context.read_at(head, settings, None)?;
     context.draw(&reading);
     let ground = Base::of(context, snapshotted, &reading.settings.source).await?;
-    Ok(Asked { reading, due: Some(due), judges, base: ground })
+    Ok(Asked { reading, due: Some(due), told, judges, base: ground })
+}
+
+/// What of a branch would be refused once it is read, because it is not signed as it should be.
+fn unsigned(context: &Context, head: &Checkout, since: &Since) -> Result<Vec<Finding>, Failure> {
+    let verify = context.git().verify;
+    if since.brought().is_empty() || matches!(verify, Verify::None | Verify::Tag) {
+        return Ok(Vec::new());
+    }
+    let (signers, now) = (place::signers(context.git())?, context.now());
+    let refused = match verify {
+        Verify::Head => head.clone().verify(verify, &signers, now).map_err(|finding| {
+            vec![finding.hint("sign it, or merge it by a commit that is signed: that one is read then")]
+        }),
+        _ => head.verify_since(since, &signers, now),
+    };
+    let warning = |finding| Finding { severity: Severity::Warning, ..finding };
+    Ok(refused.err().into_iter().flatten().map(warning).collect())
+}
+
+/// Says that a branch changes what judges it: a plan under the rules of its base does not show that.
+fn rules_changed(base: &Checkout, head: &Checkout, policies: Option<&str>, own_policies: bool) -> Option<Finding> {
+    let folder = policies.unwrap_or(POLICIES_DIRECTORY);
+    let settings = !head.agrees_with(base, SETTINGS_FILE);
+    let policies = own_policies && folder != NONE && !head.agrees_with(base, folder);
+    let what = match (settings, policies) {
+        (false, false) => return None,
+        (true, false) => "argus.yaml",
+        (false, true) => "policies",
+        (true, true) => "argus.yaml and policies",
+    };
+    let message = format!("this branch changes {what}; that counts once it is merged, and this plan does not show it");
+    let hint = format!("`argus plan --ref {}` plans with it", head.revision.reference);
+    Some(Finding::note(Code::BranchRules, message).hint(hint))
 }
 
 /// What is due without a branch was judged when it was merged.
@@ -132,26 +182,27 @@ pub async fn make<'a>(
     make_beyond(context, ground.into(), reading, judges, how, None).await
 }
 
-/// The same, of what is not due anyway.
+/// The same of a branch: what is not due anyway, with what is told of it.
 async fn make_beyond(
     context: &Context,
     ground: Ground<'_>,
     reading: &Reading,
     judges: &mut Judges,
     how: &Planning,
-    due: Option<&Plan>,
+    branch: Option<(&Plan, Vec<Finding>)>,
 ) -> Result<Heard, Failure> {
     let targets = Targets::parse(&how.target)?;
+    let (due, told) = branch.unzip();
     let verify = context.git().verify;
     let signers = (verify != Verify::None && reading.place.checkout().is_some()).then(|| place::signers(context.git()));
     let signers = signers.transpose()?;
     let approvers = context.approvers();
     let knowing = Knowing { signers: signers.as_ref(), approvers, now: context.now() };
-    let history = match reading.place.checkout() {
-        None => None,
+    let history = match (reading.place.checkout(), told) {
+        (None, _) => None,
         // A branch is not what was applied, and need not lead on from it before it is merged.
-        Some(checkout) if due.is_some() => Some(History::of_request(checkout, knowing)),
-        Some(checkout) => {
+        (Some(checkout), Some(told)) => Some(History::of_request(checkout, told, knowing)),
+        (Some(checkout), None) => {
             let source = &reading.settings.source;
             let baselines = ground.baselines(source).await?;
             if let Some(signers) = signers.as_ref().filter(|_| verify == Verify::AllSinceApplied) {

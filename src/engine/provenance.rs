@@ -50,14 +50,16 @@ pub struct History<'a> {
     baselines: Option<Baselines>,
     /// For each commit at which one of them stood: whether this one leads on from it.
     leads_on: BTreeMap<Option<String>, bool>,
+    /// What is told of the commit beside what it changes.
+    told: Vec<Finding>,
     knowing: Knowing<'a>,
 }
 
 impl<'a> History<'a> {
     /// A branch that somebody wants to merge.
-    pub fn of_request(checkout: &'a Checkout, knowing: Knowing<'a>) -> History<'a> {
-        let leads_on = BTreeMap::new();
-        History { checkout, authors: BTreeSet::new(), others: false, baselines: None, leads_on, knowing }
+    pub fn of_request(checkout: &'a Checkout, told: Vec<Finding>, knowing: Knowing<'a>) -> History<'a> {
+        let (authors, leads_on) = (BTreeSet::new(), BTreeMap::new());
+        History { checkout, authors, others: false, baselines: None, leads_on, told, knowing }
     }
 
     /// What leads on, or does not, from where the source and its organizations stood.
@@ -74,8 +76,8 @@ impl<'a> History<'a> {
         }
         let people = checkout.people_beside(baselines.whole.as_deref(), knowing.signers, knowing.now);
         let others = people.others;
-        let mut history =
-            History { checkout, authors: BTreeSet::new(), others, baselines: Some(baselines), leads_on, knowing };
+        let (authors, baselines, told) = (BTreeSet::new(), Some(baselines), Vec::new());
+        let mut history = History { checkout, authors, others, baselines, leads_on, told, knowing };
         history.authors = history.names(people);
         Ok(history)
     }
@@ -93,8 +95,8 @@ impl<'a> History<'a> {
 
     /// What is to be known of the whole.
     pub fn findings(&self) -> Vec<Finding> {
-        let Some(baselines) = &self.baselines else { return Vec::new() };
-        let mut findings = Vec::new();
+        let mut findings = self.told.clone();
+        let Some(baselines) = &self.baselines else { return findings };
         if !self.leads_on(&baselines.whole) {
             let name = &self.checkout.revision.reference;
             let message = format!("{name} does not lead on from {}, which was applied last", short(&baselines.whole));

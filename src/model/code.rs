@@ -189,6 +189,8 @@ codes! {
     MergeConflict = 1723,
     /// A clone holds only a part of the history.
     ShallowHistory = 1724,
+    /// A branch changes what judges it.
+    BranchRules = 1725,
 
     // 20xx: what a plan found
     /// Another source owns the resource.

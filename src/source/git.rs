@@ -234,6 +234,11 @@ impl Checkout {
         !folder.as_os_str().is_empty() && settings.to_str().is_some_and(|path| self.find(path).is_some())
     }
 
+    /// Whether a file or folder is the same in another commit, or in neither.
+    pub fn agrees_with(&self, other: &Checkout, path: &str) -> bool {
+        self.find(path.trim_matches('/')) == other.find(path.trim_matches('/'))
+    }
+
     /// The text of `argus.yaml`, if there is one.
     pub fn settings(&self) -> Result<Option<String>, Box<Finding>> {
         let bad = |message: &str| {

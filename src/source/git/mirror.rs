@@ -63,6 +63,9 @@ const PACKS_MAX: usize = 100;
 /// How much longer than allowed a fetch is waited for before its thread is left alone.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How the text of a private key in the newer form of OpenSSH begins that no passphrase protects.
+const NOT_ENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbm";
+
 /// A mirror that holds what its server had a moment ago.
 pub struct Mirror {
     /// The repository.
@@ -300,17 +303,30 @@ fn credential(fetch: &Fetch, user: Option<&str>, allowed: CredentialType, asked:
         return match ssh_key {
             Some(key) if asked <= 2 => Cred::ssh_key(user.unwrap_or("git"), None, key, ssh_passphrase.as_deref()),
             Some(_) => Err(refused("the key is not accepted")),
-            None => Err(refused("no key is named for it")),
+            None => Err(refused(fault::NO_KEY)),
         };
     }
     if !is_ssh && allowed.contains(CredentialType::USER_PASS_PLAINTEXT) {
         return match password {
             Some(password) if asked == 1 => Cred::userpass_plaintext(user.unwrap_or("git"), password),
             Some(_) => Err(refused("the password is not accepted")),
-            None => Err(refused("no password is named for it")),
+            None => Err(refused(fault::NO_PASSWORD)),
         };
     }
     Err(refused("it wants something else than a password or a key"))
+}
+
+/// Whether a private key is of use only with a passphrase. The library would call it one of an unknown format.
+pub fn needs_passphrase(key: &str) -> bool {
+    let mut lines = key.trim_start().lines();
+    match lines.next().map(str::trim_end) {
+        // What comes first in the newer form is its name and that of the cipher.
+        Some("-----BEGIN OPENSSH PRIVATE KEY-----") => {
+            lines.next().is_some_and(|line| !line.starts_with(NOT_ENCRYPTED))
+        }
+        Some(first) => first.contains("ENCRYPTED") || lines.next().is_some_and(|line| line.contains("ENCRYPTED")),
+        None => false,
+    }
 }
 
 fn check_host(

@@ -67,7 +67,12 @@ impl Checkout {
         let repository = &self.depot.repository;
         let name = &self.revision.reference;
         let Some((id, data)) = self.tag.and_then(|id| Some((id, raw(repository, id)?))) else {
-            return Err(told(&format!("`{name}`, which is no annotated tag,"), &Fault::Unsigned));
+            let message =
+                format!("`{name}` is no annotated tag, and the settings of the machine ask for one that is signed");
+            return Err(Box::new(
+                Finding::error(Code::Unsigned, message)
+                    .hint("name an annotated, signed tag with `--ref`, or in `git.ref`"),
+            ));
         };
         let at = BEGINS.iter().filter_map(|begins| find(&data, begins)).min().unwrap_or(data.len());
         let (payload, signature) = data.split_at(at);

@@ -59,6 +59,33 @@ fn a_branch_is_judged_by_the_rules_of_its_base() {
     ran.says("no more members").says("Denied").does_not_say("observe");
 }
 
+/// What a branch says of its own rules does not show in its plan, and is told.
+#[test]
+fn a_branch_that_changes_the_rules_is_told_so() {
+    let source = Source::acme();
+    source.apply(&[]).ends(0);
+    let plan = |branch: &str, arguments: &[&str]| {
+        source.plan(&[&["--base", "main", "--head", branch], arguments].concat()).ends(0).says("No changes.")
+    };
+    source.repository.git(&["checkout", "-q", "-b", "settings"]);
+    source.commit("argus.yaml", "source: default\nmode: observe\n", "Observe");
+    let counts = "counts once it is merged";
+    plan("settings", &[]).says("note[ARG1725]").says("changes argus.yaml;").says(counts).says("plan --ref settings");
+    plan("settings", &["--format", "markdown"]).says("**ARG1725**").says("changes argus.yaml;");
+    source.repository.git(&["checkout", "-q", "-b", "both"]);
+    source.commit("policies/never.rego", "package acme\n\ndeny contains \"not today\"\n", "Add a policy");
+    plan("both", &[]).says("changes argus.yaml and policies;");
+    source.world.write("rules/ever.rego", "package acme\n\ndeny contains \"x\" if {\n\tfalse\n}\n");
+    let rules = source.world.path("rules").display().to_string();
+    plan("both", &["--policies", &rules]).says("changes argus.yaml;");
+    // What the base has changed meanwhile is not the doing of the branch.
+    source.repository.git(&["checkout", "-q", "-b", "other", "main"]);
+    source.commit("notes.txt", "nothing", "Note something");
+    source.repository.git(&["checkout", "-q", "main"]);
+    source.commit("argus.yaml", "source: default\nmode: apply\n", "Apply only");
+    plan("other", &[]).does_not_say("ARG1725");
+}
+
 /// Planning executes nothing, writes nothing, and connects to nothing but the database.
 #[test]
 fn fifty_hostile_branches_leave_everything_as_it_is() {

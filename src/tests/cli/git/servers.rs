@@ -144,3 +144,37 @@ fn a_mirror_that_is_broken_is_made_anew() {
     // There is nothing new to fetch.
     source.plan_from(&url, &settings).ends(0).says("Plan: 2 to add");
 }
+
+/// A key that is locked, wrong or missing is told as such, and not as a repository that is down.
+#[test]
+fn what_is_wrong_with_a_key_is_told() {
+    let source = Source::acme();
+    for (kind, form) in [("ed25519", "OPENSSH"), ("rsa", "PEM"), ("rsa", "PKCS8")] {
+        let key = Key::new(kind);
+        key.lock("hunter2-canary", form);
+        let server = GitSsh::start(&key.public);
+        let url = server.url(&source.repository.path);
+        source.world.write("known_hosts", &server.known_host());
+        let hosts = source.world.path("known_hosts").display().to_string();
+        let passphrase = source.world.path("passphrase").display().to_string();
+        let locked = format!("git:\n  sshKeyFile: {}\n  knownHostsFile: {hosts}\n", key.path().display());
+        let ran = source.plan_from(&url, &source.settings(&locked)).ends(1);
+        ran.says("ARG1703").says("has a passphrase").says("git.sshPassphraseFile").does_not_say("yesterday");
+        source.world.write("passphrase", "wrong\n");
+        let opened = source.settings(&format!("{locked}  sshPassphraseFile: {passphrase}\n"));
+        let ran = source.plan_from(&url, &opened).ends(1).says("ARG1703").says("git.sshKeyFile");
+        ran.does_not_say("passwordFile").does_not_say("yesterday");
+        source.world.write("passphrase", "hunter2-canary\n");
+        source.plan_from(&url, &opened).ends(0).says("Plan: 2 to add").does_not_say("hunter2");
+    }
+    let (ours, theirs) = (Key::new("ed25519"), Key::new("ed25519"));
+    let server = GitSsh::start(&ours.public);
+    source.world.write("known_hosts", &server.known_host());
+    let hosts = format!("git:\n  knownHostsFile: {}\n", source.world.path("known_hosts").display());
+    let url = server.url(&source.repository.path);
+    let ran = source.plan_from(&url, &source.settings(&hosts)).ends(1).says("ARG1703");
+    ran.says("name a private key in `git.sshKeyFile`").does_not_say("passwordFile");
+    let refused = source.settings(&format!("{hosts}  sshKeyFile: {}\n", theirs.path().display()));
+    let ran = source.plan_from(&url, &refused).ends(1).says("ARG1703");
+    ran.says("the server knows the key").does_not_say("passwordFile");
+}

@@ -79,7 +79,8 @@ fn a_tag_can_be_asked_to_be_signed() {
     source.plan(&["--config", &settings, "--ref", "v1"]).ends(2).says("Plan: 2 to add");
     source.plan(&["--config", &settings, "--ref", "v2"]).ends(1).says("ARG1402");
     source.plan(&["--config", &settings, "--ref", "v3"]).ends(1).says("ARG1401");
-    source.plan(&["--config", &settings, "--ref", "main"]).ends(1).says("ARG1401").says("no annotated tag");
+    let ran = source.plan(&["--config", &settings, "--ref", "main"]).ends(1).says("ARG1401").says("no annotated tag");
+    ran.says("name an annotated, signed tag").does_not_say("sign it");
 }
 
 #[test]
@@ -224,4 +225,26 @@ fn another_name_of_the_source_brings_nothing_in_that_is_not_signed() {
     let pinned = source.settings("git: {source: default}\n");
     source.apply(&["--config", &pinned]).ends(1).says("ARG5006").says("`another`").says("`default`");
     assert_eq!(source.world.sql("SELECT count(*) FROM argus.organization"), "1");
+}
+
+/// A branch is shown before it is signed, and it is told that it would be refused.
+#[test]
+fn a_branch_that_would_be_refused_is_warned_of() {
+    let source = Source::new();
+    let ada = Key::new("ed25519");
+    source.commit_signed(&ada, ACME);
+    let settings = source.demanding("all-since-applied", &[&ada]);
+    source.apply(&["--config", &settings]).ends(0);
+    source.repository.git(&["checkout", "-q", "-b", "feature"]);
+    let unsigned = source.commit("acme.yaml", &format!("{ACME}{GRACE}"), "Add grace");
+    let signed = source.commit_signed(&ada, &format!("{ACME}{GRACE}# two\n"));
+    let plan = |verify: &str, head: &str| {
+        let settings = source.demanding(verify, &[&ada]);
+        source.plan(&["--base", "main", "--head", head, "--config", &settings]).ends(2).says("1 to add")
+    };
+    let ran = plan("all-since-applied", "feature").says("warning[ARG1401]");
+    ran.says(&unsigned).does_not_say(&signed[..40]);
+    plan("head", "feature").does_not_say("ARG1401");
+    plan("head", &unsigned).says("warning[ARG1401]").says("merge it by a commit that is signed");
+    plan("none", &unsigned).does_not_say("ARG1401");
 }
