@@ -109,7 +109,7 @@ pub async fn plan<'a>(
     let mut organizations = scope.unmoved;
     let mut findings = planning.findings();
     findings.extend(scope.findings);
-    findings.extend(pass.history.iter().flat_map(|history| history.told.iter().cloned()));
+    findings.extend(pass.history.iter().flat_map(|history| history.findings()));
     for (done, chunk) in scope.moved.chunks(ORGANIZATIONS_PER_READ).enumerate() {
         progress(done * ORGANIZATIONS_PER_READ, scope.moved.len());
         let read = read(&mut planning, chunk).await?;
@@ -146,8 +146,9 @@ pub async fn plan<'a>(
     let seen = world.organizations.keys().filter(|name| &***name != GLOBAL).count() + world.unread.len();
     organizations.retain(OrganizationPlan::has_something_to_tell);
     let revision = pass.history.map(|history| history.checkout.revision.clone());
+    let lineage = pass.history.and_then(|history| history.lineage(pass.targets, scope.unseen));
     let beyond = pass.due.and_then(|due| due.revision.clone());
-    let plan = Plan { revision, beyond, ..Plan::new(pass.source, (seen, resources), organizations, findings) };
+    let plan = Plan { revision, lineage, beyond, ..Plan::new(pass.source, (seen, resources), organizations, findings) };
     let access = hearing.take_access();
     let judgements = hearing.end(&mut planning, &plan.organizations).await?;
     Ok(Heard { plan, judgements, access })
@@ -334,7 +335,9 @@ pub async fn apply(
         store.note_organization(run, organization, refusal.word(), message).await?;
     }
     let summary = serde_json::to_value(outcome.summary()).unwrap_or_default();
-    store.finish_run(run, outcome.word(), &Value::from(&summary)).await?;
+    let moves = provenance::moves(plan, &outcome, *forced);
+    outcome.is_rewound = plan.lineage.as_ref().is_some_and(|lineage| !lineage.whole.leads_on) && !forced;
+    store.finish_run(run, outcome.word(), &Value::from(&summary), moves.as_ref()).await?;
     Ok(outcome)
 }
 

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod approvals;
+pub mod baselines;
 pub mod error;
 pub mod history;
 pub mod migrate;

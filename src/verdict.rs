@@ -283,10 +283,11 @@ fn stand(plan: &OrganizationPlan, judgement: &Judgement, settings: &Brakes, judg
         return if plan.is_empty() { Standing::Waiting } else { Standing::Stopped(stops) };
     }
     let holds = holds(plan, judgement, judging);
+    let authors = plan.authors_among(judging.authors);
     let bound = Bound {
         plan_digest: &plan.digest,
         rules_digest: &judging.policies.rules_digest,
-        authors: judging.authors,
+        authors: &authors,
         now: judging.now,
     };
     match approval::meet(holds.iter().map(|hold| &hold.need), judging.approvals, &bound) {

@@ -100,6 +100,7 @@ pub fn exit_code(plan: &Plan, outcome: &Outcome, failed: bool) -> ExitCode {
         Some(Refusal::Stale) => ExitCode::Stale,
         Some(Refusal::Denied) => ExitCode::Denied,
         Some(Refusal::Held | Refusal::Stopped) => ExitCode::Held,
+        None if outcome.is_rewound => ExitCode::Held,
         // Reporting is all that a source that observes should do.
         Some(Refusal::Observed) | None => ExitCode::Done,
     }
@@ -124,7 +125,8 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         let lock = database.store.source_lock(&plan.source, timeout).await?;
         // Whatever was said of it when it was made: what counts is what is said of it now.
         let (found, there) = rules_now(context, args, saved, &plan, policies.as_deref())?;
-        let judges = Judges::of(context, found, plan.revision.clone(), terms).await?;
+        let mut judges = Judges::of(context, found, plan.revision.clone(), terms).await?;
+        judges.add_names(plan.lineage.iter().flat_map(|lineage| &lineage.authors));
         same_rules(&judges, there.as_ref(), &told.rules_digest)?;
         let heard = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
         let Heard { plan, judgements, access: _ } = heard;

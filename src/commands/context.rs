@@ -299,8 +299,17 @@ impl Context {
     /// The settings of a source, with what the command line and the machine say instead.
     pub fn source_settings(&self, place: &Place, manifests: &Manifests) -> Result<Source, Failure> {
         let mut settings = place.settings()?;
-        if let Some(name) = &manifests.source {
-            settings.source = name.clone();
+        let pinned = self.machine.git.source.as_ref().filter(|_| place.checkout().is_some());
+        match (&manifests.source, pinned) {
+            (Some(name), _) => settings.source = name.clone(),
+            (None, Some(pinned)) if *pinned != settings.source => {
+                let (named, pinned) = (&settings.source, pinned);
+                let message = format!("the repository calls the source `{named}`, and this machine `{pinned}`");
+                let hint = "under another name nothing counts as applied; `git.source` in the settings of the machine says \
+                            what it has to be";
+                return Err(Failure::from(Finding::error(Code::BadSettings, message).hint(hint)));
+            }
+            (None, _) => {}
         }
         let of_the_machine = place.revision().map(|_| &self.machine.git.paths);
         let only = Some(&manifests.only).filter(|only| !only.is_empty()).or(of_the_machine);

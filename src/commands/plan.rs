@@ -10,7 +10,7 @@ use super::snapshot::Base;
 use crate::cli::{Face, Format, Judging, Manifests, Plan as Args, Planning};
 use crate::engine::ground::Ground;
 use crate::engine::judging::{self, Asking};
-use crate::engine::provenance::History;
+use crate::engine::provenance::{History, Knowing};
 use crate::engine::{self, Heard, Pass, Targets};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
@@ -213,10 +213,31 @@ async fn make_beyond(
 ) -> Result<Heard, Failure> {
     let targets = Targets::parse(&how.target)?;
     let (due, told) = branch.unzip();
-    let history = history(context, ground, reading, told).await?;
-    if let Some(history) = &history {
-        judges.add_authors(history.since.brought().iter());
-    }
+    let verify = context.git().verify;
+    let signers = (verify != Verify::None && reading.place.checkout().is_some()).then(|| place::signers(context.git()));
+    let signers = signers.transpose()?;
+    let approvers = context.approvers();
+    let knowing = Knowing { signers: signers.as_ref(), approvers, now: context.now() };
+    let history = match (reading.place.checkout(), told) {
+        (None, _) => None,
+        // A branch is not what was applied, and need not lead on from it before it is merged.
+        (Some(checkout), Some(told)) => Some(History::of_request(checkout, told, knowing)),
+        (Some(checkout), None) => {
+            let source = &reading.settings.source;
+            let baselines = ground.baselines(source).await?;
+            if let Some(signers) = signers.as_ref().filter(|_| verify == Verify::AllSinceApplied) {
+                let since = match (&baselines.whole, baselines.is_empty()) {
+                    (Some(whole), _) => checkout.since(Some(whole))?,
+                    (None, false) => checkout.since_any(&baselines.commits())?,
+                    // The repository names the source, and so may give it a name under which nothing was applied yet.
+                    (None, true) => checkout.since_any_of_here(&ground.commits_of_others(source).await?)?,
+                };
+                checkout.verify_since(&since, signers, context.now()).map_err(Failure::from_findings)?;
+            }
+            Some(History::new(checkout, baselines, knowing)?)
+        }
+    };
+    judges.add_names(history.iter().flat_map(|history| &history.authors));
     let bench = judges.bench();
     let pass = Pass {
         source: &reading.settings.source,
@@ -231,27 +252,6 @@ async fn make_beyond(
     };
     let progress = Progress::new("comparing");
     Ok(engine::plan(&reading.world, ground, &pass, &|done, total| progress.tell(done, total)).await?)
-}
-
-/// How the commit at hand stands to the one that was applied last.
-async fn history<'a>(
-    context: &Context,
-    ground: Ground<'_>,
-    reading: &'a Reading,
-    told_of_branch: Option<Vec<Finding>>,
-) -> Result<Option<History<'a>>, Failure> {
-    let Some(checkout) = reading.place.checkout() else { return Ok(None) };
-    if let Some(told) = told_of_branch {
-        // A branch is not what was applied, and need not lead on from it before it is merged.
-        return Ok(Some(History { checkout, applied: None, since: Since::Nothing, told }));
-    }
-    let applied = ground.last_commit(&reading.settings.source).await?;
-    let since = checkout.since(applied.as_deref())?;
-    if context.git().verify == Verify::AllSinceApplied {
-        let signers = place::signers(context.git())?;
-        checkout.verify_since(&since, &signers, context.now()).map_err(Failure::from_findings)?;
-    }
-    Ok(Some(History { checkout, applied, since, told: Vec::new() }))
 }
 
 /// The verdict on a plan as of now.

@@ -13,6 +13,7 @@ mod library;
 pub mod lineage;
 mod merge;
 pub mod mirror;
+pub mod people;
 mod readings;
 pub mod settings;
 mod tree;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection as _, Row as _};
 
 use super::Store;
+use super::baselines::Moves;
 use super::error::StoreError;
 use crate::model::id::OrganizationName;
 use crate::model::revision::Revision;
@@ -133,8 +134,15 @@ impl Store {
         Ok(())
     }
 
-    /// Notes how a run ended, in a word (`succeeded`, `partial`, or why nothing was applied), and a summary for people.
-    pub async fn finish_run(&self, run: &RunId, outcome: &str, summary: &Value) -> Result<(), StoreError> {
+    /// Notes how a run ended, in a word (`succeeded`, `partial`, or why nothing was applied), a summary for people, and
+    /// which commits its organizations stand at from now on.
+    pub async fn finish_run(
+        &self,
+        run: &RunId,
+        outcome: &str,
+        summary: &Value,
+        moves: Option<&Moves>,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
         sqlx::query(
             "UPDATE argus.run SET finished_at = clock_timestamp(), outcome = $2, summary = $3::text::jsonb WHERE id = $1",
@@ -144,6 +152,9 @@ impl Store {
         .bind(summary.to_string())
         .execute(&mut *transaction)
         .await?;
+        if let Some(moves) = moves {
+            moves.write(&mut transaction, run).await?;
+        }
         transaction.commit().await?;
         Ok(())
     }

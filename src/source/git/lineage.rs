@@ -2,6 +2,7 @@
 //! line, and which removed a resource. One walk backwards answers for all lines and resources together.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use git2::{DiffOptions, Oid, Patch};
@@ -53,6 +54,20 @@ pub struct Explained {
     pub removed: BTreeMap<ResourceId, Authorship>,
 }
 
+/// A resource that its manifest no longer holds.
+#[derive(Clone, Debug)]
+pub struct Gone {
+    /// Which.
+    pub id: ResourceId,
+    /// Where it stood when it was applied last.
+    pub origin: Origin,
+    /// The commit that its organization was applied from last: what was removed before has come back since.
+    pub applied: Option<String>,
+}
+
+/// The commits of which one may have removed something; none for all of them.
+type Suspects = Option<Rc<HashSet<Oid>>>;
+
 /// Lines of one file that nobody is known to have written yet: where each stands in the commit at hand, and where it
 /// stands in the one that was asked about.
 type Pending = BTreeMap<Arc<str>, Vec<(u32, u32)>>;
@@ -63,26 +78,46 @@ impl Checkout {
         let Some(applied) = applied else { return Ok(Since::Nothing) };
         let repository = &self.depot.repository;
         let head = self.id();
-        let applied = Oid::from_str(applied).ok().filter(|applied| repository.find_commit(*applied).is_ok());
-        let Some(applied) = applied else { return Ok(Since::Elsewhere(self.brought_beside(None)?)) };
+        let Some(applied) = self.known(applied) else { return Ok(Since::Elsewhere(self.brought_beside(&[])?)) };
         if applied == head {
             return Ok(Since::Same);
         }
-        let brought = self.brought_beside(Some(applied))?;
+        let brought = self.brought_beside(&[applied])?;
         Ok(match repository.graph_descendant_of(head, applied) {
             Ok(true) => Since::Ahead(brought),
             _ => Since::Elsewhere(brought),
         })
     }
 
-    /// The commits that lead here and not to another one, the newest first.
-    fn brought_beside(&self, other: Option<Oid>) -> Result<Vec<Commit>, Box<Finding>> {
+    /// What came since any of these commits.
+    pub fn since_any(&self, applied: &BTreeSet<&str>) -> Result<Since, Box<Finding>> {
+        let known: Vec<Oid> = applied.iter().filter_map(|id| self.known(id)).collect();
+        let brought = self.brought_beside(&known)?;
+        let repository = &self.depot.repository;
+        let leads_on =
+            |other: &Oid| *other == self.id() || repository.graph_descendant_of(self.id(), *other) == Ok(true);
+        Ok(if known.iter().any(leads_on) { Since::Ahead(brought) } else { Since::Elsewhere(brought) })
+    }
+
+    /// The same, as far as they are commits of this repository at all.
+    pub fn since_any_of_here(&self, applied: &BTreeSet<String>) -> Result<Since, Box<Finding>> {
+        let here: BTreeSet<&str> = applied.iter().map(String::as_str).filter(|id| self.known(id).is_some()).collect();
+        if here.is_empty() { Ok(Since::Nothing) } else { self.since_any(&here) }
+    }
+
+    /// A commit of this repository.
+    fn known(&self, id: &str) -> Option<Oid> {
+        Oid::from_str(id).ok().filter(|id| self.depot.repository.find_commit(*id).is_ok())
+    }
+
+    /// The commits that lead here and to none of the others, the newest first.
+    fn brought_beside(&self, others: &[Oid]) -> Result<Vec<Commit>, Box<Finding>> {
         let repository = &self.depot.repository;
         let unreadable = |error: git2::Error| Box::new(fault::reading("the history", &error));
         let mut walk = repository.revwalk().map_err(unreadable)?;
         walk.push(self.id()).map_err(unreadable)?;
-        if let Some(other) = other {
-            walk.hide(other).map_err(unreadable)?;
+        for other in others {
+            walk.hide(*other).map_err(unreadable)?;
         }
         let cut_off = self.depot.cut_off()?;
         let mut brought = Vec::new();
@@ -96,12 +131,8 @@ impl Checkout {
         Ok(brought)
     }
 
-    /// Who wrote some lines, and who was the last to remove some resources from their files.
-    pub fn explain(
-        &self,
-        lines: &BTreeSet<(Arc<str>, u32)>,
-        gone: &[(ResourceId, Origin)],
-    ) -> Result<Explained, Box<Finding>> {
+    /// Who wrote some lines, and who was the last to remove some resources from their files since they were applied.
+    pub fn explain(&self, lines: &BTreeSet<(Arc<str>, u32)>, gone: &[Gone]) -> Result<Explained, Box<Finding>> {
         let unreadable = |error: git2::Error| Box::new(fault::reading("the history", &error));
         let mut pending: Pending = BTreeMap::new();
         // The history knows files from the root of the repository.
@@ -117,9 +148,20 @@ impl Checkout {
             gone: BTreeMap::new(),
             versions: 0,
         };
-        for (id, origin) in gone {
-            walk.gone.entry(from_top(&origin.file)).or_default().push(id.clone());
+        let mut suspects: BTreeMap<&str, Suspects> = BTreeMap::new();
+        for Gone { id, origin, applied } in gone {
+            let suspects = match applied.as_deref().map(|applied| (applied, suspects.get(applied))) {
+                None => None,
+                Some((_, Some(known))) => known.clone(),
+                Some((applied, None)) => {
+                    let new = self.brought_ids(applied).map_err(unreadable)?.map(Rc::new);
+                    suspects.insert(applied, new.clone());
+                    new
+                }
+            };
+            walk.gone.entry(from_top(&origin.file)).or_default().push((id.clone(), suspects));
         }
+        walk.leave_what_is_there().map_err(unreadable)?;
         walk.run(pending).map_err(unreadable)?;
         if walk.ends_early {
             return Err(Box::new(fault::shallow()));
@@ -130,6 +172,15 @@ impl Checkout {
             lines: lines.into_iter().map(|((file, line), who)| ((from_root(file), line), who)).collect(),
             removed,
         })
+    }
+
+    /// The ids of the commits that lead here and not to another one; none where that is not in the repository.
+    fn brought_ids(&self, other: &str) -> Result<Option<HashSet<Oid>>, git2::Error> {
+        let repository = &self.depot.repository;
+        let Some(other) = self.known(other) else { return Ok(None) };
+        let mut walk = repository.revwalk()?;
+        walk.push(self.id()).and_then(|()| walk.hide(other))?;
+        walk.take(COMMITS_MAX).collect::<Result<_, _>>().map(Some)
     }
 
     pub(super) fn id(&self) -> Oid {
@@ -145,11 +196,33 @@ struct Walk<'a> {
     ends_early: bool,
     explained: Explained,
     /// What is still looked for, by the file that held it.
-    gone: BTreeMap<Arc<str>, Vec<ResourceId>>,
+    gone: BTreeMap<Arc<str>, Vec<(ResourceId, Suspects)>>,
     versions: usize,
 }
 
 impl Walk<'_> {
+    /// What still stands in its file nobody has removed, whatever happened to it before: something else hides it.
+    fn leave_what_is_there(&mut self) -> Result<(), git2::Error> {
+        if self.gone.is_empty() {
+            return Ok(());
+        }
+        let repository = &self.checkout.depot.repository;
+        let tree = repository.find_tree(self.checkout.whole)?;
+        for file in Vec::from_iter(self.gone.keys().cloned()) {
+            let there = self.held(&file, tree::blob_at(repository, &tree, &file));
+            if let Some(searched) = self.gone.get_mut(&file) {
+                searched.retain(|(id, _)| !there.contains(id));
+            }
+        }
+        self.gone.retain(|_, searched| !searched.is_empty());
+        Ok(())
+    }
+
+    /// Whether a commit may have removed something that is still looked for.
+    fn suspects(&self, commit: Oid) -> bool {
+        self.gone.values().flatten().any(|(_, suspects)| suspected(suspects, commit))
+    }
+
     /// Goes back, the newest commits first. Each passes on what it has not written itself.
     fn run(&mut self, pending: Pending) -> Result<(), git2::Error> {
         let repository = &self.checkout.depot.repository;
@@ -176,7 +249,7 @@ impl Walk<'_> {
         while let Some((_, id)) = queue.pop() {
             let pending = waiting.remove(&id).unwrap_or_default();
             let again = !seen.insert(id);
-            let searching = !again && !self.gone.is_empty();
+            let searching = !again && self.suspects(id);
             if pending.is_empty() && !searching {
                 continue;
             }
@@ -190,7 +263,7 @@ impl Walk<'_> {
             }
             let commit = repository.find_commit(id)?;
             let author = commit::read(&commit).authorship();
-            let passed = self.one(&commit.tree()?, commit.parents().collect(), Some(&author), pending)?;
+            let passed = self.one(&commit.tree()?, commit.parents().collect(), Some((id, &author)), pending)?;
             for (parent, passed) in passed {
                 let entry = waiting.entry(parent.id()).or_default();
                 for (file, lines) in passed {
@@ -209,7 +282,7 @@ impl Walk<'_> {
         &mut self,
         tree: &git2::Tree<'r>,
         parents: Vec<git2::Commit<'r>>,
-        author: Option<&Authorship>,
+        by: Option<(Oid, &Authorship)>,
         mut pending: Pending,
     ) -> Result<Vec<(git2::Commit<'r>, Pending)>, git2::Error> {
         let repository = &self.checkout.depot.repository;
@@ -241,8 +314,8 @@ impl Walk<'_> {
                 Some(others) => others.intersection(&changed).cloned().collect(),
             });
         }
-        if let Some(author) = author {
-            self.search(&parents, author, tree, differs.as_ref())?;
+        if let Some((id, author)) = by {
+            self.search(&parents, (id, author), tree, differs.as_ref())?;
             for (file, lines) in pending {
                 for (_, asked) in lines {
                     self.explained.lines.insert((file.clone(), asked), author.clone());
@@ -284,7 +357,7 @@ impl Walk<'_> {
     fn search(
         &mut self,
         parents: &[git2::Commit<'_>],
-        author: &Authorship,
+        (commit, author): (Oid, &Authorship),
         tree: &git2::Tree<'_>,
         differs: Option<&BTreeSet<String>>,
     ) -> Result<(), git2::Error> {
@@ -299,8 +372,8 @@ impl Walk<'_> {
             }
             let Some(searched) = self.gone.get_mut(&file) else { continue };
             let explained = &mut self.explained.removed;
-            searched.retain(|id| {
-                let removed = there.contains(id) && !here.contains(id);
+            searched.retain(|(id, suspects)| {
+                let removed = suspected(suspects, commit) && there.contains(id) && !here.contains(id);
                 if removed {
                     explained.insert(id.clone(), author.clone());
                 }
@@ -324,6 +397,10 @@ impl Walk<'_> {
     fn text(&self, blob: Oid) -> Option<Vec<u8>> {
         super::bounded(&self.checkout.depot.repository, blob, FILE_BYTES_MAX).ok()
     }
+}
+
+fn suspected(suspects: &Suspects, commit: Oid) -> bool {
+    suspects.as_ref().is_none_or(|suspects| suspects.contains(&commit))
 }
 
 /// Where a line stood before some hunks, each as old start, old lines, new start, new lines; none if a hunk brought it.

@@ -14,6 +14,8 @@ pub struct GitSettings {
     /// The branch, tag or commit; without one, what the repository calls its `HEAD`.
     #[serde(rename = "ref")]
     pub reference: Option<String>,
+    /// The name that the source has to have. Without one, the repository says it.
+    pub source: Option<String>,
     /// The directories and files that are read, instead of those that `argus.yaml` names.
     pub paths: Vec<PathBuf>,
     /// The addresses that may be read: `*` stands for any run of characters. None allows every one over https and ssh.

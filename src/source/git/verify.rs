@@ -43,7 +43,7 @@ impl Checkout {
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
-    fn signer_of(&self, id: Oid, signers: &Signers, now: DateTime<Utc>) -> Result<Signer, Box<Finding>> {
+    pub(super) fn signer_of(&self, id: Oid, signers: &Signers, now: DateTime<Utc>) -> Result<Signer, Box<Finding>> {
         let repository = &self.depot.repository;
         let unreadable = |error: git2::Error| Box::new(fault::reading(&format!("the commit {id}"), &error));
         let commit = repository.find_commit(id).map_err(unreadable)?;

@@ -2,6 +2,7 @@
 
 mod below;
 mod history;
+mod holds;
 mod hostile;
 mod moved;
 mod requests;

@@ -210,6 +210,23 @@ fn a_directory_is_no_way_around_signatures() {
     source.argus(&["rollback", &run, "--git", &root, "--plan", "--config", &settings]).ends(0).does_not_say("ARG1413");
 }
 
+#[test]
+fn another_name_of_the_source_brings_nothing_in_that_is_not_signed() {
+    let source = Source::acme();
+    let ada = Key::new("ed25519");
+    let settings = source.demanding("all-since-applied", &[&ada]);
+    source.commit_signed(&ada, &format!("{ACME}# one\n"));
+    source.apply(&["--config", &settings]).ends(0);
+    source.commit("argus.yaml", "source: another\n", "Call it otherwise");
+    source.commit("globex.yaml", &ACME.replace("acme", "globex"), "Sneak globex in");
+    source.commit_signed(&ada, &format!("{ACME}# two\n"));
+    source.apply(&["--config", &settings]).ends(1).says("ARG1401").says("of Ada");
+    // Where the machine says what it is called, it is not even read.
+    let pinned = source.settings("git: {source: default}\n");
+    source.apply(&["--config", &pinned]).ends(1).says("ARG5006").says("`another`").says("`default`");
+    assert_eq!(source.world.sql("SELECT count(*) FROM argus.organization"), "1");
+}
+
 /// A branch is shown before it is signed, and it is told that it would be refused.
 #[test]
 fn a_branch_that_would_be_refused_is_warned_of() {
