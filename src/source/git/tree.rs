@@ -21,6 +21,9 @@ pub const LINK: i32 = 0o120_000;
 const FOLDER: i32 = 0o040_000;
 const REPOSITORY: i32 = 0o160_000;
 
+/// The longest target of a link that is looked at.
+const LINK_BYTES_MAX: usize = 4_096;
+
 /// The longest name of an entry.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -80,10 +83,10 @@ pub struct Search<'a> {
 
 impl Search<'_> {
     /// Finds the manifests of a tree. What it has in common with a tree that is known is not looked at again.
-    pub fn run(&self, root: &Tree<'_>, known: Option<&Known<'_>>) -> Result<Listing, Box<Finding>> {
+    pub fn run<'a>(&'a self, root: &'a Tree<'a>, known: Option<&'a Known<'a>>) -> Result<Listing, Box<Finding>> {
         let odb = self.repository.odb().map_err(|error| Box::new(fault::reading("the objects", &error)))?;
         let mut walk =
-            Walk { search: self, known, odb, listing: Listing::default(), entries: 0, bytes: 0, full: false };
+            Walk { search: self, root, known, odb, listing: Listing::default(), entries: 0, bytes: 0, full: false };
         if self.paths.is_empty() {
             walk.tree(root, known.map(|known| known.tree.clone()), "", 0)?;
         }
@@ -105,6 +108,7 @@ impl Search<'_> {
 
 struct Walk<'a> {
     search: &'a Search<'a>,
+    root: &'a Tree<'a>,
     known: Option<&'a Known<'a>>,
     odb: Odb<'a>,
     listing: Listing,
@@ -253,7 +257,7 @@ impl Walk<'_> {
                 let hint = "put the manifests themselves here, or leave it out by naming `paths` in argus.yaml";
                 self.refuse(&path, finding.hint(hint));
             }
-            LINK if manifest || !has_extension(name) => {
+            LINK if manifest || !self.leads_to_file(prefix, id) => {
                 let finding = Finding::error(Code::Symlink, format!("{path} is a symbolic link"));
                 self.refuse(&path, finding.hint("put the file itself here; links are never followed"));
             }
@@ -286,6 +290,25 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Whether a link leads to a file of the same commit, and over no other link. Whatever else may stand for a directory
+    /// of manifests, whether it is called like one or not.
+    fn leads_to_file(&self, prefix: &str, link: Oid) -> bool {
+        let short = self.odb.read_header(link).is_ok_and(|(bytes, _)| bytes <= LINK_BYTES_MAX);
+        let Some(blob) = short.then(|| self.search.repository.find_blob(link).ok()).flatten() else { return false };
+        let Ok(target) = std::str::from_utf8(blob.content()) else { return false };
+        let mut path: Vec<&str> = prefix.split_terminator('/').collect();
+        for part in target.split('/') {
+            match part {
+                "." => {}
+                ".." if path.pop().is_some() => {}
+                "" | ".." => return false,
+                part => path.push(part),
+            }
+        }
+        let found = self.root.get_path(std::path::Path::new(&path.join("/")));
+        found.is_ok_and(|entry| entry.kind() == Some(ObjectType::Blob) && entry.filemode() != LINK)
+    }
+
     fn look_at_limits(&mut self) {
         let limits = self.search.limits;
         let over = if self.entries > limits.entries_max {
@@ -308,10 +331,6 @@ impl Walk<'_> {
             );
         }
     }
-}
-
-fn has_extension(name: &[u8]) -> bool {
-    name.iter().skip(1).any(|b| *b == b'.')
 }
 
 /// Names that lead elsewhere, on this machine or on another one.

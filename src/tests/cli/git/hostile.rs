@@ -51,6 +51,8 @@ fn entries_that_lead_elsewhere_are_told() {
         ("120000", "link.yaml", &target, "ARG1016"),
         ("120000", "loop.yaml", &loop_to, "ARG1016"),
         ("120000", "folder", &target, "ARG1016"),
+        ("120000", "weather.example", &target, "ARG1016"),
+        ("120000", "notes.md", &target, "ARG1016"),
         ("160000", "module", &head, "ARG1713"),
         ("100644", "..", &other, "ARG1711"),
         ("40000", "..", &folder, "ARG1711"),
@@ -74,6 +76,43 @@ fn entries_that_lead_elsewhere_are_told() {
         // What is well goes on.
         assert!(code == "ARG1712" || ran.out.contains("Plan: 2 to add"), "{mode} {name:?}: {ran}");
     }
+}
+
+/// What was read below a directory does not go because the directory became a link, whatever it is called.
+#[test]
+fn a_directory_that_becomes_a_link_deletes_nothing() {
+    let source = Source::acme();
+    let team = "apiVersion: argus.io/v1alpha1\nkind: Team\nmetadata: {name: weather}\nspec:\n  organization: acme\n  \
+                displayName: W\n";
+    source.commit("weather.example/team.yaml", team, "Add a team");
+    source.apply(&[]).ends(0);
+    let acme = source.blob(ACME.as_bytes());
+    let shared = source.repository.git(&["rev-parse", "HEAD:weather.example"]);
+    for target in ["shared", "../elsewhere", "/srv/weather", "gone", "first.md", "./acme.yaml/x"] {
+        let (link, first) = (source.blob(target.as_bytes()), source.blob(b"shared"));
+        let entries = [
+            ("100644", "acme.yaml", acme.as_str()),
+            ("120000", "first.md", &first),
+            ("40000", "shared", &shared),
+            ("120000", "weather.example", &link),
+        ];
+        let tree = source.repository.tree(&entries);
+        source.repository.commit_tree(&tree, "Share it");
+        source.plan(&["--path", "acme.yaml", "--path", "weather.example"]).ends(1).says("ARG1016");
+        let ran = source.plan(&[]).ends(1);
+        ran.says("ARG1016").says("weather.example").does_not_say("- Team/weather");
+    }
+}
+
+#[test]
+fn a_link_to_a_file_that_is_no_manifest_does_no_harm() {
+    let source = Source::acme();
+    source.repository.write("docs/guide.md", "Read this.\n");
+    for (link, target) in [("README.md", "docs/guide.md"), ("docs/again.txt", "./../docs/guide.md")] {
+        std::os::unix::fs::symlink(target, source.repository.path.join(link)).expect("a link");
+    }
+    source.repository.commit("Add a guide");
+    source.plan(&[]).ends(2).says("Plan: 2 to add").does_not_say("ARG1016");
 }
 
 #[test]
