@@ -60,7 +60,10 @@ impl History<'_> {
                 }
             }
         }
-        Vec::new()
+        match explained.cut_short {
+            true => vec![too_much_work()],
+            false => Vec::new(),
+        }
     }
 
     fn hold(&self, plan: &mut OrganizationPlan, explained: &Explained) {
@@ -91,6 +94,13 @@ impl History<'_> {
             .collect();
         plan.holds.extend(unexplained);
     }
+}
+
+fn too_much_work() -> Finding {
+    let message = "the history is too much work to look through: not everything is told of who wrote or removed what";
+    Finding::warning(Code::RepositoryTooLarge, message).hint(
+        "smaller files in more directories help; what is gone without a commit that removes it waits for approval",
+    )
 }
 
 /// A resource that goes because its manifest does, and where that stood.

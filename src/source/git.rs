@@ -7,6 +7,7 @@
 pub mod address;
 mod commit;
 mod fault;
+mod header;
 pub mod hosts;
 pub mod index;
 mod library;
@@ -18,6 +19,7 @@ pub mod settings;
 mod tree;
 mod verify;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -58,6 +60,8 @@ pub struct Depot {
     /// Where what was read of it is kept, if it is.
     cache: Option<PathBuf>,
     limits: Limits,
+    /// Whether what is merged has its place before the objects of the repository.
+    writes_in_memory: Cell<bool>,
 }
 
 /// One commit of a repository.
@@ -121,7 +125,15 @@ impl Depot {
         limits: Limits,
     ) -> Result<Rc<Depot>, Box<Finding>> {
         let repository = Repository::open(path).map_err(|_| Box::new(no_repository(&shown)))?;
-        Ok(Rc::new(Depot { repository, path: path.to_owned(), shown, mirror, cache, limits }))
+        Ok(Rc::new(Depot {
+            repository,
+            path: path.to_owned(),
+            shown,
+            mirror,
+            cache,
+            limits,
+            writes_in_memory: Cell::new(false),
+        }))
     }
 
     /// Throws a mirror away that turned out to be broken, so that the next run makes it anew. What is the user's own stays.

@@ -128,9 +128,7 @@ fn a_name_that_is_no_utf_8_is_told() {
 }
 
 /// Twelve objects that say that there are 10^10 files.
-#[test]
-fn a_tree_that_unfolds_without_end_is_cut_off() {
-    let source = Source::acme();
+fn endless(source: &Source) -> String {
     let blob = source.blob(ACME.as_bytes());
     let names: Vec<String> = (0..10).map(|number| format!("f{number}.yaml")).collect();
     let entries: Vec<(&str, &str, &str)> = names.iter().map(|name| ("100644", name.as_str(), blob.as_str())).collect();
@@ -141,6 +139,36 @@ fn a_tree_that_unfolds_without_end_is_cut_off() {
             names.iter().map(|name| ("40000", name.as_str(), tree.as_str())).collect();
         tree = source.repository.tree(&entries);
     }
+    tree
+}
+
+/// Nothing hidden is read, but whoever compares commits or merges them comes across it.
+#[test]
+fn a_tree_without_end_where_nothing_is_read_harms_neither_blame_nor_merges() {
+    let source = Source::acme();
+    let (acme, endless) = (source.blob(ACME.as_bytes()), endless(&source));
+    let more = source.blob(format!("{ACME}# more\n").as_bytes());
+    source.repository.git(&["checkout", "-q", "--detach"]);
+    let first = source.repository.git(&["rev-parse", "HEAD"]);
+    let hidden = source.repository.tree(&[("40000", ".x", &endless), ("100644", "acme.yaml", &acme)]);
+    let branch = source.repository.commit_tree(&hidden, "Hide it");
+    source.plan_within().ends(0).says("Plan: 2 to add");
+    let without = source.repository.tree(&[("100644", "acme.yaml", &acme)]);
+    source.repository.commit_tree(&without, "It is gone again");
+    source.plan_within().ends(0).says("Plan: 2 to add");
+    source.repository.git(&["update-ref", "refs/heads/main", &first]);
+    let aside = source.repository.tree(&[("100644", "acme.yaml", &acme), ("100644", "other.yaml", &more)]);
+    source.repository.commit_tree(&aside, "Move on");
+    let path = source.repository.path.display().to_string();
+    let mut command = source.command(&["plan", "--git", &path, "--base", "main", "--head", &branch]);
+    limit(&mut command);
+    run(command).ends(1).says("ARG1014").says("not merged");
+}
+
+#[test]
+fn a_tree_that_unfolds_without_end_is_cut_off() {
+    let source = Source::acme();
+    let tree = endless(&source);
     source.repository.commit_tree(&tree, "Hostile");
     source.plan_within().ends(1).says("ARG1014").says("more than 100000 manifests");
 }

@@ -24,6 +24,30 @@ fn a_branch_shows_what_it_adds_and_not_what_is_due_anyway() {
     assert_eq!(json["plan"]["beyond"]["reference"], "main");
 }
 
+/// What attributes say of merging is another machine's business, and where directories went is not guessed.
+#[test]
+fn a_merge_that_git_might_make_otherwise_is_not_shown() {
+    let source = Source::new();
+    source.commit("old/acme.yaml", ACME, "Add acme");
+    let git = |arguments: &[&str]| source.repository.git(arguments);
+    git(&["checkout", "-q", "-b", "add"]);
+    source.commit("old/globex.yaml", &ACME.replace("acme", "globex"), "Add globex");
+    git(&["checkout", "-q", "main"]);
+    git(&["mv", "old", "new"]);
+    git(&["commit", "-q", "-m", "Rename the folder"]);
+    source.plan(&["--base", "main", "--head", "add"]).ends(1).says("ARG1723").says("old/globex.yaml");
+    source.plan(&["--base", "add", "--head", "main"]).ends(1).says("ARG1723").says("old/globex.yaml");
+    let renamed = |text: &str| ACME.replace("Acme\n", &format!("{text}\n"));
+    git(&["checkout", "-q", "-b", "union"]);
+    source.repository.write(".gitattributes", "*.yaml merge=union\n");
+    source.commit("new/acme.yaml", &renamed("One"), "One");
+    git(&["checkout", "-q", "main"]);
+    source.repository.write(".gitattributes", "*.yaml merge=union\n");
+    source.repository.write(".git/info/attributes", "*.yaml merge=union\n");
+    source.commit("new/acme.yaml", &renamed("Two"), "Two");
+    source.plan(&["--base", "main", "--head", "union"]).ends(1).says("ARG1723").says("new/acme.yaml");
+}
+
 #[test]
 fn drift_is_not_the_doing_of_a_branch() {
     let source = Source::acme();
