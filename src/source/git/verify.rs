@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use git2::{ObjectType, Oid, Repository};
 
+use super::header::{self, Parts};
 use super::lineage::Since;
 use super::settings::Verify;
 use super::{Checkout, fault};
@@ -13,6 +14,9 @@ use crate::signature::{Fault, Signed, Signer, Signers};
 /// How a signature begins in the text of a tag.
 const BEGINS: &[&[u8]] =
     &[b"-----BEGIN SSH SIGNATURE-----", b"-----BEGIN PGP SIGNATURE-----", b"-----BEGIN SIGNED MESSAGE-----"];
+
+/// What stands before the names of tags.
+const TAGS: &str = "refs/tags/";
 
 /// So many commits that are not signed as they should are told one by one.
 const TOLD_MAX: usize = 10;
@@ -42,11 +46,11 @@ impl Checkout {
         let repository = &self.depot.repository;
         let unreadable = |error: git2::Error| Box::new(fault::reading(&format!("the commit {id}"), &error));
         let commit = repository.find_commit(id).map_err(unreadable)?;
-        let (signature, payload) = match repository.extract_signature(&id, None) {
-            Ok((signature, payload)) => (signature.to_vec(), payload.to_vec()),
-            Err(error) if error.code() == git2::ErrorCode::NotFound => (Vec::new(), Vec::new()),
-            Err(error) => return Err(unreadable(error)),
-        };
+        let author = fault::quoted(&String::from_utf8_lossy(commit.author().name_bytes()));
+        let told = |fault: &Fault| told(&format!("the commit {id} of {author}"), fault);
+        let odb = repository.odb().map_err(unreadable)?;
+        let object = odb.read(id).map_err(unreadable)?;
+        let Parts { payload, signature } = header::taken_apart(object.data()).map_err(|fault| told(&fault))?;
         let signed = Signed {
             payload: &payload,
             signature: &signature,
@@ -54,8 +58,11 @@ impl Checkout {
             judged_at: now,
             is_merge: commit.parent_count() > 1,
         };
-        let author = fault::quoted(&String::from_utf8_lossy(commit.author().name_bytes()));
-        signers.verify(&signed).map_err(|fault| told(&format!("the commit {id} of {author}"), &fault))
+        let signer = signers.verify(&signed).map_err(|fault| told(&fault))?;
+        if signer.by_forge && !self.depot.only_merges(&commit)? {
+            return Err(told(&Fault::ForgeAdded { forge: signer.name, key: signer.key }));
+        }
+        Ok(signer)
     }
 
     fn signer_of_tag(&self, signers: &Signers, now: DateTime<Utc>) -> Result<Signer, Box<Finding>> {
@@ -76,7 +83,18 @@ impl Checkout {
             judged_at: now,
             is_merge: false,
         };
-        signers.verify(&signed).map_err(|fault| told(&format!("the tag `{name}`"), &fault))
+        let told = |fault: &Fault| told(&format!("the tag `{name}`"), fault);
+        let signer = signers.verify(&signed).map_err(|fault| told(&fault))?;
+        // Whoever moves a name to another signed tag has signed nothing.
+        let asked = name.strip_prefix(TAGS).unwrap_or(name);
+        if tag.name_bytes() != asked.as_bytes() {
+            let other = fault::quoted(&String::from_utf8_lossy(tag.name_bytes()));
+            return Err(told(&Fault::OtherTag(format!("it is the signature of the tag `{other}`"))));
+        }
+        if tag.target_type() != Some(ObjectType::Commit) {
+            return Err(told(&Fault::OtherTag("it is a tag of something that is no commit".into())));
+        }
+        Ok(signer)
     }
 }
 

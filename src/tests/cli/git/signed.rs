@@ -81,6 +81,120 @@ fn a_tag_can_be_asked_to_be_signed() {
     source.plan(&["--config", &settings, "--ref", "main"]).ends(1).says("ARG1401").says("no annotated tag");
 }
 
+/// A forge vouches that it merged, and for nothing that stands in neither of the two.
+#[test]
+fn a_merge_of_a_forge_counts_for_what_merging_makes_and_nothing_else() {
+    let source = Source::acme();
+    let (ada, forge) = (Key::new("ed25519"), Key::new("ed25519"));
+    source.demanding("all-since-applied", &[&ada]);
+    source.world.write("forge.pub", &format!("{}\n", forge.public));
+    let settings = source.settings(&format!(
+        "git:\n  verify: all-since-applied\n  signers:\n    allowedSigners: [{}]\n    forges: {{github: {}}}\n",
+        source.world.path("allowed").display(),
+        source.world.path("forge.pub").display()
+    ));
+    let plan = || source.plan(&["--config", &settings]);
+    source.commit_signed(&ada, &format!("{ACME}# one\n"));
+    source.apply(&["--config", &settings]).ends(0);
+    let git = |arguments: &[&str]| source.repository.git(arguments);
+    let merge = |evil: Option<&str>| {
+        git(&["merge", "-q", "--no-ff", "--no-commit", "feature"]);
+        if let Some(text) = evil {
+            source.repository.write("evil.yaml", text);
+            git(&["add", "-A"]);
+        }
+        let signing = format!("user.signingKey={}", forge.path().display());
+        git(&[
+            "-c",
+            "gpg.format=ssh",
+            "-c",
+            &signing,
+            "commit",
+            "-q",
+            "-S",
+            "-m",
+            "Merge pull request #1 from acme/feature",
+        ]);
+    };
+    git(&["checkout", "-q", "-b", "feature"]);
+    source.commit_signed(&ada, &format!("{ACME}{GRACE}"));
+    git(&["checkout", "-q", "main"]);
+    let before = git(&["rev-parse", "HEAD"]);
+    merge(Some(&ACME.replace("acme", "evil")));
+    plan().ends(1).says("ARG1411").says("it holds something else").does_not_say("Organization/evil");
+    git(&["reset", "-q", "--hard", &before]);
+    merge(None);
+    plan().ends(2).says("grace@acme.example");
+    source.apply(&["--config", &settings]).ends(0);
+    // The same parent twice is no merge, whatever it holds.
+    let head = git(&["rev-parse", "HEAD"]);
+    let text = String::from_utf8(source.repository.raw_commit(&head)).expect("UTF-8");
+    let (tree, rest) = text.split_once('\n').expect("a header");
+    let people: String = rest
+        .lines()
+        .filter(|line| line.starts_with("author") || line.starts_with("committer"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let unsigned = format!("{tree}\nparent {head}\nparent {head}\n{people}");
+    source.world.write("payload", &format!("{unsigned}\nMerge\n"));
+    let payload = source.world.path("payload");
+    let mut sign = std::process::Command::new("ssh-keygen");
+    sign.args(["-q", "-Y", "sign", "-n", "git", "-f"]).arg(forge.path()).arg(&payload);
+    assert!(sign.status().expect("ssh-keygen runs").success());
+    let signature = std::fs::read_to_string(source.world.path("payload.sig")).expect("a signature");
+    let signature = signature.trim_end().replace('\n', "\n ");
+    let twice = source.repository.object("commit", format!("{unsigned}gpgsig {signature}\n\nMerge\n").as_bytes());
+    git(&["update-ref", "refs/heads/main", &twice]);
+    plan().ends(1).says("ARG1411").says("it holds something else");
+}
+
+#[test]
+fn a_signed_tag_counts_under_its_own_name_alone() {
+    let source = Source::acme();
+    let ada = Key::new("ed25519");
+    let settings = source.demanding("tag", &[&ada]);
+    let signing = format!("user.signingKey={}", ada.path().display());
+    let tag = |name: &str, what: &str| {
+        source.repository.git(&["-c", "gpg.format=ssh", "-c", &signing, "tag", "-s", name, "-m", "Release it", what]);
+    };
+    tag("v1", "HEAD");
+    tag("again", "refs/tags/v1");
+    let v1 = source.repository.git(&["rev-parse", "refs/tags/v1"]);
+    source.repository.git(&["update-ref", "refs/tags/production", &v1]);
+    for name in ["v1", "refs/tags/v1"] {
+        source.plan(&["--config", &settings, "--ref", name]).ends(2).says("Plan: 2 to add");
+    }
+    source.plan(&["--config", &settings, "--ref", "production"]).ends(1).says("ARG1403").says("of the tag `v1`");
+    source.plan(&["--config", &settings, "--ref", "again"]).ends(1).says("ARG1403").says("no commit");
+}
+
+/// What stands in the message is signed by nobody, and what stands behind a zero byte is seen by nobody.
+#[test]
+fn a_signature_counts_only_where_git_writes_it() {
+    let source = Source::acme();
+    let ada = Key::new("ed25519");
+    let settings = source.demanding("head", &[&ada]);
+    let good = source.commit_signed(&ada, &format!("{ACME}# one\n"));
+    let raw = String::from_utf8(source.repository.raw_commit(&good)).expect("UTF-8");
+    let at = raw.find("gpgsig ").expect("a signature");
+    let end = at + raw[at..].find("-----END SSH SIGNATURE-----\n").expect("its end") + 28;
+    let (signature, header) = (&raw[at..end], &raw[..at]);
+    let message = raw[end..].trim_start_matches(" \n");
+    for (text, code) in [
+        (format!("{header}{message}{signature}"), "ARG1401"),
+        (format!("{header}\n{signature}{}", &message[1..]), "ARG1401"),
+        (format!("{raw}\0 and more"), "ARG1409"),
+        (format!("{header}{signature}{signature}{message}"), "ARG1409"),
+        (format!("{header}{signature}gpgsigencoding UTF-16\n{message}"), "ARG1409"),
+    ] {
+        let commit = source.repository.object("commit", text.as_bytes());
+        source.repository.git(&["update-ref", "refs/heads/other", &commit]);
+        let ran = source.plan(&["--config", &settings, "--ref", "other"]).ends(1);
+        assert!(ran.all().contains(code), "{text}: {ran}");
+    }
+    source.plan(&["--config", &settings, "--ref", &good]).ends(2);
+}
+
 #[test]
 fn whom_to_trust_is_not_taken_from_the_repository() {
     let source = Source::acme();
