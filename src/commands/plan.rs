@@ -176,7 +176,8 @@ async fn history<'a>(
     let since = checkout.since(applied.as_deref())?;
     if context.git().verify == Verify::AllSinceApplied {
         let signers = place::signers(context.git())?;
-        checkout.verify_since(&since, &signers, context.now()).map_err(Failure::from_findings)?;
+        let verified = checkout.verify_since(&since, applied.as_deref(), &signers, context.now());
+        verified.map_err(Failure::from_findings)?;
     }
     Ok(Some(History { checkout, applied, since }))
 }

@@ -189,6 +189,11 @@ impl Checkout {
         Ok(Checkout { depot: depot.clone(), revision, tree, tag, merged_from: None })
     }
 
+    /// Another commit of the same repository.
+    pub fn other(&self, reference: &str) -> Result<Checkout, Box<Finding>> {
+        Checkout::of(&self.depot, Some(reference))
+    }
+
     /// The text of `argus.yaml`, if there is one.
     pub fn settings(&self) -> Result<Option<String>, Box<Finding>> {
         let bad = |message: &str| {

@@ -26,7 +26,7 @@ impl Checkout {
     pub fn verify(&mut self, verify: Verify, signers: &Signers, now: DateTime<Utc>) -> Result<(), Box<Finding>> {
         let signer = match verify {
             Verify::None => return Ok(()),
-            Verify::Head | Verify::AllSinceApplied => self.signer_of(self.id(), signers, now)?,
+            Verify::Head | Verify::AllSinceApplied => self.signer_of(self.id(), signers, None, now)?,
             Verify::Tag => self.signer_of_tag(signers, now)?,
         };
         self.revision.commit.signer = Some(signer.name);
@@ -34,15 +34,30 @@ impl Checkout {
     }
 
     /// Checks every commit that came since the one that was applied.
-    pub fn verify_since(&self, since: &Since, signers: &Signers, now: DateTime<Utc>) -> Result<(), Vec<Finding>> {
+    pub fn verify_since(
+        &self,
+        since: &Since,
+        applied: Option<&str>,
+        signers: &Signers,
+        now: DateTime<Utc>,
+    ) -> Result<(), Vec<Finding>> {
         let Since::Ahead(commits) = since else { return Ok(()) };
         let ids = commits.iter().filter_map(|commit| Oid::from_str(&commit.id).ok());
-        let faults = ids.filter_map(|id| self.signer_of(id, signers, now).err()).map(|finding| *finding);
+        let applied = applied.and_then(|applied| Oid::from_str(applied).ok());
+        let faults = ids.filter_map(|id| self.signer_of(id, signers, applied, now).err()).map(|finding| *finding);
         let faults: Vec<Finding> = faults.take(TOLD_MAX).collect();
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
-    fn signer_of(&self, id: Oid, signers: &Signers, now: DateTime<Utc>) -> Result<Signer, Box<Finding>> {
+    /// Who signed a commit. One that says to be older than the applied one that it leads on from was not made when it says,
+    /// so that its key has to count now.
+    fn signer_of(
+        &self,
+        id: Oid,
+        signers: &Signers,
+        applied: Option<Oid>,
+        now: DateTime<Utc>,
+    ) -> Result<Signer, Box<Finding>> {
         let repository = &self.depot.repository;
         let unreadable = |error: git2::Error| Box::new(fault::reading(&format!("the commit {id}"), &error));
         let commit = repository.find_commit(id).map_err(unreadable)?;
@@ -51,10 +66,15 @@ impl Checkout {
         let odb = repository.odb().map_err(unreadable)?;
         let object = odb.read(id).map_err(unreadable)?;
         let Parts { payload, signature } = header::taken_apart(object.data()).map_err(|fault| told(&fault))?;
+        let seconds = commit.time().seconds();
+        let backdated = applied.is_some_and(|applied| {
+            repository.find_commit(applied).is_ok_and(|applied| seconds < applied.time().seconds())
+                && repository.graph_descendant_of(id, applied).unwrap_or(true)
+        });
         let signed = Signed {
             payload: &payload,
             signature: &signature,
-            committed_at: DateTime::from_timestamp(commit.time().seconds(), 0).unwrap_or_default(),
+            committed_at: if backdated { now } else { DateTime::from_timestamp(seconds, 0).unwrap_or_default() },
             judged_at: now,
             is_merge: commit.parent_count() > 1,
         };

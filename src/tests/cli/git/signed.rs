@@ -63,6 +63,57 @@ fn all_that_came_since_the_last_apply_can_be_asked_to_be_signed() {
     source.plan(&["--config", &head]).ends(2).says("grace@acme.example");
 }
 
+/// A saved plan is no way around signatures, whatever asked for none when it was made.
+#[test]
+fn a_saved_plan_is_made_of_what_is_signed_or_is_not_applied() {
+    let source = Source::acme();
+    let ada = Key::new("ed25519");
+    let settings = source.demanding("all-since-applied", &[&ada]);
+    source.commit_signed(&ada, &format!("{ACME}# one\n"));
+    source.apply(&["--config", &settings]).ends(0);
+    let unsigned = source.commit("acme.yaml", &format!("{ACME}{GRACE}"), "Sneak somebody in");
+    let saved = source.world.path("saved.plan").display().to_string();
+    let path = source.repository.path.display().to_string();
+    let apply = || source.argus(&["apply", &saved, "--git", &path, "--auto-approve", "--config", &settings]);
+    source.plan(&["-o", &saved]).ends(2);
+    apply().ends(1).says("ARG1401");
+    source.commit_signed(&ada, &format!("{ACME}{GRACE}# two\n"));
+    apply().ends(1).says("ARG1401").says(&unsigned);
+    source.plan(&["-o", &saved]).ends(2);
+    apply().ends(1).says("ARG1401").says(&unsigned);
+    // A directory has no signature at all.
+    source.argus(&["plan", &path, "-o", &saved]).ends(0);
+    apply().ends(1).says("ARG1401").says("cannot be seen here");
+    assert_eq!(source.world.sql("SELECT count(*) FROM argus.member"), "1");
+    source.repository.git(&["reset", "-q", "--hard", "HEAD~2"]);
+    source.commit_signed(&ada, &format!("{ACME}{GRACE}"));
+    source.plan(&["-o", &saved]).ends(2);
+    apply().ends(0).says("1 added");
+}
+
+/// What leads on from an applied commit was made after it, whatever it says.
+#[test]
+fn a_key_of_yesterday_signs_nothing_today() {
+    let source = Source::acme();
+    let (ada, old) = (Key::new("ed25519"), Key::new("ed25519"));
+    source.world.write(
+        "allowed",
+        &format!("ada@acme.example {}\nold@acme.example valid-before=\"20250101Z\" {}\n", ada.public, old.public),
+    );
+    let allowed = source.world.path("allowed").display().to_string();
+    let settings =
+        source.settings(&format!("git:\n  verify: all-since-applied\n  signers:\n    allowedSigners: [{allowed}]\n"));
+    source.commit_signed(&ada, &format!("{ACME}# one\n"));
+    source.apply(&["--config", &settings]).ends(0);
+    source.repository.write("acme.yaml", &format!("{ACME}{GRACE}"));
+    let signing = format!("user.signingKey={}", old.path().display());
+    let mut backdated =
+        source.repository.command(&["-c", "gpg.format=ssh", "-c", &signing, "commit", "-qaS", "-m", "Old"]);
+    backdated.env("GIT_COMMITTER_DATE", "2024-06-01T00:00:00Z");
+    assert!(backdated.status().expect("git runs").success());
+    source.plan(&["--config", &settings]).ends(1).says("ARG1404");
+}
+
 #[test]
 fn a_tag_can_be_asked_to_be_signed() {
     let source = Source::acme();
