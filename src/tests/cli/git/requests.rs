@@ -48,6 +48,35 @@ fn a_merge_that_git_might_make_otherwise_is_not_shown() {
     source.plan(&["--base", "main", "--head", "union"]).ends(1).says("ARG1723").says("new/acme.yaml");
 }
 
+/// What is merged and not applied yet is taken back by whoever puts it as it was, in part or altogether.
+#[test]
+fn what_a_branch_takes_back_is_told() {
+    let source = Source::acme();
+    let team = |name: &str, about: &str| {
+        format!(
+            "apiVersion: argus.io/v1alpha1\nkind: Team\nmetadata: {{name: core}}\nspec:\n  organization: acme\n  \
+             displayName: {name}\n  description: {about}\n"
+        )
+    };
+    source.commit("team.yaml", &team("Core", "One"), "Add a team");
+    source.apply(&[]).ends(0);
+    source.commit("team.yaml", &team("Core Two", "Two"), "Due: another name and description");
+    source.repository.git(&["checkout", "-q", "-b", "part"]);
+    source.commit("team.yaml", &team("Core Two", "One"), "The description stays");
+    let ran = source.plan(&["--base", "main", "--head", "part"]);
+    ran.says("ARG2017").says("`description` of Team/core is to be changed anyway");
+    source.repository.git(&["checkout", "-q", "-b", "all", "main"]);
+    source.commit("team.yaml", &team("Core", "One"), "All stays");
+    source.plan(&["--base", "main", "--head", "all"]).says("ARG2017").says("Team/core is to be changed anyway");
+    source.repository.git(&["checkout", "-q", "main"]);
+    std::fs::remove_file(source.repository.path.join("team.yaml")).expect("it goes");
+    source.repository.commit("Due: the team goes");
+    source.repository.git(&["checkout", "-q", "-b", "back"]);
+    source.commit("team.yaml", &team("Core", "One"), "It stays");
+    let ran = source.plan(&["--base", "main", "--head", "back"]);
+    ran.says("ARG2017").says("Team/core is to be deleted anyway");
+}
+
 #[test]
 fn drift_is_not_the_doing_of_a_branch() {
     let source = Source::acme();
