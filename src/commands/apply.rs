@@ -186,7 +186,8 @@ async fn signed_as_asked(
     }
     let refused = |message: &str, hint: &str| Failure::from(Finding::error(Code::Unsigned, message).hint(hint));
     let Some((revision, checkout)) = plan.revision.as_ref().zip(place.and_then(Place::checkout)) else {
-        let hint = "plan a commit with `--git`, and name the same repository where the plan is applied";
+        let hint =
+            "plan a commit, and name its repository where the plan is applied: `git.url` in the settings, or `--ref`";
         return Err(refused("commits have to be signed, and what this plan was made of cannot be seen here", hint));
     };
     let planned = match verify {

@@ -71,7 +71,7 @@ impl Place {
         match url {
             Some(url) => {
                 let reference = reference.as_ref().or(machine.reference.as_ref());
-                let depot = open(context, url)?;
+                let depot = open(context, url, vec![reference.cloned()])?;
                 commit(context, &depot, reference.map(String::as_str))
             }
             None if reference.is_some() => {
@@ -89,7 +89,7 @@ impl Place {
         let machine = context.git();
         let url = manifests.git.as_ref().or_else(|| machine.url.as_ref().filter(|_| manifests.path.is_none()));
         let depot = match url {
-            Some(url) => open(context, url)?,
+            Some(url) => open(context, url, vec![Some(base.to_owned()), Some(head.to_owned())])?,
             None => Depot::around(&manifests.path.clone().unwrap_or_else(here), machine.limits)?,
         };
         let head = Checkout::merged(&depot, base, head)?;
@@ -251,13 +251,15 @@ fn here() -> PathBuf {
 }
 
 /// Opens a repository; what is on a server is fetched first.
-fn open(context: &Context, url: &str) -> Result<Rc<Depot>, Failure> {
+fn open(context: &Context, url: &str, wanted: Vec<Option<String>>) -> Result<Rc<Depot>, Failure> {
     let settings = context.git();
     let progress = Arc::new(Progress::new("fetching"));
     let fetch = Fetch {
         address: Address::parse(url, &settings.allow)?,
+        wanted,
         credentials: credentials(settings)?,
         limits: settings.limits,
+        keeps_readings: settings.verify == Verify::None,
         cache: settings.cache_dir.clone().unwrap_or_else(default_cache),
         progress: Arc::new(move |done, total, _| progress.tell(done, total)),
     };
@@ -268,6 +270,7 @@ fn open(context: &Context, url: &str) -> Result<Rc<Depot>, Failure> {
 fn commit(context: &Context, depot: &Rc<Depot>, reference: Option<&str>) -> Result<Place, Failure> {
     let mut checkout = Checkout::of(depot, reference)?;
     if context.git().verify != Verify::None {
+        refuse_own_signers(&context.git().signers, depot.folder())?;
         checkout.verify(context.git().verify, &signers(context.git())?, context.now())?;
     }
     Ok(Place::Commit(Box::new(checkout)))
@@ -295,6 +298,19 @@ pub fn signers(settings: &GitSettings) -> Result<Signers, Failure> {
         return Err(Failure::from(finding.hint("name files under `git.signers` in the settings of the machine")));
     }
     Ok(signers)
+}
+
+/// Refuses lists of signers that stand in the repository whose signatures they judge.
+fn refuse_own_signers(files: &SignerFiles, repository: &Path) -> Result<(), Failure> {
+    let SignerFiles { allowed_signers, openpgp, revoked, forges } = files;
+    let Ok(repository) = repository.canonicalize() else { return Ok(()) };
+    let mut all = allowed_signers.iter().chain(openpgp).chain(revoked).chain(forges.values());
+    let Some(own) = all.find(|file| file.canonicalize().is_ok_and(|file| file.starts_with(&repository))) else {
+        return Ok(());
+    };
+    let message = format!("{} stands in the repository whose commits it judges", own.display());
+    let hint = "whoever may push there could list themselves; keep it elsewhere on the machine";
+    Err(Failure::from(Finding::error(Code::BadSigners, message).hint(hint)))
 }
 
 /// What the files and the environment say of how one gets in.

@@ -74,7 +74,11 @@ fn a_saved_plan_is_made_of_what_is_signed_or_is_not_applied() {
     let unsigned = source.commit("acme.yaml", &format!("{ACME}{GRACE}"), "Sneak somebody in");
     let saved = source.world.path("saved.plan").display().to_string();
     let path = source.repository.path.display().to_string();
-    let apply = || source.argus(&["apply", &saved, "--git", &path, "--auto-approve", "--config", &settings]);
+    let with_url =
+        std::fs::read_to_string(&settings).expect("settings").replace("git:\n", &format!("git:\n  url: {path}\n"));
+    source.world.write("applying.yaml", &with_url);
+    let applying = source.world.path("applying.yaml").display().to_string();
+    let apply = || source.argus(&["apply", &saved, "--auto-approve", "--config", &applying]);
     source.plan(&["-o", &saved]).ends(2);
     apply().ends(1).says("ARG1401");
     source.commit_signed(&ada, &format!("{ACME}{GRACE}# two\n"));
@@ -244,6 +248,58 @@ fn a_signature_counts_only_where_git_writes_it() {
         assert!(ran.all().contains(code), "{text}: {ran}");
     }
     source.plan(&["--config", &settings, "--ref", &good]).ends(2);
+}
+
+/// Where a command runs says nothing about whom to trust, and neither does what is pushed.
+#[test]
+fn lists_of_signers_stand_beside_the_settings_and_never_in_the_repository() {
+    let source = Source::acme();
+    let ada = Key::new("ed25519");
+    source.commit_signed(&ada, &format!("{ACME}# one\n"));
+    let list = format!("ada@acme.example {}\n", ada.public);
+    source.world.write("trust/allowed", &list);
+    source.world.write("trust/machine.yaml", "git: {verify: head, signers: {allowedSigners: [allowed]}}\n");
+    let settings = source.world.path("trust/machine.yaml").display().to_string();
+    source.plan(&["--config", &settings]).ends(2).says("Plan: 2 to add");
+    source.repository.write(".github/allowed", &list);
+    let own = source.repository.path.join(".github/allowed").display().to_string();
+    let settings = source.settings(&format!("git: {{verify: head, signers: {{allowedSigners: [{own}]}}}}\n"));
+    source.plan(&["--config", &settings]).ends(1).says("ARG1412").says("whose commits it judges");
+}
+
+/// What was read before is not signed, and a folder that others may write is nobody's word.
+#[test]
+fn a_cache_is_no_way_around_signatures() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let source = Source::acme();
+    let ada = Key::new("ed25519");
+    let settings = source.demanding("head", &[&ada]);
+    source.commit_signed(&ada, &format!("{ACME}# one\n"));
+    let kept = || {
+        let mirrors = std::fs::read_dir(source.world.path("cache/argus/git")).into_iter().flatten().flatten();
+        mirrors.filter_map(|mirror| std::fs::read_dir(mirror.path()).ok()).flatten().count()
+    };
+    source.plan(&["--config", &settings]).ends(2);
+    assert_eq!(kept(), 0);
+    source.plan(&[]).ends(2);
+    assert!(kept() >= 2);
+    std::fs::remove_dir_all(source.world.path("cache")).expect("it goes");
+    let cache = source.world.path("cache/argus/git");
+    std::fs::create_dir_all(&cache).expect("a folder");
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).expect("it is open");
+    source.plan(&[]).ends(2).says("Plan: 2 to add");
+    assert_eq!(kept(), 0);
+    let server = crate::support::git_http::GitHttp::start(&source.repository.path);
+    let trusting = source.settings(&format!("git: {{caFile: {}}}\n", server.authority().display()));
+    let url = server.url("/.git");
+    let plan = || source.argus(&["plan", "--git", &url, "--config", &trusting]);
+    plan().ends(1).says("ARG5").says("may be written by others");
+    std::fs::remove_dir_all(&cache).expect("it goes");
+    std::os::unix::fs::symlink(source.world.path("elsewhere"), &cache).expect("a link");
+    std::fs::create_dir(source.world.path("elsewhere")).expect("a folder");
+    plan().ends(1).says("leads to one");
+    std::fs::remove_file(&cache).expect("it goes");
+    plan().ends(0).says("Plan: 2 to add");
 }
 
 #[test]
