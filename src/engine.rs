@@ -106,7 +106,12 @@ pub async fn plan<'a>(
         targeted: &|id| pass.targets.cover(id),
     };
     let mut hearing = Hearing::begin(&mut planning, pass.bench, pass.source, pass.now).await?;
-    let mut organizations = scope.unmoved;
+    let due = |name: &str| pass.due?.organizations.iter().find(|plan| &*plan.organization == name);
+    let beyond = |plan: OrganizationPlan| {
+        let due = due(&plan.organization);
+        plan.beyond(due.map(|due| &**due))
+    };
+    let mut organizations: Vec<OrganizationPlan> = scope.unmoved.into_iter().map(beyond).collect();
     let mut findings = planning.findings();
     findings.extend(scope.findings);
     findings.extend(pass.history.iter().flat_map(|history| history.findings()));
@@ -121,16 +126,7 @@ pub async fn plan<'a>(
         if let Some(history) = pass.history {
             findings.extend(history.explain(&mut plans));
         }
-        if let Some(due) = pass.due {
-            let due = |name: &str| due.organizations.iter().find(|plan| &*plan.organization == name);
-            plans = plans
-                .into_iter()
-                .map(|plan| {
-                    let due = due(&plan.organization).cloned();
-                    plan.beyond(due.as_deref())
-                })
-                .collect();
-        }
+        plans = plans.into_iter().map(beyond).collect();
         if pass.guards.empty_source && scope.empties_itself > 0 {
             let hold = guard::empty_source(pass.source, scope.empties_itself);
             plans.iter_mut().filter(|plan| !plan.is_empty()).for_each(|plan| plan.holds.push(hold.clone()));
@@ -140,6 +136,14 @@ pub async fn plan<'a>(
         let cases: Vec<Case<'_>> = plans.iter().zip(&read).map(|(plan, read)| read.case(plan)).collect();
         hearing.hear(&mut planning, &cases).await?;
         organizations.extend(plans);
+    }
+    if let Some(due) = pass.due {
+        // Where nothing is done any more, what was due is taken back.
+        let known: BTreeSet<OrganizationName> = organizations.iter().map(|plan| plan.organization.clone()).collect();
+        let left = due.organizations.iter().filter(|plan| !known.contains(&plan.organization));
+        let left: Vec<OrganizationPlan> =
+            left.map(|plan| OrganizationPlan::unchanged(&plan.organization, Vec::new()).beyond(Some(plan))).collect();
+        organizations.extend(left);
     }
     let read: usize = world.organizations.values().map(|desired| desired.resources.len()).sum();
     let resources = read + world.unread.values().map(|unread| unread.resources).sum::<usize>();

@@ -114,8 +114,9 @@ impl Place {
         let Named { git, reference } = Named::by(manifests)?;
         match git.or(machine.url.as_deref().filter(|_| path.is_none())) {
             Some(url) => {
-                let depot = open(context, url)?;
-                commit(context, &depot, reference.or(machine.reference.as_deref()))
+                let reference = reference.or(machine.reference.as_deref());
+                let depot = open(context, url, vec![reference.map(str::to_owned)])?;
+                commit(context, &depot, reference)
             }
             None if reference.is_some() => {
                 let around = path.clone().unwrap_or_else(here);
@@ -136,7 +137,7 @@ impl Place {
             return Err(Named::both("--base", other, "`--head` names the branch"));
         }
         let depot = match git.or(machine.url.as_deref().filter(|_| manifests.path.is_none())) {
-            Some(url) => open(context, url)?,
+            Some(url) => open(context, url, vec![Some(base.to_owned()), Some(head.to_owned())])?,
             None => Depot::around(&manifests.path.clone().unwrap_or_else(here), machine.limits)?,
         };
         let (base_name, head_name) = (base.to_owned(), head.to_owned());
@@ -302,14 +303,16 @@ fn here() -> PathBuf {
 }
 
 /// Opens a repository; what is on a server is fetched first.
-fn open(context: &Context, url: &str) -> Result<Rc<Depot>, Failure> {
+fn open(context: &Context, url: &str, wanted: Vec<Option<String>>) -> Result<Rc<Depot>, Failure> {
     let settings = context.git();
     let progress = Arc::new(Progress::new("fetching"));
     let address = Address::parse(url, &settings.allow)?;
     let fetch = Fetch {
         credentials: credentials(settings, matches!(address.place(), address::Place::Ssh(_)))?,
         address,
+        wanted,
         limits: settings.limits,
+        keeps_readings: settings.verify == Verify::None,
         cache: settings.cache_dir.clone().unwrap_or_else(default_cache),
         progress: Arc::new(move |done, total, _| progress.tell(done, total)),
     };
@@ -320,6 +323,7 @@ fn open(context: &Context, url: &str) -> Result<Rc<Depot>, Failure> {
 fn commit(context: &Context, depot: &Rc<Depot>, reference: Option<&str>) -> Result<Place, Failure> {
     let mut checkout = Checkout::of(depot, reference)?;
     if context.git().verify != Verify::None {
+        refuse_own_signers(&context.git().signers, depot.folder())?;
         checkout.verify(context.git().verify, &signers(context.git())?, context.now())?;
     }
     Ok(Place::Commit(Box::new(checkout)))
@@ -347,6 +351,19 @@ pub fn signers(settings: &GitSettings) -> Result<Signers, Failure> {
         return Err(Failure::from(finding.hint("name files under `git.signers` in the settings of the machine")));
     }
     Ok(signers)
+}
+
+/// Refuses lists of signers that stand in the repository whose signatures they judge.
+fn refuse_own_signers(files: &SignerFiles, repository: &Path) -> Result<(), Failure> {
+    let SignerFiles { allowed_signers, openpgp, revoked, forges } = files;
+    let Ok(repository) = repository.canonicalize() else { return Ok(()) };
+    let mut all = allowed_signers.iter().chain(openpgp).chain(revoked).chain(forges.values());
+    let Some(own) = all.find(|file| file.canonicalize().is_ok_and(|file| file.starts_with(&repository))) else {
+        return Ok(());
+    };
+    let message = format!("{} stands in the repository whose commits it judges", own.display());
+    let hint = "whoever may push there could list themselves; keep it elsewhere on the machine";
+    Err(Failure::from(Finding::error(Code::BadSigners, message).hint(hint)))
 }
 
 /// What the files and the environment say of how one gets in.

@@ -20,10 +20,12 @@ use crate::policy::judgement::Judgements;
 use crate::render::checks::{self, Check};
 use crate::render::markdown::{self, Beside};
 use crate::render::{json, text};
+use crate::signature::Signers;
 use crate::source::git::Checkout;
 use crate::source::git::lineage::Since;
 use crate::source::git::settings::Verify;
 use crate::source::names::{POLICIES_DIRECTORY, SETTINGS_FILE};
+use crate::store::baselines::Baselines;
 use crate::verdict::{Told, Verdict};
 
 /// Plans, prints the plan, and saves it if asked. Where there is none, a comment says so: it takes the place of the one of
@@ -154,7 +156,7 @@ fn unsigned(context: &Context, head: &Checkout, since: &Since) -> Result<Vec<Fin
         Verify::Head => head.clone().verify(verify, &signers, now).map_err(|finding| {
             vec![finding.hint("sign it, or merge it by a commit that is signed: that one is read then")]
         }),
-        _ => head.verify_since(since, &signers, now),
+        _ => head.verify_since(since, None, &signers, now),
     };
     let warning = |finding| Finding { severity: Severity::Warning, ..finding };
     Ok(refused.err().into_iter().flatten().map(warning).collect())
@@ -202,6 +204,25 @@ pub async fn make<'a>(
     make_beyond(context, ground.into(), reading, judges, how, None).await
 }
 
+/// Refuses a commit if one that it brings is not signed as the machine asks.
+pub(super) async fn verify_brought(
+    context: &Context,
+    ground: Ground<'_>,
+    checkout: &Checkout,
+    source: &str,
+    baselines: &Baselines,
+    signers: &Signers,
+) -> Result<(), Failure> {
+    let since = match (&baselines.whole, baselines.is_empty()) {
+        (Some(whole), _) => checkout.since(Some(whole))?,
+        (None, false) => checkout.since_any(&baselines.commits())?,
+        // The repository names the source, and so may give it a name under which nothing was applied yet.
+        (None, true) => checkout.since_any_of_here(&ground.commits_of_others(source).await?)?,
+    };
+    let verified = checkout.verify_since(&since, baselines.whole.as_deref(), signers, context.now());
+    verified.map_err(Failure::from_findings)
+}
+
 /// The same of a branch: what is not due anyway, with what is told of it.
 async fn make_beyond(
     context: &Context,
@@ -226,13 +247,7 @@ async fn make_beyond(
             let source = &reading.settings.source;
             let baselines = ground.baselines(source).await?;
             if let Some(signers) = signers.as_ref().filter(|_| verify == Verify::AllSinceApplied) {
-                let since = match (&baselines.whole, baselines.is_empty()) {
-                    (Some(whole), _) => checkout.since(Some(whole))?,
-                    (None, false) => checkout.since_any(&baselines.commits())?,
-                    // The repository names the source, and so may give it a name under which nothing was applied yet.
-                    (None, true) => checkout.since_any_of_here(&ground.commits_of_others(source).await?)?,
-                };
-                checkout.verify_since(&since, signers, context.now()).map_err(Failure::from_findings)?;
+                verify_brought(context, ground, checkout, source, &baselines, signers).await?;
             }
             Some(History::new(checkout, baselines, knowing)?)
         }

@@ -152,7 +152,7 @@ impl<'a> History<'a> {
             lines = resources.take(LINES_MAX).collect();
         }
         // A history that cannot be read explains nothing, and so what would be explained by it is held.
-        let (explained, findings) = match self.checkout.explain(&lines, &gone) {
+        let (explained, mut findings) = match self.checkout.explain(&lines, &gone) {
             Ok(explained) => (explained, Vec::new()),
             // Half a history would name others than those who wrote it.
             Err(finding) if finding.code == Code::ShallowHistory => {
@@ -164,6 +164,9 @@ impl<'a> History<'a> {
             }
             Err(finding) => (Explained::default(), vec![Finding { severity: Severity::Warning, ..*finding }]),
         };
+        if explained.cut_short {
+            findings.push(too_much_work());
+        }
         let mut people = Behind::default();
         for plan in plans {
             self.hold(plan, &explained);
@@ -300,6 +303,13 @@ pub fn moves(plan: &Plan, outcome: &Outcome, forced: bool) -> Option<Moves> {
 
 fn short(commit: &Option<String>) -> &str {
     commit.as_deref().map(|id| id.get(..12).unwrap_or(id)).unwrap_or_default()
+}
+
+fn too_much_work() -> Finding {
+    let message = "the history is too much work to look through: not everything is told of who wrote or removed what";
+    Finding::warning(Code::RepositoryTooLarge, message).hint(
+        "smaller files in more directories help; what is gone without a commit that removes it waits for approval",
+    )
 }
 
 /// A resource that goes because its manifest does, and where that stood.

@@ -7,6 +7,7 @@
 pub mod address;
 mod commit;
 mod fault;
+mod header;
 pub mod hosts;
 pub mod index;
 mod library;
@@ -19,6 +20,7 @@ pub mod settings;
 mod tree;
 mod verify;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
@@ -43,9 +45,6 @@ use crate::render::excerpt::{Excerpts, LINE_CHARS_MAX};
 /// How a file begins that only points at its content.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
-/// How long an id is in hexadecimal.
-const ID_CHARS: usize = 40;
-
 /// The most files that are opened again to show lines of them.
 const EXCERPT_FILES_MAX: usize = 1_000;
 
@@ -62,6 +61,8 @@ pub struct Depot {
     limits: Limits,
     /// The folder that is the root of the source, with `/` between its parts and behind it; nothing for all of it.
     root: String,
+    /// Whether what is merged has its place before the objects of the repository.
+    writes_in_memory: Cell<bool>,
 }
 
 /// One commit of a repository.
@@ -107,8 +108,14 @@ impl Depot {
                 (mirror.path.clone(), Some(mirror))
             }
         };
-        let cache = mirror::folder(fetch);
-        let cache = mirror::make(&cache).is_ok().then_some(cache);
+        let cache = Some(mirror::folder(fetch)).filter(|_| fetch.keeps_readings);
+        let cache = cache.filter(|folder| match mirror::make(folder) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "what is read is not kept");
+                false
+            }
+        });
         Depot::at(&path, shown, mirror, cache, fetch.limits).map(Rc::new)
     }
 
@@ -134,7 +141,21 @@ impl Depot {
         limits: Limits,
     ) -> Result<Depot, Box<Finding>> {
         let repository = Repository::open(path).map_err(|_| Box::new(no_repository(&shown)))?;
-        Ok(Depot { repository, path: path.to_owned(), shown, mirror, cache, limits, root: String::new() })
+        Ok(Depot {
+            repository,
+            path: path.to_owned(),
+            shown,
+            mirror,
+            cache,
+            limits,
+            root: String::new(),
+            writes_in_memory: Cell::new(false),
+        })
+    }
+
+    /// Where its files are on this machine.
+    pub fn folder(&self) -> &Path {
+        self.repository.workdir().unwrap_or(&self.path)
     }
 
     /// What of a tree is the source.
@@ -175,21 +196,30 @@ impl Depot {
     }
 
     /// The commit that a name means, and the annotated tag that stands between.
-    fn resolve(&self, reference: Option<&str>) -> Option<(Oid, Option<Oid>)> {
+    fn resolve(&self, reference: Option<&str>) -> Result<Option<(Oid, Option<Oid>)>, Box<Finding>> {
         let object = match reference {
-            Some(name) if name.len() == ID_CHARS && Oid::from_str(name).is_ok() => {
-                self.repository.find_object(Oid::from_str(name).ok()?, None).ok()?
-            }
-            _ if self.mirror.is_none() => self.repository.revparse_single(reference.unwrap_or("HEAD")).ok()?,
+            Some(name) if mirror::is_whole_id(name) => self.object(Oid::from_str(name).ok()),
             _ => {
-                let mut names = Mirror::candidates(reference).into_iter();
-                let found = names.find_map(|name| self.repository.find_reference(&name).ok())?;
-                let id = found.resolve().ok()?.target()?;
-                self.repository.find_object(id, None).ok()?
+                let candidates = match &self.mirror {
+                    Some(mirror) => mirror.candidates(reference),
+                    None => mirror::meant(reference),
+                };
+                let target = |name: &String| self.repository.find_reference(name).ok()?.resolve().ok()?.target();
+                let found: Vec<Oid> = candidates.iter().filter_map(target).collect();
+                match (&found[..], reference) {
+                    ([_, _, ..], Some(name)) => return Err(Box::new(ambiguous(&self.shown, name))),
+                    _ if self.mirror.is_some() => self.object(found.first().copied()),
+                    _ => self.repository.revparse_single(reference.unwrap_or("HEAD")).ok(),
+                }
             }
         };
+        let Some(object) = object else { return Ok(None) };
         let tag = (object.kind() == Some(ObjectType::Tag)).then(|| object.id());
-        Some((object.peel(ObjectType::Commit).ok()?.id(), tag))
+        Ok(object.peel(ObjectType::Commit).ok().map(|commit| (commit.id(), tag)))
+    }
+
+    fn object(&self, id: Option<Oid>) -> Option<git2::Object<'_>> {
+        self.repository.find_object(id?, None).ok()
     }
 
     /// What `HEAD` stands for.
@@ -203,9 +233,12 @@ impl Checkout {
     /// The commit that a name means.
     pub fn of(depot: &Rc<Depot>, reference: Option<&str>) -> Result<Checkout, Box<Finding>> {
         let name = reference.unwrap_or("HEAD");
-        let (found, tag) = depot.resolve(reference).ok_or_else(|| {
+        let (found, tag) = depot.resolve(reference)?.ok_or_else(|| {
             let message = format!("{} has no branch, tag or commit `{}`", depot.shown, fault::quoted(name));
-            let hint = "nothing was planned, and what was applied before stays as it is";
+            let hint = match depot.mirror.is_some() && looks_like_id(name) {
+                true => "commits of a server are named by their whole ids of 40 characters",
+                false => "nothing was planned, and what was applied before stays as it is",
+            };
             Box::new(Finding::error(Code::NoSuchRevision, message).hint(hint))
         })?;
         let unreadable = |error: git2::Error| Box::new(fault::reading(&format!("the commit {found}"), &error));
@@ -237,6 +270,11 @@ impl Checkout {
     /// Whether a file or folder is the same in another commit, or in neither.
     pub fn agrees_with(&self, other: &Checkout, path: &str) -> bool {
         self.find(path.trim_matches('/')) == other.find(path.trim_matches('/'))
+    }
+
+    /// Another commit of the same repository.
+    pub fn other(&self, reference: &str) -> Result<Checkout, Box<Finding>> {
+        Checkout::of(&self.depot, Some(reference))
     }
 
     /// The text of `argus.yaml`, if there is one.
@@ -394,6 +432,17 @@ fn root_within(repository: &Repository, directory: &Path) -> Result<String, Find
                 .hint("name it by a path of plain text within the work tree"))
         }
     }
+}
+
+fn ambiguous(shown: &str, name: &str) -> Finding {
+    let name = fault::quoted(name);
+    let message = format!("{shown} has a branch and a tag `{name}`");
+    Finding::error(Code::NoSuchRevision, message).hint(format!("name `refs/tags/{name}` or `refs/heads/{name}`"))
+}
+
+/// Whether a name may be the beginning of an id.
+fn looks_like_id(name: &str) -> bool {
+    name.len() >= 4 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn no_repository(shown: &str) -> Finding {

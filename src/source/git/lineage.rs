@@ -21,6 +21,12 @@ pub(super) const COMMITS_MAX: usize = 20_000;
 /// How many versions of files are compared line by line in one walk, or read to find what they no longer hold.
 const VERSIONS_MAX: usize = 5_000;
 
+/// How much work one walk may be, in steps of a few nanoseconds, and how many of them an entry of a tree takes, and a byte
+/// of a manifest that is read. Who wrote what is not found by then is not told.
+const STEPS_MAX: u64 = 4_000_000_000;
+const STEPS_PER_ENTRY: u64 = 40;
+const STEPS_PER_BYTE: u64 = 10;
+
 /// How a commit stands to the one that was applied last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Since {
@@ -52,6 +58,8 @@ pub struct Explained {
     pub lines: BTreeMap<(Arc<str>, u32), Authorship>,
     /// Who removed a resource.
     pub removed: BTreeMap<ResourceId, Authorship>,
+    /// Whether the walk ended early, because it was too much work.
+    pub cut_short: bool,
 }
 
 /// A resource that its manifest no longer holds.
@@ -147,6 +155,7 @@ impl Checkout {
             explained: Explained::default(),
             gone: BTreeMap::new(),
             versions: 0,
+            steps: Some(STEPS_MAX),
         };
         let mut suspects: BTreeMap<&str, Suspects> = BTreeMap::new();
         for Gone { id, origin, applied } in gone {
@@ -166,11 +175,13 @@ impl Checkout {
         if walk.ends_early {
             return Err(Box::new(fault::shallow()));
         }
-        let Explained { lines, removed } = walk.explained;
+        let cut_short = walk.steps.is_none();
+        let Explained { lines, removed, cut_short: _ } = walk.explained;
         let from_root = |file: Arc<str>| file.strip_prefix(self.root()).map_or(file.clone(), Arc::from);
         Ok(Explained {
             lines: lines.into_iter().map(|((file, line), who)| ((from_root(file), line), who)).collect(),
             removed,
+            cut_short,
         })
     }
 
@@ -198,6 +209,8 @@ struct Walk<'a> {
     /// What is still looked for, by the file that held it.
     gone: BTreeMap<Arc<str>, Vec<(ResourceId, Suspects)>>,
     versions: usize,
+    /// How much work is left; none once there was not enough.
+    steps: Option<u64>,
 }
 
 impl Walk<'_> {
@@ -254,7 +267,7 @@ impl Walk<'_> {
                 continue;
             }
             looked_at += 1;
-            if looked_at > COMMITS_MAX {
+            if looked_at > COMMITS_MAX || self.steps.is_none() {
                 break;
             }
             if self.cut_off.contains(&id) {
@@ -289,9 +302,15 @@ impl Walk<'_> {
         let mut passed = Vec::new();
         // What differs from every parent, so that this commit has something to do with it.
         let mut differs: Option<BTreeSet<String>> = None;
+        let wanted: BTreeSet<Arc<str>> = pending.keys().chain(self.gone.keys()).cloned().collect();
+        let wanted: Vec<&str> = wanted.iter().map(|path| &**path).collect();
         for parent in &parents {
             let older = parent.tree()?;
-            let changed = tree::changed(repository, Some(&older), Some(tree))?;
+            let mut charge = |entries: usize| self.pay(STEPS_PER_ENTRY * entries as u64);
+            let Some(changed) = tree::changed(repository, Some(&older), Some(tree), &wanted, &mut charge)? else {
+                return Ok(Vec::new());
+            };
+            let changed: BTreeSet<String> = changed.into_iter().map(str::to_owned).collect();
             let mut touched: Pending = BTreeMap::new();
             for path in &changed {
                 touched.extend(pending.remove_entry(path.as_str()));
@@ -314,7 +333,7 @@ impl Walk<'_> {
                 Some(others) => others.intersection(&changed).cloned().collect(),
             });
         }
-        if let Some((id, author)) = by {
+        if let Some((id, author)) = by.filter(|_| self.steps.is_some()) {
             self.search(&parents, (id, author), tree, differs.as_ref())?;
             for (file, lines) in pending {
                 for (_, asked) in lines {
@@ -334,6 +353,13 @@ impl Walk<'_> {
             return None;
         }
         let (older, newer) = (self.text(older)?, self.text(newer)?);
+        let count = [&older, &newer].map(|text| text.iter().filter(|byte| **byte == b'\n').count() as u64 + 1);
+        let lines_of_both: u64 = count.iter().sum();
+        // Comparing is the more work for each line the more of them there are.
+        if !self.pay(lines_of_both * lines_of_both.isqrt() + (older.len() + newer.len()) as u64) {
+            lines.clear();
+            return None;
+        }
         let mut options = DiffOptions::new();
         options.context_lines(0).interhunk_lines(0);
         let patch = Patch::from_buffers(&older, None, &newer, None, Some(&mut options)).ok()?;
@@ -390,8 +416,15 @@ impl Walk<'_> {
     fn held(&mut self, file: &Arc<str>, blob: Option<Oid>) -> BTreeSet<ResourceId> {
         self.versions += 1;
         let text = blob.filter(|_| self.versions <= VERSIONS_MAX).and_then(|blob| self.text(blob));
+        let text = text.filter(|text| self.pay(STEPS_PER_BYTE * text.len() as u64));
         let reading = text.map(|text| read_file(file, &text));
         reading.into_iter().flat_map(|reading| reading.resources).map(|resource| resource.id).collect()
+    }
+
+    /// Takes some work off what is left of it.
+    fn pay(&mut self, steps: u64) -> bool {
+        self.steps = self.steps.and_then(|left| left.checked_sub(steps));
+        self.steps.is_some()
     }
 
     fn text(&self, blob: Oid) -> Option<Vec<u8>> {

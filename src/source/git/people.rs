@@ -74,7 +74,7 @@ impl Checkout {
     ) -> Option<()> {
         let found = self.depot.repository.find_commit(id).ok()?;
         people.names.extend(commit::read(&found).people());
-        let signer = signers.and_then(|signers| self.signer_of(id, signers, now).ok());
+        let signer = signers.and_then(|signers| self.signer_of(id, signers, None, now).ok());
         // A forge that signs what it merged for somebody is nobody.
         if let Some(signer) = signer.filter(|signer| !signer.by_forge) {
             people.names.extend(names_in(&signer.name));

@@ -24,6 +24,59 @@ fn a_branch_shows_what_it_adds_and_not_what_is_due_anyway() {
     assert_eq!(json["plan"]["beyond"]["reference"], "main");
 }
 
+/// What attributes say of merging is another machine's business, and where directories went is not guessed.
+#[test]
+fn a_merge_that_git_might_make_otherwise_is_not_shown() {
+    let source = Source::new();
+    source.commit("old/acme.yaml", ACME, "Add acme");
+    let git = |arguments: &[&str]| source.repository.git(arguments);
+    git(&["checkout", "-q", "-b", "add"]);
+    source.commit("old/globex.yaml", &ACME.replace("acme", "globex"), "Add globex");
+    git(&["checkout", "-q", "main"]);
+    git(&["mv", "old", "new"]);
+    git(&["commit", "-q", "-m", "Rename the folder"]);
+    source.plan(&["--base", "main", "--head", "add"]).ends(1).says("ARG1723").says("old/globex.yaml");
+    source.plan(&["--base", "add", "--head", "main"]).ends(1).says("ARG1723").says("old/globex.yaml");
+    let renamed = |text: &str| ACME.replace("Acme\n", &format!("{text}\n"));
+    git(&["checkout", "-q", "-b", "union"]);
+    source.repository.write(".gitattributes", "*.yaml merge=union\n");
+    source.commit("new/acme.yaml", &renamed("One"), "One");
+    git(&["checkout", "-q", "main"]);
+    source.repository.write(".gitattributes", "*.yaml merge=union\n");
+    source.repository.write(".git/info/attributes", "*.yaml merge=union\n");
+    source.commit("new/acme.yaml", &renamed("Two"), "Two");
+    source.plan(&["--base", "main", "--head", "union"]).ends(1).says("ARG1723").says("new/acme.yaml");
+}
+
+/// What is merged and not applied yet is taken back by whoever puts it as it was, in part or altogether.
+#[test]
+fn what_a_branch_takes_back_is_told() {
+    let source = Source::acme();
+    let team = |name: &str, about: &str| {
+        format!(
+            "apiVersion: argus.io/v1alpha1\nkind: Team\nmetadata: {{name: core}}\nspec:\n  organization: acme\n  \
+             displayName: {name}\n  description: {about}\n"
+        )
+    };
+    source.commit("team.yaml", &team("Core", "One"), "Add a team");
+    source.apply(&[]).ends(0);
+    source.commit("team.yaml", &team("Core Two", "Two"), "Due: another name and description");
+    source.repository.git(&["checkout", "-q", "-b", "part"]);
+    source.commit("team.yaml", &team("Core Two", "One"), "The description stays");
+    let ran = source.plan(&["--base", "main", "--head", "part"]);
+    ran.says("ARG2017").says("`description` of Team/core is to be changed anyway");
+    source.repository.git(&["checkout", "-q", "-b", "all", "main"]);
+    source.commit("team.yaml", &team("Core", "One"), "All stays");
+    source.plan(&["--base", "main", "--head", "all"]).says("ARG2017").says("Team/core is to be changed anyway");
+    source.repository.git(&["checkout", "-q", "main"]);
+    std::fs::remove_file(source.repository.path.join("team.yaml")).expect("it goes");
+    source.repository.commit("Due: the team goes");
+    source.repository.git(&["checkout", "-q", "-b", "back"]);
+    source.commit("team.yaml", &team("Core", "One"), "It stays");
+    let ran = source.plan(&["--base", "main", "--head", "back"]);
+    ran.says("ARG2017").says("Team/core is to be deleted anyway");
+}
+
 #[test]
 fn drift_is_not_the_doing_of_a_branch() {
     let source = Source::acme();
