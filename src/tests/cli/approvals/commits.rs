@@ -156,7 +156,7 @@ fn an_approval_of_one_organization_says_nothing_of_another() {
     committed.apply(&[]).ends(4).says("approved by Heidi");
     let acme = || committed.court.world.sql("SELECT count(*) FROM argus.member WHERE organization = 'acme'");
     for _ in 0..2 {
-        committed.apply(&[]).ends(4).says("hold[ARG1721]");
+        committed.apply(&[]).ends(4).says("held[ARG1721]");
         assert_eq!(acme(), "10");
     }
     // What comes next of the one that was approved leads on from there.

@@ -75,8 +75,8 @@ fn a_rewound_branch_counts_as_applied_only_when_somebody_insists() {
     source.apply(&[]).ends(4).says("ARG1721").says("No changes.").says("argus apply --force");
     // What comes next on it is held as well, however often it was looked at.
     source.commit("acme.yaml", &ACME.replace("Acme\n", "Forced\n"), "Rename it");
-    source.apply(&[]).ends(4).says("hold[ARG1721]");
-    source.apply(&[]).ends(4).says("hold[ARG1721]");
+    source.apply(&[]).ends(4).says("held[ARG1721]");
+    source.apply(&[]).ends(4).says("held[ARG1721]");
     source.repository.git(&["reset", "-q", "--hard", &orphan]);
     source.apply(&["--force"]).ends(0).says("ARG1721");
     source.commit("acme.yaml", &ACME.replace("Acme\n", "Acme Two\n"), "Rename it otherwise");
