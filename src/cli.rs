@@ -174,21 +174,28 @@ pub enum Command {
 /// Where the manifests are.
 #[derive(Args, Clone, Debug)]
 pub struct Manifests {
-    /// The directory (or file) with the manifests, by default this one; `apply` also takes a saved plan
+    /// The directory (or file) with the manifests, by default this one
     #[arg(value_name = "PATH")]
     pub path: Option<PathBuf>,
     /// The name of the source, as `source` in argus.yaml sets it
     #[arg(long, value_name = "NAME", env = "ARGUS_SOURCE")]
     pub source: Option<String>,
     /// Read a Git repository instead: an https or ssh address, or a path
-    #[arg(long, value_name = "URL", env = "ARGUS_GIT_URL", conflicts_with = "path")]
+    #[arg(long, value_name = "URL", env = Manifests::ADDRESS_VARIABLE)]
     pub git: Option<String>,
     /// The branch, tag or commit of the repository; without --git, of the one that PATH stands in
-    #[arg(long = "ref", value_name = "REF", env = "ARGUS_GIT_REF")]
+    #[arg(long = "ref", value_name = "REF", env = Manifests::REFERENCE_VARIABLE)]
     pub reference: Option<String>,
     /// Read only this directory or file, instead of those that argus.yaml names; may be repeated
     #[arg(long = "path", value_name = "PATH")]
     pub only: Vec<PathBuf>,
+}
+
+impl Manifests {
+    /// What may name the repository instead of `--git`.
+    pub const ADDRESS_VARIABLE: &'static str = "ARGUS_GIT_URL";
+    /// What may name the branch, tag or commit instead of `--ref`.
+    pub const REFERENCE_VARIABLE: &'static str = "ARGUS_GIT_REF";
 }
 
 /// How to plan.
@@ -244,7 +251,7 @@ pub struct Plan {
     #[command(flatten)]
     pub planning: Planning,
     /// Show what a branch adds to what this branch already plans, whose settings and policies judge it
-    #[arg(long, value_name = "REF", conflicts_with_all = ["reference", "output"])]
+    #[arg(long, value_name = "REF", conflicts_with = "output")]
     pub base: Option<String>,
     /// The branch that would be merged into the base
     #[arg(long, value_name = "REF", requires = "base", default_value = "HEAD")]
@@ -270,7 +277,7 @@ pub struct Plan {
 #[derive(Args, Clone, Debug)]
 pub struct Snapshotted {
     /// Plan with what `argus snapshot` wrote: neither a database nor the network is touched
-    #[arg(long, value_name = "FILE", requires = "vouching", conflicts_with = "git")]
+    #[arg(long, value_name = "FILE", requires = "vouching")]
     pub snapshot: Option<PathBuf>,
     /// Who may have signed the snapshot (`allowed_signers`, see ssh-keygen)
     #[arg(long, value_name = "FILE", group = "vouching", requires = "snapshot")]
@@ -336,6 +343,7 @@ pub struct Snapshot {
 
 /// `argus apply`
 #[derive(Args, Debug)]
+#[command(after_help = "PATH may also be a plan that `argus plan -o FILE` has saved.")]
 pub struct Apply {
     /// Where the manifests are, or a saved plan.
     #[command(flatten)]

@@ -184,6 +184,7 @@ impl<'a> Diff<'a> {
             left: self.left,
             findings: crate::model::finding::in_order(self.findings),
             holds: crate::model::finding::in_order(self.holds),
+            authors: BTreeSet::new(),
         }
         .sealed()
     }

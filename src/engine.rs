@@ -42,7 +42,7 @@ use crate::store::Store;
 use crate::store::apply::ApplyContext;
 use crate::store::error::{ApplyError, StoreError};
 use crate::store::planning::OrganizationState;
-use crate::store::run::{RollsBack, RunId, RunStart};
+use crate::store::run::{RollsBack, RunEnd, RunId, RunStart};
 use crate::verdict::{Approved, Terms, Verdict};
 
 /// How many organizations are read and compared at a time: enough to keep the cores busy, few enough to hold.
@@ -109,9 +109,15 @@ pub async fn plan<'a>(
         targeted: &|id| pass.targets.cover(id),
     };
     let mut hearing = Hearing::begin(&mut planning, pass.bench, pass.source, pass.now).await?;
-    let mut organizations = scope.unmoved;
+    let due = |name: &str| pass.due?.organizations.iter().find(|plan| &*plan.organization == name);
+    let beyond = |plan: OrganizationPlan| {
+        let due = due(&plan.organization);
+        plan.beyond(due.map(|due| &**due))
+    };
+    let mut organizations: Vec<OrganizationPlan> = scope.unmoved.into_iter().map(beyond).collect();
     let mut findings = planning.findings();
     findings.extend(scope.findings);
+    findings.extend(pass.history.iter().flat_map(|history| history.findings()));
     for (done, chunk) in scope.moved.chunks(ORGANIZATIONS_PER_READ).enumerate() {
         progress(done * ORGANIZATIONS_PER_READ, scope.moved.len());
         let read = read(&mut planning, chunk).await?;
@@ -123,16 +129,7 @@ pub async fn plan<'a>(
         if let Some(history) = pass.history {
             findings.extend(history.explain(&mut plans));
         }
-        if let Some(due) = pass.due {
-            let due = |name: &str| due.organizations.iter().find(|plan| &*plan.organization == name);
-            plans = plans
-                .into_iter()
-                .map(|plan| {
-                    let due = due(&plan.organization).cloned();
-                    plan.beyond(due.as_deref())
-                })
-                .collect();
-        }
+        plans = plans.into_iter().map(beyond).collect();
         if pass.guards.empty_source && scope.empties_itself > 0 {
             let hold = guard::empty_source(pass.source, scope.empties_itself);
             plans.iter_mut().filter(|plan| !plan.is_empty()).for_each(|plan| plan.holds.push(hold.clone()));
@@ -143,13 +140,22 @@ pub async fn plan<'a>(
         hearing.hear(&mut planning, &cases).await?;
         organizations.extend(plans);
     }
+    if let Some(due) = pass.due {
+        // Where nothing is done any more, what was due is taken back.
+        let known: BTreeSet<OrganizationName> = organizations.iter().map(|plan| plan.organization.clone()).collect();
+        let left = due.organizations.iter().filter(|plan| !known.contains(&plan.organization));
+        let left: Vec<OrganizationPlan> =
+            left.map(|plan| OrganizationPlan::unchanged(&plan.organization, Vec::new()).beyond(Some(plan))).collect();
+        organizations.extend(left);
+    }
     let read: usize = world.organizations.values().map(|desired| desired.resources.len()).sum();
     let resources = read + world.unread.values().map(|unread| unread.resources).sum::<usize>();
     let seen = world.organizations.keys().filter(|name| &***name != GLOBAL).count() + world.unread.len();
     organizations.retain(OrganizationPlan::has_something_to_tell);
     let revision = pass.history.map(|history| history.checkout.revision.clone());
+    let lineage = pass.history.and_then(|history| history.lineage(pass.targets, scope.unseen));
     let beyond = pass.due.and_then(|due| due.revision.clone());
-    let plan = Plan { revision, beyond, ..Plan::new(pass.source, (seen, resources), organizations, findings) };
+    let plan = Plan { revision, lineage, beyond, ..Plan::new(pass.source, (seen, resources), organizations, findings) };
     let access = hearing.take_access();
     let judgements = hearing.end(&mut planning, &plan.organizations).await?;
     Ok(Heard { plan, judgements, access })
@@ -341,8 +347,12 @@ pub async fn apply(
     }
     telling::lasting(store, plan, &by).await?;
     let summary = serde_json::to_value(outcome.summary()).unwrap_or_default();
+    let moves = provenance::moves(plan, &outcome, *forced);
+    outcome.is_rewound = plan.lineage.as_ref().is_some_and(|lineage| !lineage.whole.leads_on) && !forced;
     let told = telling::run(plan, &outcome, *forced, rolls_back.as_ref(), by);
-    store.finish_run(run, outcome.word(), &Value::from(&summary), &told).await?;
+    let summary = Value::from(&summary);
+    let end = RunEnd { outcome: outcome.word(), summary: &summary, moves: moves.as_ref(), told: &told };
+    store.finish_run(run, &end).await?;
     Ok(outcome)
 }
 

@@ -173,6 +173,17 @@ impl Approvers {
         self.people.is_empty()
     }
 
+    /// Everybody.
+    pub fn all(&self) -> impl Iterator<Item = &Approver> {
+        self.people.iter().map(|known| &known.approver)
+    }
+
+    /// Those who hold one of these SSH keys, by their fingerprints.
+    pub fn holding<'a>(&'a self, fingerprints: &'a BTreeSet<String>) -> impl Iterator<Item = &'a Approver> {
+        let holds = |known: &&Known| known.keys.iter().any(|key| fingerprints.contains(&key.fingerprint()));
+        self.people.iter().filter(holds).map(|known| &known.approver)
+    }
+
     /// Whoever logs in as this database role.
     pub fn of_role(&self, role: &str) -> Result<&Approver, Unverified> {
         let found = self.people.iter().find(|known| known.roles.contains(role));

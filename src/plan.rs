@@ -3,7 +3,7 @@
 mod beyond;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -218,6 +218,43 @@ pub struct OrganizationPlan {
     /// The findings that hold this organization back until somebody approves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Finding>,
+    /// Who has a part in it beside those of the whole plan, by all names, lower case: none of them approves it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub authors: BTreeSet<String>,
+}
+
+/// Where something stood before the commit of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Baseline {
+    /// The commit that it was applied from last; none where it was not applied from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Whether the commit of the plan leads on from it.
+    pub leads_on: bool,
+}
+
+/// How the commit of a plan stands to what was applied before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lineage {
+    /// Where the source stood.
+    pub whole: Baseline,
+    /// Where those organizations stood that were not applied with the rest of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Baseline>")]
+    pub own: BTreeMap<OrganizationName, Baseline>,
+    /// The organizations that were not looked at, because part of what describes them cannot be used.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "BTreeSet<String>")]
+    pub unseen: BTreeSet<OrganizationName>,
+    /// The organizations that were looked at, where not all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<BTreeSet<String>>")]
+    pub only: Option<BTreeSet<OrganizationName>>,
+    /// Who has a part in what came since the source was applied last, by all names, lower case.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub authors: BTreeSet<String>,
 }
 
 /// The plan of one run.
@@ -230,6 +267,9 @@ pub struct Plan {
     /// The commit that it was made of, where the source has a history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Revision>,
+    /// How that commit stands to what was applied before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
     /// The run that it takes back, if it is the plan of a rollback. It is not bound by the digest: the same changes need
     /// the same approvals, whoever thought of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -402,6 +442,8 @@ impl OrganizationPlan {
             left: _,
             findings,
             holds,
+            // What else is in the history does not change what is approved.
+            authors: _,
         } = self;
         let changes: Vec<Bound<'_>> = changes.iter().map(Change::bound).collect();
         let records: Vec<_> = records.iter().map(Record::bound).collect();
@@ -427,6 +469,7 @@ impl OrganizationPlan {
             left: Vec::new(),
             findings,
             holds: Vec::new(),
+            authors: BTreeSet::new(),
         }
         .sealed()
     }
@@ -444,6 +487,14 @@ impl OrganizationPlan {
     /// Whether nothing has to be written, not even bookkeeping.
     pub fn is_settled(&self) -> bool {
         self.changes.is_empty() && self.records.is_empty() && self.left.is_empty() && self.settles.is_none()
+    }
+
+    /// Whose it is: those who have a part in it, and those whose all of the run is.
+    pub fn authors_among<'a>(&'a self, all: &'a BTreeSet<String>) -> Cow<'a, BTreeSet<String>> {
+        match self.authors.is_empty() {
+            true => Cow::Borrowed(all),
+            false => Cow::Owned(all.union(&self.authors).cloned().collect()),
+        }
     }
 
     /// The name that the organization itself has before this plan, if the plan gives it another.
@@ -491,6 +542,7 @@ impl Plan {
             format: PLAN_FORMAT,
             source: source.into(),
             revision: None,
+            lineage: None,
             beyond: None,
             rolls_back: None,
             digest: String::new(),

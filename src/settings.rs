@@ -118,7 +118,9 @@ impl Source {
 impl Machine {
     /// Reads the file of `--config`.
     pub fn read(path: &Path) -> Result<Machine, Box<Finding>> {
-        read(path, &path.display().to_string())
+        let machine: Machine = read(path, &path.display().to_string())?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Ok(Machine { git: machine.git.beside(folder), ..machine })
     }
 }
 

@@ -168,6 +168,19 @@ pub enum Fault {
         /// The fingerprint.
         key: String,
     },
+    /// A forge signed a merge that holds something of its own.
+    #[error(
+        "it is signed by {forge} (key {key}), whose signature counts for what merging its two parents makes, and it holds something else"
+    )]
+    ForgeAdded {
+        /// What the forge is called.
+        forge: String,
+        /// The fingerprint.
+        key: String,
+    },
+    /// The signature of another tag.
+    #[error("{0}")]
+    OtherTag(String),
     /// A sort of signature that is not understood.
     #[error("its signature is of a sort that is not verified: {0}")]
     Unsupported(String),
@@ -199,6 +212,8 @@ impl Fault {
             Fault::NotForGit { .. } => "write namespaces=\"git\" into its line, if it is meant for commits",
             Fault::Weak(_) => "sign with another key; ssh-ed25519 is a good one",
             Fault::ForgeOnly { .. } => "sign on a machine of your own, or merge with a merge commit",
+            Fault::ForgeAdded { .. } => "merge on a machine of your own, and sign that",
+            Fault::OtherTag(_) => "find out who moved the tag; sign a tag of this name",
             Fault::Unsupported(_) => "sign with a plain SSH key or with OpenPGP",
             Fault::Garbled(_) => "sign anew: git commit --amend --no-edit -S",
         }
@@ -217,7 +232,8 @@ impl Fault {
             Fault::Weak(_) => Code::WeakSignature,
             Fault::Garbled(_) => Code::GarbledSignature,
             Fault::Unsupported(_) => Code::UnsupportedSignature,
-            Fault::ForgeOnly { .. } => Code::ForgeSigned,
+            Fault::ForgeOnly { .. } | Fault::ForgeAdded { .. } => Code::ForgeSigned,
+            Fault::OtherTag(_) => Code::ForgedSignature,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod approvals;
+pub mod baselines;
 pub mod deliveries;
 pub mod error;
 pub mod events;

@@ -157,6 +157,17 @@ pub struct Told {
 }
 
 impl Told {
+    /// The verdict on all of them in a word: the gravest that is said of any.
+    pub fn gravest(&self) -> &'static str {
+        match () {
+            () if !self.blocked.is_empty() => "blocked",
+            () if !self.denied.is_empty() => "denied",
+            () if !self.stopped.is_empty() => "stopped",
+            () if !self.held.is_empty() => "held",
+            () => "allowed",
+        }
+    }
+
     /// The verdict on one organization in a word.
     pub fn word(&self, organization: &str) -> &'static str {
         let in_any = |map: &BTreeMap<OrganizationName, Vec<Finding>>| map.contains_key(organization);
@@ -272,10 +283,11 @@ fn stand(plan: &OrganizationPlan, judgement: &Judgement, settings: &Brakes, judg
         return if plan.is_empty() { Standing::Waiting } else { Standing::Stopped(stops) };
     }
     let holds = holds(plan, judgement, judging);
+    let authors = plan.authors_among(judging.authors);
     let bound = Bound {
         plan_digest: &plan.digest,
         rules_digest: &judging.policies.rules_digest,
-        authors: judging.authors,
+        authors: &authors,
         now: judging.now,
     };
     match approval::meet(holds.iter().map(|hold| &hold.need), judging.approvals, &bound) {

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use super::context::{Context, Database, Done, Failure};
 use super::judges::{Judges, NONE};
-use super::place::{Found, Place};
+use super::place::{self, Found, Place};
 use super::progress::Progress;
 use super::report::{draw, from_here};
 use super::show::Saved;
 use super::{held, output, plan, show};
 use crate::cli::{Apply, Face, Format, Manifests, Planning};
+use crate::engine::ground::Ground;
 use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing, rollback};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
@@ -26,6 +27,7 @@ use crate::render::excerpt::Excerpts;
 use crate::render::json::{self, HeldOutcome, OutcomeDocument};
 use crate::render::text;
 use crate::settings::{SOURCE_FILE, Source};
+use crate::source::git::settings::Verify;
 use crate::store::run::SourceLock;
 use crate::verdict::{Held, Terms, Verdict, tells_of_all};
 
@@ -100,6 +102,7 @@ pub fn exit_code(plan: &Plan, outcome: &Outcome, failed: bool) -> ExitCode {
         Some(Refusal::Stale) => ExitCode::Stale,
         Some(Refusal::Denied) => ExitCode::Denied,
         Some(Refusal::Held | Refusal::Stopped) => ExitCode::Held,
+        None if outcome.is_rewound => ExitCode::Held,
         // Reporting is all that a source that observes should do.
         Some(Refusal::Observed) | None => ExitCode::Done,
     }
@@ -117,18 +120,31 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
             let hint = "give --source, --target, --no-drift and --full to `argus plan -o FILE`";
             return Err(Failure::from(finding.hint(hint)));
         }
+        if plan.revision.is_none() {
+            context.refuse_unsigned("this plan was not made of a commit", "plan with `--ref HEAD`")?;
+        }
         let database = context.database().await?;
         let lock = database.store.source_lock(&plan.source, timeout).await?;
         // Whatever was said of it when it was made: what counts is what is said of it now.
-        let (found, there) = rules_now(context, args, saved, &plan, policies.as_deref())?;
-        let judges = Judges::of(context, found, plan.revision.clone(), terms).await?;
+        let at = place_now(context, args, &plan)?;
+        signed_as_asked(context, &database, at.as_ref(), &plan).await?;
+        let (found, there) = rules_now(context, args, saved, at.as_ref(), &plan, policies.as_deref())?;
+        let mut judges = Judges::of(context, found, plan.revision.clone(), terms).await?;
+        judges.add_names(plan.lineage.iter().flat_map(|lineage| &lineage.authors));
         same_rules(&judges, there.as_ref(), &told.rules_digest)?;
         let heard = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
         let Heard { plan, judgements, access: _ } = heard;
-        let (said, place) = (Vec::new(), Rc::new(Place::Folder(PathBuf::new())));
+        let mut said = Vec::new();
+        if plan.revision.is_none() && plan.rolls_back.is_none() {
+            context.tell_of_unknown_authors(&mut said);
+        }
+        let (said, place) = (said.iter().map(Check::of).collect(), Rc::new(Place::Folder(PathBuf::new())));
         return Ok(Prepared { database, lock, plan, judges, judgements, said, place, failed: false });
     }
-    let (reading, database) = context.read_and_connect(&args.manifests, &args.planning).await?;
+    let (mut reading, database) = context.read_and_connect(&args.manifests, &args.planning).await?;
+    if reading.place.checkout().is_none() {
+        context.tell_of_unknown_authors(&mut reading.world.findings);
+    }
     let mut judges = plan::judges(context, &reading, &args.planning.judging).await?;
     let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
     let Heard { plan, judgements, access: _ } =
@@ -144,20 +160,65 @@ fn rules_now(
     context: &Context,
     args: &Apply,
     saved: &Path,
+    place: Option<&Place>,
     plan: &Plan,
     policies: Option<&str>,
 ) -> Result<(Found, Option<Terms>), Failure> {
     let machine = context.policies(args.planning.judging.policies.as_deref());
-    if plan.revision.is_some() {
-        let manifests = Manifests { path: None, ..args.manifests.clone() };
-        let place = Place::new(context, &manifests)?;
-        let settings = context.source_settings(&place, &manifests)?;
+    if let Some(place) = place {
+        let settings = context.source_settings(place, &without_path(args))?;
         let found = place.policies(machine.as_deref(), settings.policies.as_deref())?;
         return Ok((found, Some(settings.terms()).filter(|_| settings.source == plan.source)));
     }
     let machine = machine.map(|folder| folder.display().to_string());
     let there = settings_now(saved, policies, &plan.source)?;
     Ok((Found::of_saved(machine.as_deref().or(policies))?, there))
+}
+
+/// The repository of a saved plan as it is now, if it was made of a commit.
+fn place_now(context: &Context, args: &Apply, plan: &Plan) -> Result<Option<Place>, Failure> {
+    plan.revision.as_ref().map(|_| Place::new(context, &without_path(args))).transpose()
+}
+
+/// Where the command line says that the manifests are, where its path is a saved plan.
+fn without_path(args: &Apply) -> Manifests {
+    Manifests { path: None, ..args.manifests.clone() }
+}
+
+/// Refuses a saved plan of a commit that would be refused if it were planned here and now.
+async fn signed_as_asked(
+    context: &Context,
+    database: &Database,
+    place: Option<&Place>,
+    plan: &Plan,
+) -> Result<(), Failure> {
+    let verify = context.git().verify;
+    if verify == Verify::None {
+        return Ok(());
+    }
+    let refused = |message: &str, hint: &str| Failure::from(Finding::error(Code::Unsigned, message).hint(hint));
+    let Some((revision, checkout)) = plan.revision.as_ref().zip(place.and_then(Place::checkout)) else {
+        let hint =
+            "plan a commit, and name its repository where the plan is applied: `git.url` in the settings, or `--ref`";
+        return Err(refused("commits have to be signed, and what this plan was made of cannot be seen here", hint));
+    };
+    let planned = match verify {
+        Verify::Tag => &revision.reference,
+        _ => &revision.commit.id,
+    };
+    let mut planned = checkout.other(planned)?;
+    if planned.revision.commit.id != revision.commit.id {
+        let hint = "nothing was written; plan again";
+        return Err(refused("the tag leads to another commit than the one that this plan was made of", hint));
+    }
+    let (signers, now) = (place::signers(context.git())?, context.now());
+    planned.verify(verify, &signers, now)?;
+    if verify == Verify::AllSinceApplied {
+        let ground = Ground::from(&database.store);
+        let baselines = ground.baselines(&plan.source).await?;
+        plan::verify_brought(context, ground, &planned, &plan.source, &baselines, &signers).await?;
+    }
+    Ok(())
 }
 
 /// The terms of the source of a saved plan as its settings are now, if they are beside its policies, beside the plan or in

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 
@@ -22,7 +23,7 @@ use crate::sandbox::Limits;
 use crate::settings::{Machine, Source};
 use crate::sink::SinkSettings;
 use crate::source::git::index::IsSettled;
-use crate::source::git::settings::GitSettings;
+use crate::source::git::settings::{GitSettings, Verify};
 use crate::store::error::StoreError;
 use crate::store::private::PrivateServer;
 use crate::store::run::RunId;
@@ -100,6 +101,8 @@ pub struct Context {
     /// The options of the command line.
     pub global: Global,
     machine: Machine,
+    /// The name of the source at hand, once it is known.
+    source: OnceLock<String>,
 }
 
 /// The manifests of a source, read and checked.
@@ -161,7 +164,7 @@ impl Context {
     /// Reads the settings of the machine.
     pub fn new(global: Global) -> Result<Context, Failure> {
         let machine = global.config.as_deref().map(Machine::read).transpose()?.unwrap_or_default();
-        Ok(Context { global, machine })
+        Ok(Context { global, machine, source: OnceLock::new() })
     }
 
     /// The present moment; everything below the commands gets it as a value.
@@ -229,6 +232,38 @@ impl Context {
         self.read_at(place, settings, None)
     }
 
+    /// The place of manifests by which something is judged or applied. Where the machine asks for signatures, it is no
+    /// directory: what stands there nobody has signed.
+    pub fn vouched_place(&self, manifests: &Manifests) -> Result<Place, Failure> {
+        let place = Place::new(self, manifests)?;
+        if place.checkout().is_none() {
+            self.refuse_unsigned("a directory has none", "`--ref HEAD` reads the commit instead")?;
+        }
+        Ok(place)
+    }
+
+    /// Refuses what nobody has signed, if the machine asks for signatures.
+    pub fn refuse_unsigned(&self, why: &str, hint: &str) -> Result<(), Failure> {
+        if self.git().verify == Verify::None {
+            return Ok(());
+        }
+        let message = format!("the settings of the machine ask for signatures, and {why}");
+        Err(Failure::from(Finding::error(Code::NothingSigned, message).hint(hint)))
+    }
+
+    /// Says that nobody knows who wrote what no commit tells of, where people are named who approve: they may have
+    /// written it themselves.
+    pub fn tell_of_unknown_authors(&self, said: &mut Vec<Finding>) {
+        if self.approvers().is_empty() {
+            return;
+        }
+        let message = "who wrote these manifests is not known, so that somebody may approve what is their own";
+        let finding = Finding::warning(Code::UnknownAuthors, message)
+            .hint("`--ref HEAD` reads the commit instead, which names its authors");
+        self.complain(std::slice::from_ref(&finding), &Excerpts::default());
+        said.push(finding);
+    }
+
     /// Reads and checks the manifests of a place.
     pub fn read_at(&self, place: Place, settings: Source, settled: Option<IsSettled<'_>>) -> Result<Reading, Failure> {
         let mut world = place.world(&settings, settled, self.now())?;
@@ -243,7 +278,7 @@ impl Context {
         manifests: &Manifests,
         how: &Planning,
     ) -> Result<(Reading, Database), Failure> {
-        let place = Place::new(self, manifests)?;
+        let place = self.vouched_place(manifests)?;
         let settings = self.source_settings(&place, manifests)?;
         if place.checkout().is_none() || how.full || !how.target.is_empty() {
             let reading = self.read_at(place, settings, None)?;
@@ -265,15 +300,44 @@ impl Context {
     /// The settings of a source, with what the command line and the machine say instead.
     pub fn source_settings(&self, place: &Place, manifests: &Manifests) -> Result<Source, Failure> {
         let mut settings = place.settings()?;
-        if let Some(name) = &manifests.source {
-            settings.source = name.clone();
+        let pinned = self.machine.git.source.as_ref().filter(|_| place.checkout().is_some());
+        match (&manifests.source, pinned) {
+            (Some(name), _) => settings.source = name.clone(),
+            (None, Some(pinned)) if *pinned != settings.source => {
+                let (named, pinned) = (&settings.source, pinned);
+                let message = format!("the repository calls the source `{named}`, and this machine `{pinned}`");
+                let hint = "under another name nothing counts as applied; `git.source` in the settings of the machine says \
+                            what it has to be";
+                return Err(Failure::from(Finding::error(Code::BadSettings, message).hint(hint)));
+            }
+            (None, _) => {}
         }
         let of_the_machine = place.revision().map(|_| &self.machine.git.paths);
         let only = Some(&manifests.only).filter(|only| !only.is_empty()).or(of_the_machine);
         if let Some(only) = only.filter(|only| !only.is_empty()) {
+            // They are paths of this source, and no other source of its own.
+            let is_other =
+                |path: &&PathBuf| place.checkout().is_some_and(|checkout| checkout.has_settings_of_its_own(path));
+            if let Some(path) = only.iter().find(is_other) {
+                let path = path.display();
+                let message = format!("{path} has an argus.yaml of its own, which would not be read");
+                let hint = format!(
+                    "`paths` name what belongs to the source at the root; in a clone `--ref REF {path}` reads that one"
+                );
+                return Err(Failure::from(Finding::error(Code::BadSettings, message).hint(hint)));
+            }
             settings.paths = only.clone();
         }
-        Ok(settings.checked()?)
+        let settings = settings.checked()?;
+        let _ = self.source.set(settings.source.clone());
+        Ok(settings)
+    }
+
+    /// What the source is called, also where it could not be read: as far as was got with it, or as the directory says.
+    pub fn source_name(&self, manifests: &Manifests) -> String {
+        let said = self.source.get().or(manifests.source.as_ref()).cloned();
+        let directory = manifests.path.as_deref().unwrap_or(Path::new("."));
+        said.unwrap_or_else(|| Source::read(directory).unwrap_or_default().source)
     }
 
     /// What the machine says of repositories.
@@ -300,17 +364,22 @@ impl Context {
         Ok(url.map(|url| url.parse()).transpose().map_err(|error: StoreError| error.finding())?)
     }
 
-    /// The private server, up and running.
+    /// The private server, up and running. In a CI job it would be gone with the job, and with it all that was applied,
+    /// unless somebody says where its data is.
     pub fn private_server(&self) -> Result<PrivateServer, Failure> {
         let data_dir = self.global.data_dir.clone().or_else(|| self.machine.data_dir.clone());
+        let in_ci = || std::env::var("CI").is_ok_and(|ci| ci == "1" || ci.eq_ignore_ascii_case("true"));
+        if data_dir.is_none() && in_ci() {
+            let message = "no database is configured, and one that is started in CI would be gone with the job";
+            let hint = "name the database in ARGUS_DATABASE_URL (is the secret set for this job?), or say where a private \
+                        one keeps its data: `--data-dir`, ARGUS_DATA_DIR";
+            return Err(Failure::from(Finding::error(Code::NoDatabase, message).hint(hint)));
+        }
         let data_dir = data_dir.unwrap_or_else(default_data_dir);
         let binaries = self.global.postgres_bin.as_deref().or(self.machine.postgres_bin.as_deref());
         let server = PrivateServer::start(&data_dir, binaries)?;
-        if std::io::stderr().is_terminal() {
-            let message = format!("No database is configured: using a private PostgreSQL in {}.\n", data_dir.display());
-            let _ = std::io::stderr().write_all(message.as_bytes());
-        }
-        tracing::info!(data_dir = %data_dir.display(), "no database is configured: using a private PostgreSQL");
+        let message = format!("No database is configured: using a private PostgreSQL in {}.\n", data_dir.display());
+        let _ = std::io::stderr().write_all(message.as_bytes());
         Ok(server)
     }
 

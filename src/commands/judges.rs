@@ -81,6 +81,11 @@ impl Judges {
         self.authors.extend(commits.flat_map(Commit::people));
     }
 
+    /// Notes who else has a part in the plans, by all names, lower case.
+    pub fn add_names<'a>(&mut self, names: impl Iterator<Item = &'a String>) {
+        self.authors.extend(names.cloned());
+    }
+
     /// What a pass and a verdict need of it.
     pub fn bench(&self) -> Bench<'_> {
         let policies = match (&self.sandbox, self.folder.is_some()) {

@@ -22,10 +22,10 @@ use crate::render::excerpt::Excerpts;
 use crate::settings::Source;
 use crate::signature::Signers;
 use crate::source::directory;
-use crate::source::git::address::Address;
+use crate::source::git::address::{self, Address};
 use crate::source::git::hosts::KnownHosts;
 use crate::source::git::index::IsSettled;
-use crate::source::git::mirror::{Credentials, Fetch};
+use crate::source::git::mirror::{Credentials, Fetch, needs_passphrase};
 use crate::source::git::settings::{GitSettings, SignerFiles, Verify};
 use crate::source::git::{self, Checkout, Depot};
 use crate::source::names::POLICIES_DIRECTORY;
@@ -49,8 +49,17 @@ pub enum Place {
 pub struct Request {
     /// What it would be merged into, as it is.
     pub base: Place,
-    /// The same with the branch merged.
-    pub head: Place,
+    depot: Rc<Depot>,
+    base_name: String,
+    head_name: String,
+}
+
+impl Request {
+    /// The base with the branch merged.
+    pub fn head(&self) -> Result<Place, Failure> {
+        let merged = Checkout::merged(&self.depot, &self.base_name, &self.head_name)?;
+        Ok(Place::Commit(Box::new(merged)))
+    }
 }
 
 /// The policies of a source.
@@ -61,23 +70,58 @@ pub struct Found {
     pub files: Vec<PolicyFile>,
 }
 
+/// What the command line, or the environment in its place, says of a repository.
+pub struct Named<'a> {
+    /// Its address.
+    pub git: Option<&'a str>,
+    /// The branch, tag or commit.
+    pub reference: Option<&'a str>,
+}
+
+impl<'a> Named<'a> {
+    /// What is said there. A variable that is empty says nothing: in CI that is how one arrives that is not set.
+    pub fn by(manifests: &'a Manifests) -> Result<Named<'a>, Failure> {
+        let said = |value: &'a Option<String>, variable: &str| {
+            value.as_deref().filter(|value| !value.is_empty() || std::env::var_os(variable).is_none())
+        };
+        let git = said(&manifests.git, Manifests::ADDRESS_VARIABLE);
+        let reference = said(&manifests.reference, Manifests::REFERENCE_VARIABLE);
+        if let (Some(_), Some(path)) = (git, &manifests.path) {
+            let other = Named::by_whom("--git", Manifests::ADDRESS_VARIABLE, git);
+            let hint =
+                "the former names a repository and the latter a directory here; `--path` reads a part of a repository";
+            return Err(Named::both(other, &format!("the directory {}", path.display()), hint));
+        }
+        Ok(Named { git, reference })
+    }
+
+    /// Whether a flag or a variable says it.
+    pub fn by_whom(flag: &'static str, variable: &'static str, value: Option<&str>) -> &'static str {
+        if std::env::var(variable).ok().as_deref() == value { variable } else { flag }
+    }
+
+    /// What is said once too often.
+    pub fn both(one: &str, other: &str, hint: &str) -> Failure {
+        let message = format!("{one} cannot be used with {other}");
+        Failure::from(Finding::error(Code::BadSettings, message).hint(hint))
+    }
+}
+
 impl Place {
     /// The place that the command line names, or else the settings of the machine.
     pub fn new(context: &Context, manifests: &Manifests) -> Result<Place, Failure> {
-        let Manifests { path, source: _, git, reference, only: _ } = manifests;
-        let machine = context.git();
-        let typed = git.is_some() || reference.is_some();
-        let url = git.as_ref().or_else(|| machine.url.as_ref().filter(|_| typed || path.is_none()));
-        match url {
+        let (path, machine) = (&manifests.path, context.git());
+        let Named { git, reference } = Named::by(manifests)?;
+        match git.or(machine.url.as_deref().filter(|_| path.is_none())) {
             Some(url) => {
-                let reference = reference.as_ref().or(machine.reference.as_ref());
-                let depot = open(context, url)?;
-                commit(context, &depot, reference.map(String::as_str))
+                let reference = reference.or(machine.reference.as_deref());
+                let depot = open(context, url, vec![reference.map(str::to_owned)])?;
+                commit(context, &depot, reference)
             }
             None if reference.is_some() => {
                 let around = path.clone().unwrap_or_else(here);
                 let depot = Depot::around(&around, machine.limits)?;
-                commit(context, &depot, reference.as_deref())
+                commit(context, &depot, reference)
             }
             None => Ok(Place::Folder(path.clone().unwrap_or_else(here))),
         }
@@ -87,13 +131,17 @@ impl Place {
     /// latter, so that no branch changes what judges it.
     pub fn of_request(context: &Context, manifests: &Manifests, base: &str, head: &str) -> Result<Request, Failure> {
         let machine = context.git();
-        let url = manifests.git.as_ref().or_else(|| machine.url.as_ref().filter(|_| manifests.path.is_none()));
-        let depot = match url {
-            Some(url) => open(context, url)?,
+        let Named { git, reference } = Named::by(manifests)?;
+        if reference.is_some() {
+            let other = Named::by_whom("--ref", Manifests::REFERENCE_VARIABLE, reference);
+            return Err(Named::both("--base", other, "`--head` names the branch"));
+        }
+        let depot = match git.or(machine.url.as_deref().filter(|_| manifests.path.is_none())) {
+            Some(url) => open(context, url, vec![Some(base.to_owned()), Some(head.to_owned())])?,
             None => Depot::around(&manifests.path.clone().unwrap_or_else(here), machine.limits)?,
         };
-        let head = Checkout::merged(&depot, base, head)?;
-        Ok(Request { base: commit(context, &depot, Some(base))?, head: Place::Commit(Box::new(head)) })
+        let (base_name, head_name) = (base.to_owned(), head.to_owned());
+        Ok(Request { base: commit(context, &depot, Some(base))?, depot, base_name, head_name })
     }
 
     /// The settings of the source.
@@ -200,20 +248,24 @@ impl Place {
         }
     }
 
-    /// The name of a file as it is called from where the command runs.
+    /// The name of a file as it is called from where the command runs; of a commit from the root of its repository.
     pub fn called_here(&self, file: &str) -> String {
         match self {
             Place::Folder(root) => {
                 let folder = if root.is_file() { root.parent().unwrap_or(Path::new("")) } else { root };
                 folder.strip_prefix(".").unwrap_or(folder).join(file).display().to_string()
             }
-            Place::Commit(_) => file.to_owned(),
+            Place::Commit(checkout) => format!("{}{file}", checkout.root()),
         }
     }
 
-    /// What stands before the names of files in a patch, so that `git apply` finds them from where the command runs.
+    /// What stands before the names of files in a patch, so that `git apply` finds them from where the command runs; of a
+    /// commit from the root of its repository.
     pub fn patch_prefix(&self) -> String {
-        let Place::Folder(root) = self else { return String::new() };
+        let root = match self {
+            Place::Folder(root) => root,
+            Place::Commit(checkout) => return checkout.root().to_owned(),
+        };
         let here = std::env::current_dir().ok();
         let here = here.as_deref().and_then(|here| root.strip_prefix(here).ok());
         let below = here.unwrap_or(root);
@@ -251,13 +303,16 @@ fn here() -> PathBuf {
 }
 
 /// Opens a repository; what is on a server is fetched first.
-fn open(context: &Context, url: &str) -> Result<Rc<Depot>, Failure> {
+fn open(context: &Context, url: &str, wanted: Vec<Option<String>>) -> Result<Rc<Depot>, Failure> {
     let settings = context.git();
     let progress = Arc::new(Progress::new("fetching"));
+    let address = Address::parse(url, &settings.allow)?;
     let fetch = Fetch {
-        address: Address::parse(url, &settings.allow)?,
-        credentials: credentials(settings)?,
+        credentials: credentials(settings, matches!(address.place(), address::Place::Ssh(_)))?,
+        address,
+        wanted,
         limits: settings.limits,
+        keeps_readings: settings.verify == Verify::None,
         cache: settings.cache_dir.clone().unwrap_or_else(default_cache),
         progress: Arc::new(move |done, total, _| progress.tell(done, total)),
     };
@@ -268,6 +323,7 @@ fn open(context: &Context, url: &str) -> Result<Rc<Depot>, Failure> {
 fn commit(context: &Context, depot: &Rc<Depot>, reference: Option<&str>) -> Result<Place, Failure> {
     let mut checkout = Checkout::of(depot, reference)?;
     if context.git().verify != Verify::None {
+        refuse_own_signers(&context.git().signers, depot.folder())?;
         checkout.verify(context.git().verify, &signers(context.git())?, context.now())?;
     }
     Ok(Place::Commit(Box::new(checkout)))
@@ -297,8 +353,21 @@ pub fn signers(settings: &GitSettings) -> Result<Signers, Failure> {
     Ok(signers)
 }
 
+/// Refuses lists of signers that stand in the repository whose signatures they judge.
+fn refuse_own_signers(files: &SignerFiles, repository: &Path) -> Result<(), Failure> {
+    let SignerFiles { allowed_signers, openpgp, revoked, forges } = files;
+    let Ok(repository) = repository.canonicalize() else { return Ok(()) };
+    let mut all = allowed_signers.iter().chain(openpgp).chain(revoked).chain(forges.values());
+    let Some(own) = all.find(|file| file.canonicalize().is_ok_and(|file| file.starts_with(&repository))) else {
+        return Ok(());
+    };
+    let message = format!("{} stands in the repository whose commits it judges", own.display());
+    let hint = "whoever may push there could list themselves; keep it elsewhere on the machine";
+    Err(Failure::from(Finding::error(Code::BadSigners, message).hint(hint)))
+}
+
 /// What the files and the environment say of how one gets in.
-fn credentials(settings: &GitSettings) -> Result<Credentials, Failure> {
+fn credentials(settings: &GitSettings, over_ssh: bool) -> Result<Credentials, Failure> {
     let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let secret = |file: &Option<PathBuf>| -> Result<Option<String>, Failure> {
         let text = file.as_deref().map(small_file).transpose()?;
@@ -313,11 +382,19 @@ fn credentials(settings: &GitSettings) -> Result<Credentials, Failure> {
     for file in settings.ca_file.iter().chain(&settings.ssh_key_file) {
         small_file(file)?;
     }
+    let passphrase = secret(&settings.ssh_passphrase_file)?;
+    if let Some(file) = settings.ssh_key_file.as_ref().filter(|_| over_ssh && passphrase.is_none())
+        && needs_passphrase(&small_file(file)?)
+    {
+        let message = format!("the key in {} has a passphrase, and none is given", file.display());
+        let finding = Finding::error(Code::RepositoryRefused, message);
+        return Err(Failure::from(finding.hint("name a file with the passphrase in `git.sshPassphraseFile`")));
+    }
     Ok(Credentials {
         username: settings.username.clone().or_else(|| named("ARGUS_GIT_USERNAME")),
         password,
         ssh_key: settings.ssh_key_file.clone(),
-        ssh_passphrase: secret(&settings.ssh_passphrase_file)?,
+        ssh_passphrase: passphrase,
         known_hosts,
     })
 }

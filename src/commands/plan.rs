@@ -1,30 +1,47 @@
 //! `argus plan`: what would change, and why, and what is said of it. Writes nothing but the file of `-o`.
 
 use super::context::{Context, Done, Failure, Reading};
-use super::judges::Judges;
+use super::judges::{Judges, NONE};
 use super::output::{self, report};
-use super::place::{self, Place, Request};
+use super::place::{self, Named, Place};
 use super::progress::Progress;
 use super::report::{draw, from_here};
 use super::snapshot::Base;
-use crate::cli::{Face, Format, Judging, Plan as Args, Planning};
+use crate::cli::{Face, Format, Judging, Manifests, Plan as Args, Planning};
 use crate::engine::ground::Ground;
 use crate::engine::judging::{self, Asking};
-use crate::engine::provenance::History;
+use crate::engine::provenance::{History, Knowing};
 use crate::engine::{self, Heard, Pass, Targets};
 use crate::exit_code::ExitCode;
+use crate::model::code::Code;
+use crate::model::finding::{Finding, Severity};
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::render::checks::{self, Check};
 use crate::render::markdown::{self, Beside};
 use crate::render::{json, text};
+use crate::signature::Signers;
+use crate::source::git::Checkout;
 use crate::source::git::lineage::Since;
 use crate::source::git::settings::Verify;
+use crate::source::names::{POLICIES_DIRECTORY, SETTINGS_FILE};
+use crate::store::baselines::Baselines;
 use crate::verdict::{Told, Verdict};
 
-/// Plans, prints the plan, and saves it if asked.
+/// Plans, prints the plan, and saves it if asked. Where there is none, a comment says so: it takes the place of the one of
+/// yesterday.
 pub async fn run(context: &Context, args: &Args) -> Done {
-    let Asked { reading, due, mut judges, base } = asked(context, args).await?;
+    let done = planned(context, args).await;
+    if let (Err(failure), Face::Whole(Format::Markdown)) = (&done, args.format) {
+        let named = |file: &str| file.to_owned();
+        let links = args.links.links(&named).unwrap_or_default();
+        output::print(&markdown::failed(&context.source_name(&args.manifests), &failure.findings, &links))?;
+    }
+    done
+}
+
+async fn planned(context: &Context, args: &Args) -> Done {
+    let Asked { reading, due, told, mut judges, base } = asked(context, args).await?;
     judges.tells_access = matches!(args.format, Face::Whole(Format::Markdown));
     let due = match &due {
         None => None,
@@ -32,7 +49,8 @@ pub async fn run(context: &Context, args: &Args) -> Done {
     };
     let planning = &args.planning;
     let Heard { plan, judgements, access } =
-        make_beyond(context, base.ground(), &reading, &mut judges, planning, due.as_ref()).await?;
+        make_beyond(context, base.ground(), &reading, &mut judges, planning, due.as_ref().map(|due| (due, told)))
+            .await?;
     let told = judge(context, base.ground(), &plan, &judges, &judgements, false).await?.told;
     if let Some(file) = &args.output {
         let document = json::plan_document(&plan, &judges.terms, judges.folder.as_deref(), &told);
@@ -48,7 +66,14 @@ pub async fn run(context: &Context, args: &Args) -> Done {
         Face::Whole(Format::Markdown) => {
             let named = |file: &str| reading.place.called_here(file);
             let links = args.links.links(&named)?;
-            report(&markdown::comment(&plan, &told, &Beside { access: Some(&access), links }), code)
+            report(
+                &markdown::comment(
+                    &plan,
+                    &told,
+                    &Beside { access: Some(&access), said: &reading.world.findings, links },
+                ),
+                code,
+            )
         }
         Face::Whole(format) => report(&show(context, &plan, &judges, &told, format), code),
         Face::Findings(form) => {
@@ -64,44 +89,93 @@ struct Asked {
     reading: Reading,
     /// What is due without the branch, if it is a branch.
     due: Option<Reading>,
+    /// What is told of the branch beside what it changes.
+    told: Vec<Finding>,
     judges: Judges,
     base: Base,
 }
 
 async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
     let Args { manifests, planning, snapshotted, base, head, .. } = args;
+    if let (Some(_), Some(git)) = (&snapshotted.snapshot, Named::by(manifests)?.git) {
+        let other = Named::by_whom("--git", Manifests::ADDRESS_VARIABLE, Some(git));
+        return Err(Named::both("--snapshot", other, "with a snapshot no network is touched"));
+    }
     let Some(base) = base else {
-        let (reading, ground) = match &snapshotted.snapshot {
+        let (mut reading, ground) = match &snapshotted.snapshot {
             None => {
                 let (reading, database) = context.read_and_connect(manifests, planning).await?;
                 (reading, Base::Database(Box::new(database)))
             }
             Some(_) => {
-                let reading = context.read(manifests)?;
+                let place = context.vouched_place(manifests)?;
+                let settings = context.source_settings(&place, manifests)?;
+                let reading = context.read_at(place, settings, None)?;
                 context.draw(&reading);
                 let ground = Base::of(context, snapshotted, &reading.settings.source).await?;
                 (reading, ground)
             }
         };
-        let judges = judges(context, &reading, &planning.judging).await?;
-        return Ok(Asked { reading, due: None, judges, base: ground });
-    };
-    let Request { base, head } = Place::of_request(context, manifests, base, head)?;
-    // What the branch says of its own settings and policies counts when it is merged, and not before.
-    let settings = context.source_settings(&base, manifests)?;
-    let mut judges = Judges::new(context, &base, &planning.judging, &settings).await?;
-    if let (Some(base), Some(head)) = (base.revision(), head.checkout()) {
-        judges.revision = Some(head.revision.clone());
-        if let Since::Ahead(commits) = head.since(Some(&base.commit.id))? {
-            judges.add_authors(commits.iter());
+        if reading.place.checkout().is_none() {
+            context.tell_of_unknown_authors(&mut reading.world.findings);
         }
+        let judges = judges(context, &reading, &planning.judging).await?;
+        return Ok(Asked { reading, due: None, told: Vec::new(), judges, base: ground });
+    };
+    let request = Place::of_request(context, manifests, base, head)?;
+    // What the branch says of its own settings and policies counts when it is merged, and not before.
+    let settings = context.source_settings(&request.base, manifests)?;
+    let head = request.head()?;
+    let base = request.base;
+    let mut judges = Judges::new(context, &base, &planning.judging, &settings).await?;
+    let mut told = Vec::new();
+    if let (Some(base), Some(head)) = (base.checkout(), head.checkout()) {
+        judges.revision = Some(head.revision.clone());
+        let since = head.since(Some(&base.revision.commit.id))?;
+        judges.add_authors(since.brought().iter());
         judges.add_authors([&head.revision.commit].into_iter());
+        told.extend(unsigned(context, head, &since)?);
+        let own_policies = context.policies(planning.judging.policies.as_deref()).is_none();
+        told.extend(rules_changed(base, head, settings.policies.as_deref().filter(|_| own_policies), own_policies));
     }
     let due = context.read_at(base, settings.clone(), None)?;
     let reading = context.read_at(head, settings, None)?;
     context.draw(&reading);
     let ground = Base::of(context, snapshotted, &reading.settings.source).await?;
-    Ok(Asked { reading, due: Some(due), judges, base: ground })
+    Ok(Asked { reading, due: Some(due), told, judges, base: ground })
+}
+
+/// What of a branch would be refused once it is read, because it is not signed as it should be.
+fn unsigned(context: &Context, head: &Checkout, since: &Since) -> Result<Vec<Finding>, Failure> {
+    let verify = context.git().verify;
+    if since.brought().is_empty() || matches!(verify, Verify::None | Verify::Tag) {
+        return Ok(Vec::new());
+    }
+    let (signers, now) = (place::signers(context.git())?, context.now());
+    let refused = match verify {
+        Verify::Head => head.clone().verify(verify, &signers, now).map_err(|finding| {
+            vec![finding.hint("sign it, or merge it by a commit that is signed: that one is read then")]
+        }),
+        _ => head.verify_since(since, None, &signers, now),
+    };
+    let warning = |finding| Finding { severity: Severity::Warning, ..finding };
+    Ok(refused.err().into_iter().flatten().map(warning).collect())
+}
+
+/// Says that a branch changes what judges it: a plan under the rules of its base does not show that.
+fn rules_changed(base: &Checkout, head: &Checkout, policies: Option<&str>, own_policies: bool) -> Option<Finding> {
+    let folder = policies.unwrap_or(POLICIES_DIRECTORY);
+    let settings = !head.agrees_with(base, SETTINGS_FILE);
+    let policies = own_policies && folder != NONE && !head.agrees_with(base, folder);
+    let what = match (settings, policies) {
+        (false, false) => return None,
+        (true, false) => "argus.yaml",
+        (false, true) => "policies",
+        (true, true) => "argus.yaml and policies",
+    };
+    let message = format!("this branch changes {what}; that counts once it is merged, and this plan does not show it");
+    let hint = format!("`argus plan --ref {}` plans with it", head.revision.reference);
+    Some(Finding::note(Code::BranchRules, message).hint(hint))
 }
 
 /// What is due without a branch was judged when it was merged.
@@ -130,20 +204,55 @@ pub async fn make<'a>(
     make_beyond(context, ground.into(), reading, judges, how, None).await
 }
 
-/// The same, of what is not due anyway.
+/// Refuses a commit if one that it brings is not signed as the machine asks.
+pub(super) async fn verify_brought(
+    context: &Context,
+    ground: Ground<'_>,
+    checkout: &Checkout,
+    source: &str,
+    baselines: &Baselines,
+    signers: &Signers,
+) -> Result<(), Failure> {
+    let since = match (&baselines.whole, baselines.is_empty()) {
+        (Some(whole), _) => checkout.since(Some(whole))?,
+        (None, false) => checkout.since_any(&baselines.commits())?,
+        // The repository names the source, and so may give it a name under which nothing was applied yet.
+        (None, true) => checkout.since_any_of_here(&ground.commits_of_others(source).await?)?,
+    };
+    let verified = checkout.verify_since(&since, baselines.whole.as_deref(), signers, context.now());
+    verified.map_err(Failure::from_findings)
+}
+
+/// The same of a branch: what is not due anyway, with what is told of it.
 async fn make_beyond(
     context: &Context,
     ground: Ground<'_>,
     reading: &Reading,
     judges: &mut Judges,
     how: &Planning,
-    due: Option<&Plan>,
+    branch: Option<(&Plan, Vec<Finding>)>,
 ) -> Result<Heard, Failure> {
     let targets = Targets::parse(&how.target)?;
-    let history = history(context, ground, reading, due.is_some()).await?;
-    if let Some(Since::Ahead(commits)) = history.as_ref().map(|history| &history.since) {
-        judges.add_authors(commits.iter());
-    }
+    let (due, told) = branch.unzip();
+    let verify = context.git().verify;
+    let signers = (verify != Verify::None && reading.place.checkout().is_some()).then(|| place::signers(context.git()));
+    let signers = signers.transpose()?;
+    let approvers = context.approvers();
+    let knowing = Knowing { signers: signers.as_ref(), approvers, now: context.now() };
+    let history = match (reading.place.checkout(), told) {
+        (None, _) => None,
+        // A branch is not what was applied, and need not lead on from it before it is merged.
+        (Some(checkout), Some(told)) => Some(History::of_request(checkout, told, knowing)),
+        (Some(checkout), None) => {
+            let source = &reading.settings.source;
+            let baselines = ground.baselines(source).await?;
+            if let Some(signers) = signers.as_ref().filter(|_| verify == Verify::AllSinceApplied) {
+                verify_brought(context, ground, checkout, source, &baselines, signers).await?;
+            }
+            Some(History::new(checkout, baselines, knowing)?)
+        }
+    };
+    judges.add_names(history.iter().flat_map(|history| &history.authors));
     let bench = judges.bench();
     let pass = Pass {
         source: &reading.settings.source,
@@ -158,27 +267,6 @@ async fn make_beyond(
     };
     let progress = Progress::new("comparing");
     Ok(engine::plan(&reading.world, ground, &pass, &|done, total| progress.tell(done, total)).await?)
-}
-
-/// How the commit at hand stands to the one that was applied last.
-async fn history<'a>(
-    context: &Context,
-    ground: Ground<'_>,
-    reading: &'a Reading,
-    preview: bool,
-) -> Result<Option<History<'a>>, Failure> {
-    let Some(checkout) = reading.place.checkout() else { return Ok(None) };
-    if preview {
-        // A branch is not what was applied, and need not lead on from it before it is merged.
-        return Ok(Some(History { checkout, applied: None, since: Since::Nothing }));
-    }
-    let applied = ground.last_commit(&reading.settings.source).await?;
-    let since = checkout.since(applied.as_deref())?;
-    if context.git().verify == Verify::AllSinceApplied {
-        let signers = place::signers(context.git())?;
-        checkout.verify_since(&since, &signers, context.now()).map_err(Failure::from_findings)?;
-    }
-    Ok(Some(History { checkout, applied, since }))
 }
 
 /// The verdict on a plan as of now.

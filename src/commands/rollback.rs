@@ -6,7 +6,6 @@ use super::apply;
 use super::context::{Context, Done, Failure};
 use super::judges::{Judges, NONE};
 use super::output;
-use super::place::Place;
 use super::plan;
 use super::progress::Progress;
 use super::report::draw;
@@ -31,7 +30,7 @@ impl From<RollbackError> for Failure {
 /// Plans to undo the run, asks, and does it.
 pub async fn run(context: &Context, args: &Rollback) -> Done {
     let targets = Targets::parse(&args.target)?;
-    let place = Place::new(context, &args.manifests)?;
+    let place = context.vouched_place(&args.manifests)?;
     let settings = context.source_settings(&place, &args.manifests)?;
     let database = context.database().await?;
     let row = rollback::run(&database.store, &args.run).await?;

@@ -12,6 +12,7 @@ use crate::model::id::OrganizationName;
 use crate::model::state::{Applied, Live, World};
 use crate::store::Store;
 use crate::store::approvals::{Open, PlanKey};
+use crate::store::baselines::Baselines;
 use crate::store::error::StoreError;
 use crate::store::planning::{OrganizationState, Planning};
 
@@ -45,11 +46,19 @@ impl Ground<'_> {
         })
     }
 
-    /// The last commit of a source that was applied.
-    pub async fn last_commit(self, source: &str) -> Result<Option<String>, StoreError> {
+    /// Where a source and its organizations stand. A picture knows it of the whole alone.
+    pub async fn baselines(self, source: &str) -> Result<Baselines, StoreError> {
         match self {
-            Ground::Database(store) => store.planning().await?.last_commit(source).await,
-            Ground::Picture(picture) => Ok(picture.last_commit()),
+            Ground::Database(store) => store.planning().await?.baselines(source).await,
+            Ground::Picture(picture) => Ok(Baselines { whole: picture.last_commit(), own: BTreeMap::new() }),
+        }
+    }
+
+    /// The commits that other sources were applied from. A picture is of one source.
+    pub async fn commits_of_others(self, source: &str) -> Result<BTreeSet<String>, StoreError> {
+        match self {
+            Ground::Database(store) => store.planning().await?.commits_of_others(source).await,
+            Ground::Picture(_) => Ok(BTreeSet::new()),
         }
     }
 }

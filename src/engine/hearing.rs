@@ -241,9 +241,12 @@ impl<'a> Hearing<'a> {
             now: self.now,
         };
         let role = self.known.iter().map(|known| known.role.clone());
-        let authors: BTreeSet<String> = self.bench.authors.iter().cloned().chain(role).collect();
+        let all: BTreeSet<String> = self.bench.authors.iter().cloned().chain(role).collect();
         let input = |case: &Case<'_>| {
             let live = self.followed(case);
+            let authors = case.plan.authors_among(&all);
+            let told = case.plan.authors_among(self.bench.authors);
+            let around = Around { authors: &told, ..around.clone() };
             let worlds = Worlds::new(case.plan, &live, case.applied);
             let bound = |now| Bound {
                 plan_digest: &case.plan.digest,

@@ -54,6 +54,8 @@ pub struct Outcome {
     pub refused: BTreeMap<Arc<str>, (Refusal, Vec<Finding>)>,
     /// What lifts the holds of those that are held.
     pub held: BTreeMap<Arc<str>, Vec<Held>>,
+    /// Whether the commit does not lead on from what was applied, and nobody has insisted: it does not count as applied.
+    pub is_rewound: bool,
 }
 
 impl Outcome {
@@ -74,7 +76,7 @@ impl Outcome {
             let reasons = holds.iter().map(|hold| hold.finding.clone()).chain(unkept.remove(name));
             (name.clone(), (Refusal::Held, reasons.collect()))
         }));
-        Outcome { run: run.into(), applied: BTreeMap::new(), refused, held: held.clone() }
+        Outcome { run: run.into(), applied: BTreeMap::new(), refused, held: held.clone(), is_rewound: false }
     }
 
     /// Refuses those that were let through only together with what all organizations share, and gives the others.
@@ -122,6 +124,7 @@ impl Outcome {
     /// The outcome in one word, for the history.
     pub fn word(&self) -> &'static str {
         match (self.worst(), self.applied.is_empty()) {
+            (None, _) if self.is_rewound => Refusal::Held.word(),
             (None, _) => "succeeded",
             (Some(worst), true) => worst.word(),
             (Some(_), false) => "partial",

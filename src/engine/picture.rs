@@ -180,7 +180,7 @@ impl Picture {
             source: source.to_owned(),
             taken_at: now.trunc_subsecs(0),
             salt,
-            commit: planning.last_commit(source).await?,
+            commit: planning.baselines(source).await?.whole,
             policed: planning.was_policed(source).await?,
             hidden,
             without: showing.without.to_vec(),

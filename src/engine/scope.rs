@@ -67,6 +67,15 @@ impl Targets {
         })
     }
 
+    /// The organizations of which everything is meant.
+    pub fn whole_organizations(&self) -> BTreeSet<OrganizationName> {
+        let whole = |target: &Target| match target {
+            Target::Organization(name) => Some(name.clone()),
+            Target::Resource(_) => None,
+        };
+        self.0.iter().filter_map(whole).collect()
+    }
+
     /// The organizations that are named and not known.
     pub fn unmatched<'a>(&'a self, known: &'a dyn Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
         let name = |target: &'a Target| match target {
@@ -133,6 +142,8 @@ pub struct Scope<'a> {
     pub findings: Vec<Finding>,
     /// How many organizations the source owns although it describes none any more; 0 where it describes some.
     pub empties_itself: usize,
+    /// The organizations that stay as they are because part of what describes them cannot be used.
+    pub unseen: BTreeSet<OrganizationName>,
 }
 
 impl<'a> Scope<'a> {
@@ -144,8 +155,14 @@ impl<'a> Scope<'a> {
         planning: &mut View,
         pass: &Pass<'_>,
     ) -> Result<Scope<'a>, StoreError> {
-        let mut scope = Scope { moved: Vec::new(), unmoved: Vec::new(), findings: Vec::new(), empties_itself: 0 };
         let held = held(world, planning, pass.source).await?;
+        let mut scope = Scope {
+            moved: Vec::new(),
+            unmoved: Vec::new(),
+            findings: Vec::new(),
+            empties_itself: 0,
+            unseen: held.clone(),
+        };
         scope.findings.extend(held_findings(held.iter().filter(|name| pass.targets.touch(name))));
         let known = |name: &str| {
             let in_database = name != GLOBAL && states.contains_key(name);

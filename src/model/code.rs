@@ -153,6 +153,8 @@ codes! {
     ForgeSigned = 1411,
     /// A list of signers is wrong.
     BadSigners = 1412,
+    /// Signatures are asked for of what can have none.
+    NothingSigned = 1413,
 
     // 17xx: repositories
     /// The address of a repository is none, or may not be read.
@@ -185,6 +187,10 @@ codes! {
     Unexplained = 1722,
     /// A branch cannot be merged.
     MergeConflict = 1723,
+    /// A clone holds only a part of the history.
+    ShallowHistory = 1724,
+    /// A branch changes what judges it.
+    BranchRules = 1725,
 
     // 20xx: what a plan found
     /// Another source owns the resource.
@@ -285,6 +291,8 @@ codes! {
     NoSuchPlan = 3303,
     /// An approval was used, or has ended, before the plan was carried out.
     ApprovalGone = 3304,
+    /// Who wrote what may be approved is not known.
+    UnknownAuthors = 3305,
 
     // 40xx: applying
     /// A plan is stale.

@@ -52,10 +52,12 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// Whose commit it is, by all names, in lower case. A forge that commits for somebody is nobody.
+    /// Whose commit it is, by all names, in lower case: author, committer, and whoever signed it. A forge that commits
+    /// for somebody is nobody.
     pub fn people(&self) -> impl Iterator<Item = String> {
         let names = [&self.author, &self.committer].into_iter().flat_map(|person| [&person.name, &person.email]);
-        names.filter(|name| !name.is_empty()).map(|name| name.to_lowercase())
+        let signers = self.signer.iter().flat_map(|signer| names_in(signer));
+        names.filter(|name| !name.is_empty()).map(|name| name.to_lowercase()).chain(signers)
     }
 
     /// Who is said to have written what it wrote.
@@ -87,6 +89,13 @@ impl fmt::Display for Authorship {
         write!(f, "{short} {author} {day}")?;
         request.as_ref().map_or(Ok(()), |request| write!(f, " {request}"))
     }
+}
+
+/// The names in what signers are called: `Ada <ada@acme.example>`, `ada@acme.example`, or several with commas between
+/// them. In lower case.
+pub fn names_in(signer: &str) -> impl Iterator<Item = String> {
+    let parts = signer.split([',', '<', '>']).map(str::trim).filter(|part| !part.is_empty());
+    parts.map(str::to_lowercase)
 }
 
 /// How many characters of an id people read.

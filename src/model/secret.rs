@@ -23,6 +23,9 @@ const PRIVATE_KEY: &[u8] = b"PRIVATE KEY";
 /// The longest label in the first line of a private key, in bytes.
 const LABEL_BYTES_MAX: usize = 80;
 
+/// The longest name of a parameter of an address that is looked at.
+const PARAMETER_BYTES_MAX: usize = 64;
+
 /// The names of fields that hold a secret, in lower case, without hyphens and underscores.
 const FIELD_NAMES: &[&str] = &[
     "accesskey",
@@ -118,6 +121,46 @@ pub fn looks_like(text: &str) -> Option<&'static str> {
 
 /// The text with everything that looks like a well-known key masked.
 pub fn mask(text: &str) -> Cow<'_, str> {
+    match without_keys(text) {
+        Cow::Borrowed(text) => without_parameters(text),
+        Cow::Owned(text) => Cow::Owned(without_parameters(&text).into_owned()),
+    }
+}
+
+/// Whether a parameter of this name in an address holds a secret: signatures and keys are signed addresses or let in.
+pub fn is_secret_parameter(name: &str) -> bool {
+    is_secret_name(name) || ["sig", "signature", "code", "key"].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// The text without the values of parameters of addresses that hold a secret: `?token=..`, `&sig=..`.
+fn without_parameters(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let (mut masked, mut from) = (String::new(), 0);
+    for at in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'=').map(|(at, _)| at) {
+        if at < from {
+            continue;
+        }
+        let first = at.saturating_sub(PARAMETER_BYTES_MAX).max(from);
+        let name = bytes[first..at].iter().rposition(|byte| matches!(byte, b'?' | b'&' | b';'));
+        let Some(name) = name.map(|before| first + before + 1).filter(|name| text.is_char_boundary(*name)) else {
+            continue;
+        };
+        let ends =
+            |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'&' | b'#' | b'"' | b'\'' | b'<' | b'>' | b'`');
+        let end = at + 1 + bytes[at + 1..].iter().position(ends).unwrap_or(bytes.len() - at - 1);
+        if end > at + 1 && is_secret_parameter(&text[name..at]) {
+            masked.push_str(&text[from..=at]);
+            masked.push_str(MASK);
+            from = end;
+        }
+    }
+    match from {
+        0 => Cow::Borrowed(text),
+        from => Cow::Owned(masked + &text[from..]),
+    }
+}
+
+fn without_keys(text: &str) -> Cow<'_, str> {
     let Some((mut span, _)) = first_span(text, 0) else { return Cow::Borrowed(text) };
     let mut masked = String::with_capacity(text.len());
     let mut from = 0;
@@ -291,6 +334,22 @@ mod tests {
         }
         assert_eq!(mask("a ghp_0123456789 b ghp_9876543210 c"), "a ******** b ******** c");
         assert_eq!(mask("at postgres://ada:horse@db.example/x now"), "at postgres://********@db.example/x now");
+    }
+
+    #[test]
+    fn secrets_in_the_parameters_of_an_address_are_masked() {
+        let base = "https://hooks.example/x";
+        for (query, shown) in [
+            ("?token=SECRET1", "?token=********"),
+            ("?a=1&sig=SECRET2&access_key=SECRET3#x", "?a=1&sig=********&access_key=********#x"),
+            ("?CODE=SECRET4 and more", "?CODE=******** and more"),
+            ("?a=1&page=2", "?a=1&page=2"),
+            ("?token=", "?token="),
+            ("?note=a=b&é=c", "?note=a=b&é=c"),
+        ] {
+            assert_eq!(mask(&format!("{base}{query}")), format!("{base}{shown}"));
+        }
+        assert_eq!(mask("a key = value"), "a key = value");
     }
 
     #[test]

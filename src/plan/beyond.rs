@@ -8,12 +8,7 @@ impl OrganizationPlan {
     /// What this plan does that the other one does not do already. It is for people: nobody carries it out.
     pub fn beyond(self, other: Option<&OrganizationPlan>) -> OrganizationPlan {
         let Some(other) = other else { return self };
-        let taken_back: Vec<Finding> = other
-            .changes
-            .iter()
-            .filter(|due| !self.changes.iter().any(|change| same_subject(change, due)))
-            .map(|due| taken_back(&self, due))
-            .collect();
+        let taken_back: Vec<Finding> = other.changes.iter().filter_map(|due| taken_back(&self, due)).collect();
         let changes = |own: Vec<Change>, due: &[Change]| -> Vec<Change> {
             own.into_iter().filter_map(|change| change_beyond(change, due)).collect()
         };
@@ -56,11 +51,13 @@ fn change_beyond(mut change: Change, due: &[Change]) -> Option<Change> {
         .fields
         .retain(|field| !due.fields.iter().any(|other| other.path == field.path && other.after == field.after));
     change.set.retain(|path, value| due.set.get(path) != Some(value));
-    Some(change)
+    // Nothing is left where all that differs is that less is done.
+    (!change.set.is_empty() || !change.fields.is_empty()).then_some(change)
 }
 
-fn taken_back(plan: &OrganizationPlan, due: &Change) -> Finding {
-    let what = match due.action {
+/// What is due of a resource and no longer happens; nothing, if all of it does or something else happens instead.
+fn taken_back(plan: &OrganizationPlan, due: &Change) -> Option<Finding> {
+    let done = match due.action {
         Action::Create => "created",
         Action::Update => "changed",
         Action::Adopt => "adopted",
@@ -68,8 +65,25 @@ fn taken_back(plan: &OrganizationPlan, due: &Change) -> Finding {
         Action::Delete => "deleted",
     };
     let (organization, kind, name) = (&plan.organization, due.kind, &due.name);
-    let message = format!("{kind}/{name} is to be {what} anyway, and no longer is with this branch");
-    Finding::note(Code::TakenBack, message).about(format!("{organization}/{kind}/{name}"))
+    let id = format!("{kind}/{name}");
+    let own = plan.changes.iter().find(|change| same_subject(change, due));
+    let message = match own {
+        None => format!("{id} is to be {done} anyway, and no longer is with this branch"),
+        // It is shown as what it is.
+        Some(own) if own.action == Action::Delete => return None,
+        Some(own) if own.action != due.action => {
+            format!("{id} is to be {done} anyway, and with this branch something else is done with it")
+        }
+        Some(own) => {
+            let paths: Vec<String> =
+                due.set.keys().filter(|path| !own.set.contains_key(*path)).map(|path| format!("`{path}`")).collect();
+            if paths.is_empty() {
+                return None;
+            }
+            format!("{} of {id} is to be {done} anyway, and no longer is with this branch", paths.join(", "))
+        }
+    };
+    Some(Finding::note(Code::TakenBack, message).about(format!("{organization}/{kind}/{name}")))
 }
 
 #[cfg(test)]
@@ -107,5 +121,32 @@ mod tests {
         assert_eq!(left, [("more", 1), ("new", 1)]);
         let notes: Vec<Code> = beyond.findings.iter().map(|finding| finding.code).collect();
         assert_eq!(notes, [Code::TakenBack]);
+    }
+
+    #[test]
+    fn what_is_done_no_longer_is_told() {
+        let due = plan(vec![
+            change("less", "update", &[("displayName", "A"), ("description", "B")]),
+            change("back", "delete", &[]),
+            change("gone", "update", &[("displayName", "A")]),
+        ]);
+        let own = plan(vec![
+            change("less", "update", &[("displayName", "A")]),
+            change("back", "update", &[("displayName", "C")]),
+            change("gone", "delete", &[]),
+        ]);
+        let beyond = own.beyond(Some(&due));
+        let left: Vec<&str> = beyond.changes.iter().map(|change| &*change.name).collect();
+        assert_eq!(left, ["back", "gone"]);
+        let told: Vec<&str> = beyond.findings.iter().map(|finding| finding.message.as_str()).collect();
+        assert_eq!(
+            told,
+            [
+                "`description` of Team/less is to be changed anyway, and no longer is with this branch",
+                "Team/back is to be deleted anyway, and with this branch something else is done with it",
+            ]
+        );
+        let nothing = OrganizationPlan::unchanged(&"acme".into(), Vec::new()).beyond(Some(&due));
+        assert_eq!((nothing.changes.len(), nothing.findings.len()), (0, 3));
     }
 }

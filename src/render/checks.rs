@@ -78,6 +78,8 @@ pub const TEST: &str = "policy-test";
 pub enum Outcome {
     /// As it should.
     Passed,
+    /// As it should, and something of it is worth knowing.
+    Noted,
     /// Somebody should look.
     Warned,
     /// Not as it should.
@@ -93,6 +95,7 @@ impl Outcome {
     pub fn word(self) -> &'static str {
         match self {
             Outcome::Passed => "success",
+            Outcome::Noted => "note",
             Outcome::Warned => "warning",
             Outcome::Failed => "failure",
             Outcome::Excepted => "exception",
@@ -154,12 +157,14 @@ impl Check {
         }
     }
 
-    /// A finding as a check that did not pass. Notes that excuse a denial are exceptions, other notes warn.
+    /// A finding as a check. Errors and warnings did not pass; notes that excuse a denial are exceptions, other notes are
+    /// worth knowing and no more.
     pub fn of(finding: &Finding) -> Check {
         let outcome = match (finding.severity, finding.code) {
             (Severity::Error, _) => Outcome::Failed,
             (_, Code::PolicyExcused) => Outcome::Excepted,
-            _ => Outcome::Warned,
+            (Severity::Warning, _) => Outcome::Warned,
+            (Severity::Note, _) => Outcome::Noted,
         };
         let origin = finding.origin.as_ref();
         Check {
@@ -250,7 +255,7 @@ impl Tally {
         let mut tally = Tally::default();
         for check in checks {
             match check.outcome {
-                Outcome::Passed => tally.passed += 1,
+                Outcome::Passed | Outcome::Noted => tally.passed += 1,
                 Outcome::Warned => tally.warnings += 1,
                 Outcome::Failed => tally.failures += 1,
                 Outcome::Excepted => tally.exceptions += 1,
@@ -327,15 +332,41 @@ mod tests {
         ]
     }
 
+    /// What is worth knowing of a manifest, with all that a format has to make harmless.
+    pub(super) fn note() -> Check {
+        Check {
+            file: "acme.yaml".into(),
+            line: 12,
+            name: "acme/Project/legacy".into(),
+            id: "ARG2006".into(),
+            title: "Done, may be deleted".into(),
+            outcome: Outcome::Noted,
+            message: "the removal is done\n::error::<b> & argus_sk_canary1234canary1234 \u{202E}".into(),
+            detail: vec!["hint: delete it".into()],
+            ..Check::well("acme", "")
+        }
+    }
+
     #[test]
     fn every_format_keeps_secrets_and_control_codes_to_itself() {
-        let checks = some();
+        let checks = [some(), vec![note()]].concat();
         let around = Around { paint: Paint { color: false }, exit_code: 1 };
         for form in FORMS {
             let text = form.draw(&checks, around);
             assert!(!text.contains("canary1234"), "{text}");
             assert!(!text.contains('\u{202E}'), "{text}");
             assert!(!text.contains("\n::error::"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_note_is_told_and_has_passed() {
+        let finding = Finding::note(Code::DoneDeclaration, "the removal is done");
+        assert_eq!(Check::of(&finding).outcome, Outcome::Noted);
+        assert_eq!(Tally::of(&[note()]), Tally { passed: 1, ..Tally::default() });
+        for form in FORMS {
+            let text = form.draw(&[note()], Around { paint: Paint { color: false }, exit_code: 0 });
+            assert!(text.contains("the removal is done"), "{}: {text}", form.names[0]);
         }
     }
 

@@ -30,6 +30,8 @@ const PLACES_MAX: usize = 30;
 pub struct Beside<'a> {
     /// What people gain and lose, by organization.
     pub access: Option<&'a BTreeMap<OrganizationName, Access>>,
+    /// What is said of the manifests.
+    pub said: &'a [Finding],
     /// Where texts lead.
     pub links: Links<'a>,
 }
@@ -92,16 +94,21 @@ pub fn comment(plan: &Plan, verdict: &Told, beside: &Beside<'_>) -> String {
     let links = &beside.links;
     let mut page = Page::default();
     page.add(&marker("plan", &plan.source));
-    page.add(&format!("### {}\n\n", text::summary(&plan.summary())));
+    let errors: Vec<&Finding> = beside.said.iter().chain(plan.all_findings()).filter(|each| each.is_error()).collect();
+    let summary = text::summary(&plan.summary());
+    page.add(&match errors.is_empty() {
+        true => format!("### {summary}\n\n"),
+        false => format!("### Part of this cannot be planned\n\n{summary}\n\n"),
+    });
     drift_line(&mut page, plan);
     table(&mut page, plan, verdict);
     findings(&mut page, "Denied", verdict.denied.values().flatten(), links);
     held(&mut page, plan, verdict, links);
     findings(&mut page, "Stopped", verdict.stopped.values().flatten(), links);
     findings(&mut page, "Worth a look", verdict.warned.values().flatten(), links);
-    let errors: Vec<&Finding> = plan.all_findings().filter(|finding| finding.is_error()).collect();
     findings(&mut page, "Errors", errors.into_iter(), links);
-    findings(&mut page, "Notes", plan.findings.iter().filter(|finding| !finding.is_error()), links);
+    let notes = beside.said.iter().chain(&plan.findings).filter(|finding| !finding.is_error());
+    findings(&mut page, "Notes", notes, links);
     access(&mut page, plan, beside);
     for organization in &plan.organizations {
         details(&mut page, organization, text::Part::Changes, links);
@@ -113,7 +120,26 @@ pub fn comment(plan: &Plan, verdict: &Told, beside: &Beside<'_>) -> String {
         }
         details(&mut page, organization, text::Part::Rest, links);
     }
-    page.finish(&format!("Digest `{}`\n", plan.digest))
+    page.finish(&footer(plan, verdict))
+}
+
+/// The digest, the commit, and for programs the verdict: the last line of a comment comes from here and from nowhere else.
+fn footer(plan: &Plan, verdict: &Told) -> String {
+    let of = plan.revision.as_ref().map(|of| format!(" of commit `{}`", of.commit.id)).unwrap_or_default();
+    let into = plan.beyond.as_ref().map(|base| format!(", merged into `{}`", base.commit.id)).unwrap_or_default();
+    // What cannot be read is left out of the plan, and its error is all that is said of it.
+    let is_whole = !plan.all_findings().any(Finding::is_error);
+    let word = if is_whole { verdict.gravest() } else { "blocked" };
+    format!("Digest `{}`{of}{into}\n\n<!-- argus:verdict {word} -->\n", plan.digest)
+}
+
+/// What is commented where there is no plan.
+pub fn failed(source: &str, why: &[Finding], links: &Links<'_>) -> String {
+    let mut page = Page::default();
+    page.add(&marker("plan", source));
+    page.add("### This cannot be planned\n\n");
+    findings(&mut page, "Errors", why.iter(), links);
+    page.finish("")
 }
 
 /// Whether there is drift that stands apart from the changes.

@@ -7,18 +7,22 @@
 pub mod address;
 mod commit;
 mod fault;
+mod header;
 pub mod hosts;
 pub mod index;
 mod library;
 pub mod lineage;
 mod merge;
 pub mod mirror;
+pub mod people;
 mod readings;
 pub mod settings;
 mod tree;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -41,9 +45,6 @@ use crate::render::excerpt::{Excerpts, LINE_CHARS_MAX};
 /// How a file begins that only points at its content.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
-/// How long an id is in hexadecimal.
-const ID_CHARS: usize = 40;
-
 /// The most files that are opened again to show lines of them.
 const EXCERPT_FILES_MAX: usize = 1_000;
 
@@ -58,6 +59,10 @@ pub struct Depot {
     /// Where what was read of it is kept, if it is.
     cache: Option<PathBuf>,
     limits: Limits,
+    /// The folder that is the root of the source, with `/` between its parts and behind it; nothing for all of it.
+    root: String,
+    /// Whether what is merged has its place before the objects of the repository.
+    writes_in_memory: Cell<bool>,
 }
 
 /// One commit of a repository.
@@ -66,6 +71,9 @@ pub struct Checkout {
     depot: Rc<Depot>,
     /// The commit, and what it was asked for as.
     pub revision: Revision,
+    /// All that the commit holds.
+    whole: Oid,
+    /// What it holds of the source: everything is named from there.
     tree: Oid,
     /// The annotated tag that it was asked for by.
     tag: Option<Oid>,
@@ -100,17 +108,29 @@ impl Depot {
                 (mirror.path.clone(), Some(mirror))
             }
         };
-        let cache = mirror::folder(fetch);
-        let cache = mirror::make(&cache).is_ok().then_some(cache);
-        Depot::at(&path, shown, mirror, cache, fetch.limits)
+        let cache = Some(mirror::folder(fetch)).filter(|_| fetch.keeps_readings);
+        let cache = cache.filter(|folder| match mirror::make(folder) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "what is read is not kept");
+                false
+            }
+        });
+        Depot::at(&path, shown, mirror, cache, fetch.limits).map(Rc::new)
     }
 
-    /// Opens the repository that a directory stands in.
+    /// Opens the repository that a directory stands in. The directory is the root of the source, as it is without Git.
     pub fn around(directory: &Path, limits: Limits) -> Result<Rc<Depot>, Box<Finding>> {
         library::set_up(&limits, None);
         let shown = directory.display().to_string();
-        let path = Repository::discover(directory).map_err(|_| Box::new(no_repository(&shown)))?.path().to_owned();
-        Depot::at(&path, shown, None, None, limits)
+        if directory.is_file() {
+            let finding = Finding::error(Code::BadRepository, format!("{shown} is a file, and no root of a source"));
+            return Err(Box::new(finding.hint("name the directory, and the file below it with `--path`")));
+        }
+        let found = Repository::discover(directory).map_err(|_| Box::new(no_repository(&shown)))?;
+        let mut depot = Depot::at(found.path(), shown, None, None, limits)?;
+        depot.root = root_within(&found, directory).map_err(Box::new)?;
+        Ok(Rc::new(depot))
     }
 
     fn at(
@@ -119,9 +139,43 @@ impl Depot {
         mirror: Option<Mirror>,
         cache: Option<PathBuf>,
         limits: Limits,
-    ) -> Result<Rc<Depot>, Box<Finding>> {
+    ) -> Result<Depot, Box<Finding>> {
         let repository = Repository::open(path).map_err(|_| Box::new(no_repository(&shown)))?;
-        Ok(Rc::new(Depot { repository, path: path.to_owned(), shown, mirror, cache, limits }))
+        Ok(Depot {
+            repository,
+            path: path.to_owned(),
+            shown,
+            mirror,
+            cache,
+            limits,
+            root: String::new(),
+            writes_in_memory: Cell::new(false),
+        })
+    }
+
+    /// Where its files are on this machine.
+    pub fn folder(&self) -> &Path {
+        self.repository.workdir().unwrap_or(&self.path)
+    }
+
+    /// What of a tree is the source.
+    fn source_of(&self, whole: Oid, reference: &str) -> Result<Oid, Box<Finding>> {
+        let root = self.root.trim_end_matches('/');
+        if root.is_empty() {
+            return Ok(whole);
+        }
+        let unreadable = |error: git2::Error| Box::new(fault::reading(root, &error));
+        let entry = match self.repository.find_tree(whole).map_err(unreadable)?.get_path(Path::new(root)) {
+            Ok(entry) => Some(entry),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => None,
+            Err(error) => return Err(unreadable(error)),
+        };
+        let folder = entry.filter(|entry| entry.kind() == Some(ObjectType::Tree)).map(|entry| entry.id());
+        folder.ok_or_else(|| {
+            let message = format!("`{}` holds no folder {root}", fault::quoted(reference));
+            let finding = Finding::error(Code::Unreadable, message);
+            Box::new(finding.hint("nothing was planned, and what was applied before stays as it is"))
+        })
     }
 
     /// Throws a mirror away that turned out to be broken, so that the next run makes it anew. What is the user's own stays.
@@ -131,22 +185,41 @@ impl Depot {
         }
     }
 
+    /// The commits whose parents were left out when the repository was cloned.
+    fn cut_off(&self) -> Result<HashSet<Oid>, Box<Finding>> {
+        match std::fs::read_to_string(self.repository.commondir().join("shallow")) {
+            Ok(text) => Ok(text.lines().filter_map(|line| Oid::from_str(line.trim()).ok()).collect()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HashSet::new()),
+            // Whatever is left out must not be taken for what never was.
+            Err(_) => Err(Box::new(fault::shallow())),
+        }
+    }
+
     /// The commit that a name means, and the annotated tag that stands between.
-    fn resolve(&self, reference: Option<&str>) -> Option<(Oid, Option<Oid>)> {
+    fn resolve(&self, reference: Option<&str>) -> Result<Option<(Oid, Option<Oid>)>, Box<Finding>> {
         let object = match reference {
-            Some(name) if name.len() == ID_CHARS && Oid::from_str(name).is_ok() => {
-                self.repository.find_object(Oid::from_str(name).ok()?, None).ok()?
-            }
-            _ if self.mirror.is_none() => self.repository.revparse_single(reference.unwrap_or("HEAD")).ok()?,
+            Some(name) if mirror::is_whole_id(name) => self.object(Oid::from_str(name).ok()),
             _ => {
-                let mut names = Mirror::candidates(reference).into_iter();
-                let found = names.find_map(|name| self.repository.find_reference(&name).ok())?;
-                let id = found.resolve().ok()?.target()?;
-                self.repository.find_object(id, None).ok()?
+                let candidates = match &self.mirror {
+                    Some(mirror) => mirror.candidates(reference),
+                    None => mirror::meant(reference),
+                };
+                let target = |name: &String| self.repository.find_reference(name).ok()?.resolve().ok()?.target();
+                let found: Vec<Oid> = candidates.iter().filter_map(target).collect();
+                match (&found[..], reference) {
+                    ([_, _, ..], Some(name)) => return Err(Box::new(ambiguous(&self.shown, name))),
+                    _ if self.mirror.is_some() => self.object(found.first().copied()),
+                    _ => self.repository.revparse_single(reference.unwrap_or("HEAD")).ok(),
+                }
             }
         };
+        let Some(object) = object else { return Ok(None) };
         let tag = (object.kind() == Some(ObjectType::Tag)).then(|| object.id());
-        Some((object.peel(ObjectType::Commit).ok()?.id(), tag))
+        Ok(object.peel(ObjectType::Commit).ok().map(|commit| (commit.id(), tag)))
+    }
+
+    fn object(&self, id: Option<Oid>) -> Option<git2::Object<'_>> {
+        self.repository.find_object(id?, None).ok()
     }
 
     /// What `HEAD` stands for.
@@ -160,21 +233,48 @@ impl Checkout {
     /// The commit that a name means.
     pub fn of(depot: &Rc<Depot>, reference: Option<&str>) -> Result<Checkout, Box<Finding>> {
         let name = reference.unwrap_or("HEAD");
-        let (found, tag) = depot.resolve(reference).ok_or_else(|| {
+        let (found, tag) = depot.resolve(reference)?.ok_or_else(|| {
             let message = format!("{} has no branch, tag or commit `{}`", depot.shown, fault::quoted(name));
-            let hint = "nothing was planned, and what was applied before stays as it is";
+            let hint = match depot.mirror.is_some() && looks_like_id(name) {
+                true => "commits of a server are named by their whole ids of 40 characters",
+                false => "nothing was planned, and what was applied before stays as it is",
+            };
             Box::new(Finding::error(Code::NoSuchRevision, message).hint(hint))
         })?;
         let unreadable = |error: git2::Error| Box::new(fault::reading(&format!("the commit {found}"), &error));
         let commit = depot.repository.find_commit(found).map_err(unreadable);
         let commit = commit.inspect_err(|finding| depot.forget_if_broken(finding))?;
-        let tree = commit.tree_id();
+        let whole = commit.tree_id();
+        let tree = depot.source_of(whole, name)?;
         let reference = match reference {
             Some(name) => fault::quoted(name),
             None => depot.head_name(),
         };
         let revision = Revision { reference, commit: commit::read(&commit) };
-        Ok(Checkout { depot: depot.clone(), revision, tree, tag, merged_from: None })
+        Ok(Checkout { depot: depot.clone(), revision, whole, tree, tag, merged_from: None })
+    }
+
+    /// The root of the source within the repository, with a `/` behind it; empty where that is all of it.
+    pub fn root(&self) -> &str {
+        &self.depot.root
+    }
+
+    /// Whether a folder below the root of the source has settings of its own.
+    pub fn has_settings_of_its_own(&self, folder: &Path) -> bool {
+        let parts = folder.components().filter(|part| *part != Component::CurDir);
+        let folder: PathBuf = parts.collect();
+        let settings = folder.join(SETTINGS_FILE);
+        !folder.as_os_str().is_empty() && settings.to_str().is_some_and(|path| self.find(path).is_some())
+    }
+
+    /// Whether a file or folder is the same in another commit, or in neither.
+    pub fn agrees_with(&self, other: &Checkout, path: &str) -> bool {
+        self.find(path.trim_matches('/')) == other.find(path.trim_matches('/'))
+    }
+
+    /// Another commit of the same repository.
+    pub fn other(&self, reference: &str) -> Result<Checkout, Box<Finding>> {
+        Checkout::of(&self.depot, Some(reference))
     }
 
     /// The text of `argus.yaml`, if there is one.
@@ -315,6 +415,34 @@ fn read_one(repository: Result<&Repository, &git2::Error>, entry: &Entry) -> Res
         ));
     }
     Ok(read_file(&entry.path, blob.content()))
+}
+
+/// Where a directory stands within a repository; what cannot be told is refused, lest the settings of another folder hold.
+fn root_within(repository: &Repository, directory: &Path) -> Result<String, Finding> {
+    let shown = directory.display();
+    let Some(top) = repository.workdir() else { return Ok(String::new()) };
+    let places = top.canonicalize().and_then(|top| Ok((top, directory.canonicalize()?)));
+    let within = places.ok().and_then(|(top, place)| place.strip_prefix(top).map(Path::to_owned).ok());
+    let parts = within.and_then(|within| within.to_str().map(|within| within.replace(std::path::MAIN_SEPARATOR, "/")));
+    match parts {
+        Some(parts) if parts.is_empty() || parts == ".git" || parts.starts_with(".git/") => Ok(String::new()),
+        Some(parts) => Ok(format!("{parts}/")),
+        None => {
+            Err(Finding::error(Code::BadRepository, format!("where {shown} stands in its repository is not clear"))
+                .hint("name it by a path of plain text within the work tree"))
+        }
+    }
+}
+
+fn ambiguous(shown: &str, name: &str) -> Finding {
+    let name = fault::quoted(name);
+    let message = format!("{shown} has a branch and a tag `{name}`");
+    Finding::error(Code::NoSuchRevision, message).hint(format!("name `refs/tags/{name}` or `refs/heads/{name}`"))
+}
+
+/// Whether a name may be the beginning of an id.
+fn looks_like_id(name: &str) -> bool {
+    name.len() >= 4 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn no_repository(shown: &str) -> Finding {

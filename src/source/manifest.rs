@@ -243,8 +243,13 @@ impl Lowering<'_, '_> {
                 text.starts_with("argus.io/")
             }
             None => {
+                let is_ours = root.get("kind").and_then(Node::text).is_some_and(|name| Kind::named(name).is_some());
+                let hint = match is_ours {
+                    true => hint,
+                    false => format!("{hint}, or name the folders of manifests in `paths` of argus.yaml"),
+                };
                 self.reader.error(root.at, Code::UnknownVersion, "`apiVersion` is missing", hint);
-                root.get("kind").and_then(Node::text).is_some_and(|name| Kind::named(name).is_some())
+                is_ours
             }
         }
     }

@@ -64,7 +64,8 @@ pub struct Keeping<'a> {
     pub source: &'a str,
     /// Who started the run.
     pub actor: &'a str,
-    /// Whose doing it is, by all names, lower case. The database adds the role that logged in.
+    /// Whose doing all of it is, by all names, lower case, beside those of each plan. The database adds the role that
+    /// logged in.
     pub authors: &'a BTreeSet<String>,
     /// The terms of the source.
     pub terms: &'a Terms,
@@ -226,6 +227,9 @@ impl Store {
             batch.digests.push(plan.digest.clone());
             batch.holds.push(serde_json::to_string(holds).unwrap_or_default());
             batch.plans.push(text);
+            let cut = |name: &String| name.chars().take(AUTHOR_CHARS_MAX).collect::<String>();
+            let authors: Vec<String> = plan.authors_among(keeping.authors).iter().map(cut).collect();
+            batch.authors.push(serde_json::to_string(&authors).unwrap_or_default());
             if batch_bytes > STATEMENT_BYTES {
                 std::mem::take(&mut batch).write(&mut transaction, keeping).await?;
                 batch_bytes = 0;
@@ -305,6 +309,7 @@ struct Batch {
     digests: Vec<String>,
     holds: Vec<String>,
     plans: Vec<String>,
+    authors: Vec<String>,
 }
 
 impl Batch {
@@ -316,32 +321,32 @@ impl Batch {
         if self.organizations.is_empty() {
             return Ok(());
         }
-        let Keeping { run, run_digest, rules_digest, source, actor, authors, terms } = keeping;
-        let cut = |name: &String| name.chars().take(AUTHOR_CHARS_MAX).collect::<String>();
+        let Keeping { run, run_digest, rules_digest, source, actor, authors: _, terms } = keeping;
         sqlx::query(
             "INSERT INTO argus.held_plan AS h (organization, plan_digest, rules_digest, run_digests, source, run, actor,
                                                authors, holds, terms, plan)
-             SELECT p.organization, p.digest, $1, ARRAY[$2::text], $3, $4, $5, $6::text[], p.holds::json, $7::json,
-                    p.plan::json
-             FROM unnest($8::text[], $9::text[], $10::text[], $11::text[]) AS p(organization, digest, holds, plan)
+             SELECT p.organization, p.digest, $1, ARRAY[$2::text], $3, $4, $5,
+                    ARRAY(SELECT json_array_elements_text(p.authors::json)), p.holds::json, $6::json, p.plan::json
+             FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[])
+                  AS p(organization, digest, holds, plan, authors)
              ON CONFLICT (organization, plan_digest, rules_digest) DO UPDATE
                  SET run_digests = (excluded.run_digests
                                     || array_remove(h.run_digests, excluded.run_digests[1]))[1:20],
                      source = excluded.source, run = excluded.run, actor = excluded.actor,
-                     authors = excluded.authors, holds = excluded.holds, terms = excluded.terms,
-                     plan = excluded.plan, held_at = clock_timestamp()",
+                     authors = ARRAY(SELECT DISTINCT unnest(h.authors || excluded.authors)), holds = excluded.holds,
+                     terms = excluded.terms, plan = excluded.plan, held_at = clock_timestamp()",
         )
         .bind(rules_digest)
         .bind(run_digest)
         .bind(source)
         .bind(run.as_str())
         .bind(actor)
-        .bind(authors.iter().map(cut).collect::<Vec<String>>())
         .bind(serde_json::to_string(terms).unwrap_or_default())
         .bind(self.organizations)
         .bind(self.digests)
         .bind(self.holds)
         .bind(self.plans)
+        .bind(self.authors)
         .execute(&mut **transaction)
         .await?;
         Ok(())

@@ -18,6 +18,9 @@ pub enum StoreError {
         /// Why, without repeating the address.
         why: String,
     },
+    /// The address is an empty text.
+    #[error("the address of the database is empty")]
+    EmptyUrl,
     /// The database cannot be reached.
     #[error("the database {database} cannot be reached: {why}")]
     NoDatabase {
@@ -145,7 +148,7 @@ impl StoreError {
     /// The code that tells more.
     pub fn code(&self) -> Code {
         match self {
-            StoreError::BadUrl { .. } | StoreError::SuspensionEnd { .. } => Code::BadSettings,
+            StoreError::BadUrl { .. } | StoreError::EmptyUrl | StoreError::SuspensionEnd { .. } => Code::BadSettings,
             StoreError::NoDatabase { .. }
             | StoreError::TooOld { .. }
             | StoreError::PrivateServer { .. }
@@ -168,6 +171,9 @@ impl StoreError {
                 "write it as `postgres://user:password@host:5432/database`; special characters are percent-encoded"
                     .into()
             }
+            StoreError::EmptyUrl => "a CI secret that is not set for this job or environment arrives as an empty text; \
+                                     unset ARGUS_DATABASE_URL where none is meant"
+                .into(),
             StoreError::NoDatabase { .. } => {
                 "check `--database-url` or ARGUS_DATABASE_URL, and that the server runs; without either, Argus starts \
                  a private server"
@@ -202,6 +208,11 @@ impl StoreError {
                 "give a moment to come, at most 90 days ahead (`--until`), or a time from now (`--for 2d`)".into()
             }
             StoreError::UnknownUndo { .. } => "use the Argus that made the run, or a newer one".into(),
+            StoreError::Query(error) if sqlstate(error) == "42501" => {
+                "this login lacks a role: let an administrator grant it `argus_planner`, and to apply `argus_reconciler` \
+                 as well"
+                    .into()
+            }
             StoreError::Query(_) => "try again; if it stays, the log of the PostgreSQL server tells more".into(),
         }
     }

@@ -273,21 +273,6 @@ impl Planning {
         Ok(self.some_runs(Some(id), 1).await?.pop())
     }
 
-    /// The commit of the last run of a source that has applied one.
-    pub async fn last_commit(&mut self, source: &str) -> Result<Option<String>, StoreError> {
-        let row = sqlx::query(
-            "SELECT r.commit ->> 'id' FROM argus.run r
-             WHERE r.source = $1 AND r.commit IS NOT NULL
-               AND (r.outcome = 'succeeded' OR EXISTS (
-                       SELECT FROM argus.run_organization o WHERE o.run = r.id AND o.outcome = 'applied'))
-             ORDER BY r.started_at DESC, r.id DESC LIMIT 1",
-        )
-        .bind(source)
-        .fetch_optional(&mut *self.transaction)
-        .await?;
-        row.as_ref().map_or(Ok(None), |row| content::text(row, 0))
-    }
-
     async fn some_runs(&mut self, id: Option<&str>, limit: u32) -> Result<Vec<RunRow>, StoreError> {
         let query = format!(
             "SELECT r.id, r.source, r.actor, r.plan_digest, {}, {}, r.outcome, r.summary::text, r.forced,

@@ -43,6 +43,7 @@ pub static MIGRATIONS: &[Migration] = &[
     Migration { version: 6, name: "revisions", sql: include_str!("../../migrations/0006_revisions.sql") },
     Migration { version: 7, name: "approval_places", sql: include_str!("../../migrations/0007_approval_places.sql") },
     Migration { version: 9, name: "events", sql: include_str!("../../migrations/0009_events.sql") },
+    Migration { version: 10, name: "baselines", sql: include_str!("../../migrations/0010_baselines.sql") },
 ];
 
 /// The roles: none can log in. Whoever logs in is a member of those that it needs. The migrator has to become the owner

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, Row as _};
 
+use super::baselines::Moves;
 use super::error::StoreError;
 use super::events::Teller;
 use super::{Store, events};
@@ -65,6 +66,19 @@ pub struct RunStart<'a> {
     pub rolls_back: Option<&'a RunId>,
     /// The commit that its plan was made of, if there is one.
     pub revision: Option<&'a Revision>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug)]
+pub struct RunEnd<'a> {
+    /// In a word: `succeeded`, `partial`, or why nothing was applied.
+    pub outcome: &'a str,
+    /// A summary for people.
+    pub summary: &'a Value,
+    /// Which commits its organizations stand at from now on.
+    pub moves: Option<&'a Moves>,
+    /// What is told of it.
+    pub told: &'a Draft,
 }
 
 /// The run that another one rolls back.
@@ -136,24 +150,22 @@ impl Store {
         Ok(())
     }
 
-    /// Notes how a run ended, in a word (`succeeded`, `partial`, or why nothing was applied), and a summary for people.
-    pub async fn finish_run(
-        &self,
-        run: &RunId,
-        outcome: &str,
-        summary: &Value,
-        told: &Draft,
-    ) -> Result<(), StoreError> {
+    /// Notes how a run ended.
+    pub async fn finish_run(&self, run: &RunId, end: &RunEnd<'_>) -> Result<(), StoreError> {
+        let RunEnd { outcome, summary, moves, told } = end;
         let mut transaction = self.reconciling().await?;
         sqlx::query(
             "UPDATE argus.run SET finished_at = clock_timestamp(), outcome = $2, summary = $3::text::jsonb WHERE id = $1",
         )
         .bind(run.as_str())
-        .bind(outcome)
+        .bind(*outcome)
         .bind(summary.to_string())
         .execute(&mut *transaction)
         .await?;
         events::tell(&mut transaction, "", Some(run.as_str()), std::slice::from_ref(told)).await?;
+        if let Some(moves) = moves {
+            moves.write(&mut transaction, run).await?;
+        }
         transaction.commit().await?;
         Ok(())
     }

@@ -81,6 +81,9 @@ impl FromStr for DatabaseUrl {
     /// Reads an address. What is wrong with it is said without repeating it, for it may hold a password.
     fn from_str(text: &str) -> Result<Self, StoreError> {
         let bad = |why: &str| StoreError::BadUrl { why: why.to_owned() };
+        if text.trim().is_empty() {
+            return Err(StoreError::EmptyUrl);
+        }
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(bad("it does not start with `postgres://`"));
         }
@@ -147,6 +150,12 @@ mod tests {
         assert_eq!(url.to_string(), "postgres://argus@localhost:5432/argus?host=/tmp/a%20b");
         let again: DatabaseUrl = url.to_string().parse().expect("an address");
         assert_eq!(again.to_string(), url.to_string());
+    }
+
+    #[test]
+    fn an_address_that_is_empty_is_told_as_such() {
+        let error = "".parse::<DatabaseUrl>().expect_err("no address");
+        assert!(error.to_string().contains("is empty") && error.hint().contains("secret"), "{error}: {}", error.hint());
     }
 
     #[test]

@@ -226,7 +226,7 @@ fn bare(arguments: &[&str]) -> Command {
     command.args(arguments).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if name.starts_with("ARGUS_") || name.starts_with("PG") || name == "NO_COLOR" {
+        if name.starts_with("ARGUS_") || name.starts_with("PG") || name == "NO_COLOR" || name == "CI" {
             command.env_remove(name);
         }
     }

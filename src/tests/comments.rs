@@ -73,7 +73,8 @@ fn a_comment_on_many_changes_fits_and_counts_what_it_leaves_out() {
         assert!(page.chars().count() < 65_536, "{} characters", page.chars().count());
         let head = "<!-- argus:plan main -->\n### Plan: 2000 to add, 2000 to change, 1000 to destroy.\n";
         assert!(page.starts_with(head), "{}", &page[..80]);
-        assert!(page.ends_with(&format!("Digest `{}`\n", plan.digest)));
+        let footer = format!("Digest `{}`\n\n<!-- argus:verdict ", plan.digest);
+        assert!(page.contains(&footer) && page.ends_with(" -->\n"), "{}", &page[page.len() - 200..]);
         let shown = page.lines().filter(|line| ["+ Team", "! Team", "- Member"].iter().any(|b| line.starts_with(b)));
         let shown = shown.count();
         assert!(shown > 400, "{shown} changes are shown");
@@ -99,7 +100,7 @@ fn a_comment_on_few_changes_is_whole() {
          <details><summary>acme</summary>\n\n```diff\n\
          + Team/name-0001\n    displayName: \"new 1\"\n\
          ! Team/name-0002\n    displayName: \"`old` | <b>\" -> \"new 2\"\n\
-         - Member/name-0003\n```\n\n</details>\nDigest `{}`\n",
+         - Member/name-0003\n```\n\n</details>\nDigest `{}`\n\n<!-- argus:verdict allowed -->\n",
         plan.digest
     );
     assert_eq!(page, expected);
@@ -163,7 +164,7 @@ fn whatever_does_not_fit_is_counted() {
     for (organizations, long) in [(1, 20), (1, 600), (7, 300), (300, 10), (1_000, 2_000)] {
         let (plan, access) = crowded(organizations, long);
         let verdict = judge(&plan, &Guards::default(), false);
-        let page = markdown::comment(&plan, &verdict.told, &Beside { access: Some(&access), links: Links::default() });
+        let page = markdown::comment(&plan, &verdict.told, &Beside { access: Some(&access), ..Beside::default() });
         assert!(page.chars().count() < 65_536, "{} characters", page.chars().count());
         let begins =
             |line: &&str| ["+ Team/name-", "! Team/name-", "- Member/name-"].iter().any(|b| line.starts_with(b));
@@ -215,7 +216,7 @@ fn places_and_codes_lead_somewhere_and_names_lead_nowhere_else() {
     let named = |file: &str| format!("config/{file}");
     let files = Some("https://git.example/acme/config/blob/0123abc/");
     let links = Links { files, named: Some(&named), codes: Some("https://git.example/argus/docs/codes") };
-    let page = markdown::comment(&plan, &told, &Beside { access: None, links });
+    let page = markdown::comment(&plan, &told, &Beside { links, ..Beside::default() });
     let path = "https://git.example/acme/config/blob/0123abc/config/a%20b%29%5Bx%5D%28https%3A//evil.example%29.yaml";
     assert!(page.contains(&format!("]({path}#L12)")) && page.contains(&format!("]({path}#L4)")), "{page}");
     assert!(page.contains("**[ARG2002](https://git.example/argus/docs/codes/ARG2002.md)**"), "{page}");

@@ -55,7 +55,7 @@ fn severity(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Failed => Some("critical"),
         Outcome::Warned => Some("minor"),
-        Outcome::Excepted => Some("info"),
+        Outcome::Noted | Outcome::Excepted => Some("info"),
         Outcome::Passed | Outcome::Skipped => None,
     }
 }

@@ -17,6 +17,8 @@ struct Item {
     milliseconds: f64,
     successes: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<Result>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     skipped: Vec<Result>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Result>,
@@ -56,7 +58,8 @@ fn item(check: &Check) -> Item {
         name: line(&check.name),
         line: check.line,
         milliseconds: check.duration.as_secs_f64() * 1_000.0,
-        successes: usize::from(check.outcome == Outcome::Passed),
+        successes: usize::from(matches!(check.outcome, Outcome::Passed | Outcome::Noted)),
+        notes: of(Outcome::Noted),
         skipped: of(Outcome::Skipped),
         warnings: of(Outcome::Warned),
         failures: of(Outcome::Failed),

@@ -53,7 +53,11 @@ fn case(out: &mut String, check: &Check, suite: &str) {
     };
     let message = text(&check.said());
     let _ = match check.outcome {
-        Outcome::Passed | Outcome::Excepted => writeln!(out, "/>"),
+        Outcome::Passed => writeln!(out, "/>"),
+        // It has passed, and readers show what stands in the output of a case all the same.
+        Outcome::Noted | Outcome::Excepted => {
+            writeln!(out, ">\n      <system-out>{}</system-out>\n    </testcase>", detail())
+        }
         Outcome::Skipped => writeln!(out, ">\n      <skipped/>\n    </testcase>"),
         Outcome::Warned | Outcome::Failed => writeln!(
             out,
@@ -87,8 +91,20 @@ fn text(plain: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::some;
+    use super::super::tests::{note, some};
     use super::*;
+
+    #[test]
+    fn a_note_is_a_case_that_has_passed_with_what_it_says() {
+        let xml = draw(&[note()]);
+        assert!(xml.contains("<testsuites tests=\"1\" failures=\"0\">"), "{xml}");
+        assert!(
+            xml.contains(
+                "<system-out>acme.yaml:12: ARG2006: the removal is done\\n::error::&lt;b&gt; &amp; ******** \\u{202e}&#10;hint: delete it</system-out>"
+            ),
+            "{xml}"
+        );
+    }
 
     #[test]
     fn a_suite_for_each_namespace_and_a_case_for_each_check() {

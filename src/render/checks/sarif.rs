@@ -43,7 +43,7 @@ fn level(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Failed => Some("error"),
         Outcome::Warned => Some("warning"),
-        Outcome::Excepted => Some("note"),
+        Outcome::Noted | Outcome::Excepted => Some("note"),
         Outcome::Passed | Outcome::Skipped => None,
     }
 }

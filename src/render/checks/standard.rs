@@ -1,4 +1,4 @@
-//! For people: a line for each check that did not pass, what is known of it below, and the summary.
+//! For people: a line for each check of which something is said, what is known of it below, and the summary.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::{Check, Outcome, Tally};
 use crate::render::inert::line;
 use crate::render::text::Paint;
 
-/// Draws what did not pass, and the summary.
+/// Draws what is said, and the summary.
 pub fn draw(checks: &[Check], paint: Paint) -> String {
     let mut out = String::new();
     for text in checks.iter().flat_map(|check| &check.prints) {
@@ -17,6 +17,7 @@ pub fn draw(checks: &[Check], paint: Paint) -> String {
             Outcome::Warned => ("33", "WARN"),
             Outcome::Failed => ("31", "FAIL"),
             Outcome::Excepted => ("36", "EXCP"),
+            Outcome::Noted => ("36", "NOTE"),
             Outcome::Passed | Outcome::Skipped => continue,
         };
         let place = match check.line {

@@ -161,7 +161,7 @@ fn url_fault(text: &str) -> Option<(Code, &'static str)> {
     let query = rest.split_once('?').map_or("", |(_, query)| query);
     let secret_parameter = query.split(['&', '#']).any(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        !value.is_empty() && (secret::is_secret_name(name) || matches!(name, "sig" | "signature" | "key"))
+        !value.is_empty() && secret::is_secret_parameter(name)
     });
     secret_parameter.then_some((Code::PlainSecret, "holds a secret in its address"))
 }

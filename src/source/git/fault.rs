@@ -13,10 +13,11 @@ const QUOTED_CHARS_MAX: usize = 300;
 pub fn fetching(address: &str, error: &Error) -> Finding {
     let said = quoted(error.message());
     let (code, what, hint) = match (error.code(), error.class()) {
-        (ErrorCode::Auth, _) => (
+        (ErrorCode::Auth, _) => (Code::RepositoryRefused, "does not let us in", way_in(address, &said)),
+        (_, ErrorClass::Ssh) if said.contains("private key") || said.contains("passphrase") => (
             Code::RepositoryRefused,
-            "does not let us in",
-            "name the user and a file with the password in `git.username` and `git.passwordFile`, or a key in `git.sshKeyFile`",
+            "cannot be asked with this key",
+            "see whether `git.sshKeyFile` is a private key, and `git.sshPassphraseFile` holds its passphrase",
         ),
         (ErrorCode::Certificate, _) => (
             Code::HostNotTrusted,
@@ -55,11 +56,34 @@ pub fn fetching(address: &str, error: &Error) -> Finding {
     Finding::error(code, format!("{address} {what}: {said}")).hint(hint)
 }
 
+/// What is said where nothing is named to get in with.
+pub const NO_KEY: &str = "no key is named for it";
+pub const NO_PASSWORD: &str = "no password is named for it";
+
+/// What may open a door that stays closed.
+fn way_in(address: &str, said: &str) -> &'static str {
+    match address.starts_with("https://") {
+        true if said.contains(NO_PASSWORD) => {
+            "name the user and a file with the password or token in `git.username` and `git.passwordFile`"
+        }
+        true => "see whether `git.username` and `git.passwordFile` are right, and whether they may read it",
+        false if said.contains(NO_KEY) => "name a private key in `git.sshKeyFile`",
+        false => "see whether the server knows the key in `git.sshKeyFile`, and whether its owner may read it",
+    }
+}
+
 /// What libgit2 said while objects were read that had been fetched.
 pub fn reading(what: &str, error: &Error) -> Finding {
     let finding =
         Finding::error(Code::RepositoryCorrupt, format!("{what} cannot be read: {}", quoted(error.message())));
     finding.hint("run `git fsck` where the repository is kept; a mirror is made anew by itself")
+}
+
+/// What is asked of a history whose older part was left out when it was cloned.
+pub fn shallow() -> Finding {
+    let message = "the clone holds only a part of the history, and more of it is needed";
+    Finding::error(Code::ShallowHistory, message)
+        .hint("`git fetch --unshallow`, or in CI `fetch-depth: 0` or `GIT_DEPTH: 0`, brings all of it")
 }
 
 /// A text of somebody else's in one line, in which everything can be seen.

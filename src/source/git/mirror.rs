@@ -9,7 +9,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use git2::{
-    AutotagOption, Cred, CredentialType, FetchOptions, ProxyOptions, RemoteCallbacks, RemoteRedirect, Repository,
+    AutotagOption, Cred, CredentialType, Direction, FetchOptions, ProxyOptions, RemoteCallbacks, RemoteRedirect,
+    Repository,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -44,18 +45,31 @@ pub type FetchProgress = std::sync::Arc<dyn Fn(usize, usize, usize) + Send + Syn
 pub struct Fetch {
     /// Where from.
     pub address: Address,
+    /// What is asked for there: branches, tags and commits; none stands for what the server calls `HEAD`.
+    pub wanted: Vec<Option<String>>,
     /// How one gets in.
     pub credentials: Credentials,
     /// How much is too much.
     pub limits: Limits,
+    /// Whether what was read of blobs is kept for later runs. It is not signed as they are.
+    pub keeps_readings: bool,
     /// Where mirrors are kept.
     pub cache: PathBuf,
     /// Who is told.
     pub progress: FetchProgress,
 }
 
-/// Where the branches and tags of a server stand in its mirror.
+/// Where the branches and tags of a server stand in its mirror. What was asked for by its name stands under the digest of
+/// that, so that no name is in the way of another one.
 const MIRRORED: &str = "refs/argus/";
+const NAMED: &str = "refs/argus/named/";
+
+/// The most branches and tags of a server, and the most that are fetched to find a commit among them.
+const REFERENCES_MAX: usize = 100_000;
+const REFERENCES_FETCHED_MAX: usize = 20_000;
+
+/// How long an id is in hexadecimal.
+const ID_CHARS: usize = 40;
 
 /// After so many packs a mirror is made anew, as one.
 const PACKS_MAX: usize = 100;
@@ -63,21 +77,29 @@ const PACKS_MAX: usize = 100;
 /// How much longer than allowed a fetch is waited for before its thread is left alone.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How the text of a private key in the newer form of OpenSSH begins that no passphrase protects.
+const NOT_ENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbm";
+
 /// A mirror that holds what its server had a moment ago.
 pub struct Mirror {
     /// The repository.
     pub path: PathBuf,
+    /// What was asked for: of everything else the mirror knows only what once was.
+    wanted: Vec<Option<String>>,
     /// Keeps other processes from replacing the mirror while it is read.
     _lock: File,
 }
 
 impl Mirror {
-    /// Fetches everything that branches and tags lead to.
+    /// Fetches everything that leads to what is asked for.
     pub fn fetch(fetch: &Fetch) -> Result<Mirror, Box<Finding>> {
         let folder = folder(fetch);
         let unwritable = |error: std::io::Error| {
             let message = format!("the mirror in {} cannot be written: {error}", folder.display());
-            Box::new(Finding::error(Code::CannotWrite, message).hint("`git.cacheDir` names where mirrors are kept"))
+            Box::new(
+                Finding::error(Code::CannotWrite, message)
+                    .hint("`git.cacheDir` names where mirrors are kept; it is best not made, so that Argus makes it"),
+            )
         };
         make(&folder).map_err(unwritable)?;
         let lock = File::create(folder.join("lock")).map_err(unwritable)?;
@@ -100,7 +122,7 @@ impl Mirror {
         }
         lock.unlock().map_err(unwritable)?;
         lock.lock_shared().map_err(unwritable)?;
-        Ok(Mirror { path, _lock: lock })
+        Ok(Mirror { path, wanted: fetch.wanted.clone(), _lock: lock })
     }
 
     /// Throws a mirror away that turned out to be broken.
@@ -109,14 +131,46 @@ impl Mirror {
         let _ = remove(&self.path);
     }
 
-    /// The names in a mirror that a name may mean, the most likely first.
-    pub fn candidates(reference: Option<&str>) -> Vec<String> {
-        match reference {
-            None => vec![format!("{MIRRORED}HEAD")],
-            Some(full) if full.starts_with("refs/") => vec![full.replacen("refs/", MIRRORED, 1)],
-            Some(name) => vec![format!("{MIRRORED}heads/{name}"), format!("{MIRRORED}tags/{name}")],
+    /// The references in the mirror that a name may mean; none if it was not asked for.
+    pub fn candidates(&self, reference: Option<&str>) -> Vec<String> {
+        match self.wanted.iter().any(|wanted| wanted.as_deref() == reference) {
+            true => meant(reference).iter().map(|name| mirrored(name)).collect(),
+            false => Vec::new(),
         }
     }
+}
+
+/// What a name may mean on a server.
+pub fn meant(reference: Option<&str>) -> Vec<String> {
+    match reference {
+        None | Some("HEAD") => vec!["HEAD".into()],
+        Some(full) if full.starts_with("refs/") => vec![full.into()],
+        Some(name) => vec![format!("refs/heads/{name}"), format!("refs/tags/{name}")],
+    }
+}
+
+/// Where it stands in the mirror.
+fn mirrored(name: &str) -> String {
+    let digest: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{NAMED}{digest}")
+}
+
+/// What is fetched. What is no name of a reference cannot be on the server.
+fn refspecs(wanted: &[Option<String>]) -> Vec<String> {
+    let is_commit = |name: &Option<String>| name.as_deref().is_some_and(is_whole_id);
+    let (commits, names): (Vec<_>, Vec<_>) = wanted.iter().partition(|name| is_commit(name));
+    let names = names.into_iter().flat_map(|name| meant(name.as_deref()));
+    let valid = names.filter(|name| name == "HEAD" || git2::Reference::is_valid_name(name));
+    let mut specs: Vec<String> = valid.map(|name| format!("+{name}:{}", mirrored(&name))).collect();
+    if !commits.is_empty() {
+        specs.extend(["heads", "tags"].map(|what| format!("+refs/{what}/*:{MIRRORED}{what}/*")));
+    }
+    specs
+}
+
+/// Whether a name is the whole id of a commit.
+pub fn is_whole_id(name: &str) -> bool {
+    name.len() == ID_CHARS && git2::Oid::from_str(name).is_ok()
 }
 
 /// Whether everything is there that branches and tags lead to directly.
@@ -133,15 +187,39 @@ pub fn folder(fetch: &Fetch) -> PathBuf {
     fetch.cache.join(name(&fetch.address))
 }
 
-/// Makes such a folder. What is in it is nobody else's business.
+/// Makes such a folder. What is in it is nobody else's business: what others could write there is not believed, and
+/// neither is what they could put in its place.
 pub fn make(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    folder.parent().into_iter().chain([folder]).try_for_each(refuse_shared)
+}
+
+/// Refuses a folder that is a link, somebody else's, or open to others.
+fn refuse_shared(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let about = fs::symlink_metadata(folder)?;
+    let why = if !about.is_dir() {
+        "is no folder but leads to one"
+    } else if about.uid() != own_user() {
+        "belongs to somebody else"
+    } else if about.mode() & 0o022 != 0 {
+        "may be written by others"
+    } else {
+        return Ok(());
+    };
+    Err(std::io::Error::other(format!("{} {why}", folder.display())))
+}
+
+#[allow(unsafe_code, reason = "the user of this process, which the standard library does not tell")]
+fn own_user() -> u32 {
+    // SAFETY: geteuid takes nothing, changes nothing and cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 /// A folder for each address, which tells people which.
 fn name(address: &Address) -> String {
-    let digest = Sha256::digest(address.to_string().as_bytes());
+    let digest = Sha256::digest(address.text().as_bytes());
     let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let text = address.to_string();
     let readable = text.rsplit(['/', ':']).find(|part| !part.is_empty()).unwrap_or_default();
@@ -251,21 +329,46 @@ fn fetch_into(fetch: &Fetch, path: &Path) -> Result<(), Box<Finding>> {
         callbacks
     };
     let failed = |error: git2::Error| Box::new(stopped.take().unwrap_or_else(|| fault::fetching(&shown, &error)));
-    let mut remote = repository.remote_anonymous(&shown).map_err(failed)?;
-    let mut proxy = ProxyOptions::new();
-    proxy.auto();
+    // Connecting knows no such option of its own.
+    let unredirected = repository.config().and_then(|mut config| config.set_bool("http.followRedirects", false));
+    unredirected.map_err(|error| fault::reading(&path.display().to_string(), &error))?;
+    let specs = refspecs(&fetch.wanted);
+    let mut remote = repository.remote_anonymous(fetch.address.text()).map_err(failed)?;
+    let mut connection = remote.connect_auth(Direction::Fetch, Some(callbacks()), Some(proxy())).map_err(failed)?;
+    let number = connection.list().map_err(failed)?.len();
+    refuse_too_many(fetch, number, specs.iter().any(|spec| spec.ends_with('*')))?;
+    if specs.is_empty() {
+        return Ok(());
+    }
     let mut options = FetchOptions::new();
     options.remote_callbacks(callbacks());
-    options.proxy_options(proxy);
+    options.proxy_options(proxy());
     options.download_tags(AutotagOption::None);
     options.follow_redirects(RemoteRedirect::None);
     options.update_fetchhead(false);
     options.prune(git2::FetchPrune::On);
-    let wanted = ["+HEAD", "+refs/heads/*", "+refs/tags/*"]
-        .map(|from| format!("{from}:{MIRRORED}{}", from.trim_start_matches('+').trim_start_matches("refs/")));
-    remote.fetch(&wanted, Some(&mut options), None).map_err(failed)?;
+    connection.remote().fetch(&specs, Some(&mut options), None).map_err(failed)?;
     failpoint("git.fetched", &shown);
     Ok(())
+}
+
+fn proxy() -> ProxyOptions<'static> {
+    let mut proxy = ProxyOptions::new();
+    proxy.auto();
+    proxy
+}
+
+/// Each branch and tag is kept in memory while they are listed, and in a file of its own if it is fetched.
+fn refuse_too_many(fetch: &Fetch, number: usize, all: bool) -> Result<(), Box<Finding>> {
+    let (most, hint) = match all {
+        false => (REFERENCES_MAX, "keep manifests in a repository of their own"),
+        true => (REFERENCES_FETCHED_MAX, "name the branch instead of the commit, so that no other is looked at"),
+    };
+    if number <= most {
+        return Ok(());
+    }
+    let message = format!("{} has {number} branches and tags, and {most} are the most", fetch.address);
+    Err(Box::new(Finding::error(Code::RepositoryTooLarge, message).hint(hint)))
 }
 
 /// The host may have several addresses; none of them may be one that nobody should be sent to.
@@ -300,17 +403,30 @@ fn credential(fetch: &Fetch, user: Option<&str>, allowed: CredentialType, asked:
         return match ssh_key {
             Some(key) if asked <= 2 => Cred::ssh_key(user.unwrap_or("git"), None, key, ssh_passphrase.as_deref()),
             Some(_) => Err(refused("the key is not accepted")),
-            None => Err(refused("no key is named for it")),
+            None => Err(refused(fault::NO_KEY)),
         };
     }
     if !is_ssh && allowed.contains(CredentialType::USER_PASS_PLAINTEXT) {
         return match password {
             Some(password) if asked == 1 => Cred::userpass_plaintext(user.unwrap_or("git"), password),
             Some(_) => Err(refused("the password is not accepted")),
-            None => Err(refused("no password is named for it")),
+            None => Err(refused(fault::NO_PASSWORD)),
         };
     }
     Err(refused("it wants something else than a password or a key"))
+}
+
+/// Whether a private key is of use only with a passphrase. The library would call it one of an unknown format.
+pub fn needs_passphrase(key: &str) -> bool {
+    let mut lines = key.trim_start().lines();
+    match lines.next().map(str::trim_end) {
+        // What comes first in the newer form is its name and that of the cipher.
+        Some("-----BEGIN OPENSSH PRIVATE KEY-----") => {
+            lines.next().is_some_and(|line| !line.starts_with(NOT_ENCRYPTED))
+        }
+        Some(first) => first.contains("ENCRYPTED") || lines.next().is_some_and(|line| line.contains("ENCRYPTED")),
+        None => false,
+    }
 }
 
 fn check_host(

@@ -1,7 +1,7 @@
 //! What the machine says of repositories: where they are, how to get in, whom to trust, and how much is too much.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -14,6 +14,8 @@ pub struct GitSettings {
     /// The branch, tag or commit; without one, what the repository calls its `HEAD`.
     #[serde(rename = "ref")]
     pub reference: Option<String>,
+    /// The name that the source has to have. Without one, the repository says it.
+    pub source: Option<String>,
     /// The directories and files that are read, instead of those that `argus.yaml` names.
     pub paths: Vec<PathBuf>,
     /// The addresses that may be read: `*` stands for any run of characters. None allows every one over https and ssh.
@@ -38,6 +40,20 @@ pub struct GitSettings {
     pub signers: SignerFiles,
     /// How much is too much.
     pub limits: Limits,
+}
+
+impl GitSettings {
+    /// The same, with the files that it names looked for beside the file that it stands in, wherever the command runs.
+    pub fn beside(mut self, folder: &Path) -> GitSettings {
+        let SignerFiles { allowed_signers, openpgp, revoked, forges } = &mut self.signers;
+        let lists = allowed_signers.iter_mut().chain(openpgp).chain(revoked).chain(forges.values_mut());
+        let secrets = [&mut self.password_file, &mut self.ssh_key_file, &mut self.ssh_passphrase_file];
+        let trusted = [&mut self.known_hosts_file, &mut self.ca_file, &mut self.cache_dir];
+        for path in lists.chain(secrets.into_iter().chain(trusted).flatten()) {
+            *path = folder.join(&*path);
+        }
+        self
+    }
 }
 
 /// What of a repository has to be signed.

@@ -21,6 +21,9 @@ pub const LINK: i32 = 0o120_000;
 const FOLDER: i32 = 0o040_000;
 const REPOSITORY: i32 = 0o160_000;
 
+/// The longest target of a link that is looked at.
+const LINK_BYTES_MAX: usize = 4_096;
+
 /// The longest name of an entry.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -80,10 +83,10 @@ pub struct Search<'a> {
 
 impl Search<'_> {
     /// Finds the manifests of a tree. What it has in common with a tree that is known is not looked at again.
-    pub fn run(&self, root: &Tree<'_>, known: Option<&Known<'_>>) -> Result<Listing, Box<Finding>> {
+    pub fn run<'a>(&'a self, root: &'a Tree<'a>, known: Option<&'a Known<'a>>) -> Result<Listing, Box<Finding>> {
         let odb = self.repository.odb().map_err(|error| Box::new(fault::reading("the objects", &error)))?;
         let mut walk =
-            Walk { search: self, known, odb, listing: Listing::default(), entries: 0, bytes: 0, full: false };
+            Walk { search: self, root, known, odb, listing: Listing::default(), entries: 0, bytes: 0, full: false };
         if self.paths.is_empty() {
             walk.tree(root, known.map(|known| known.tree.clone()), "", 0)?;
         }
@@ -105,6 +108,7 @@ impl Search<'_> {
 
 struct Walk<'a> {
     search: &'a Search<'a>,
+    root: &'a Tree<'a>,
     known: Option<&'a Known<'a>>,
     odb: Odb<'a>,
     listing: Listing,
@@ -253,7 +257,7 @@ impl Walk<'_> {
                 let hint = "put the manifests themselves here, or leave it out by naming `paths` in argus.yaml";
                 self.refuse(&path, finding.hint(hint));
             }
-            LINK if manifest || !has_extension(name) => {
+            LINK if manifest || !self.leads_to_file(prefix, id) => {
                 let finding = Finding::error(Code::Symlink, format!("{path} is a symbolic link"));
                 self.refuse(&path, finding.hint("put the file itself here; links are never followed"));
             }
@@ -286,6 +290,25 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Whether a link leads to a file of the same commit, and over no other link. Whatever else may stand for a directory
+    /// of manifests, whether it is called like one or not.
+    fn leads_to_file(&self, prefix: &str, link: Oid) -> bool {
+        let short = self.odb.read_header(link).is_ok_and(|(bytes, _)| bytes <= LINK_BYTES_MAX);
+        let Some(blob) = short.then(|| self.search.repository.find_blob(link).ok()).flatten() else { return false };
+        let Ok(target) = std::str::from_utf8(blob.content()) else { return false };
+        let mut path: Vec<&str> = prefix.split_terminator('/').collect();
+        for part in target.split('/') {
+            match part {
+                "." => {}
+                ".." if path.pop().is_some() => {}
+                "" | ".." => return false,
+                part => path.push(part),
+            }
+        }
+        let found = self.root.get_path(std::path::Path::new(&path.join("/")));
+        found.is_ok_and(|entry| entry.kind() == Some(ObjectType::Blob) && entry.filemode() != LINK)
+    }
+
     fn look_at_limits(&mut self) {
         let limits = self.search.limits;
         let over = if self.entries > limits.entries_max {
@@ -308,10 +331,6 @@ impl Walk<'_> {
             );
         }
     }
-}
-
-fn has_extension(name: &[u8]) -> bool {
-    name.iter().skip(1).any(|b| *b == b'.')
 }
 
 /// Names that lead elsewhere, on this machine or on another one.
@@ -353,53 +372,144 @@ pub fn blob_at(repository: &Repository, root: &Tree<'_>, path: &str) -> Option<O
     (entry.kind() == Some(ObjectType::Blob)).then(|| entry.id())
 }
 
-/// The paths of the files in which two trees differ. Equal subtrees are not opened.
-pub fn changed(
-    repository: &Repository,
-    older: Option<&Tree<'_>>,
-    newer: Option<&Tree<'_>>,
-) -> Result<BTreeSet<String>, git2::Error> {
-    let mut paths = BTreeSet::new();
-    differing(repository, older, newer, "", 0, &mut paths)?;
-    Ok(paths)
-}
+/// The largest tree, as the bytes of its object, and the longest names of all files together.
+const TREE_BYTES_MAX: usize = 64 * 1024 * 1024;
+const PATHS_BYTES_MAX: usize = 128 * 1024 * 1024;
 
-/// The deepest directories that are compared. What lies deeper holds no manifest.
-const COMPARED_LEVELS_MAX: usize = 128;
-
-fn differing(
-    repository: &Repository,
-    older: Option<&Tree<'_>>,
-    newer: Option<&Tree<'_>>,
-    prefix: &str,
-    depth: usize,
-    paths: &mut BTreeSet<String>,
-) -> Result<(), git2::Error> {
-    if depth > COMPARED_LEVELS_MAX || older.map(Tree::id) == newer.map(Tree::id) {
-        return Ok(());
-    }
-    type Side = (Oid, i32);
-    let mut names: BTreeMap<Vec<u8>, (Option<Side>, Option<Side>)> = BTreeMap::new();
-    for entry in older.into_iter().flat_map(Tree::iter) {
-        names.entry(entry.name_bytes().to_vec()).or_default().0 = Some((entry.id(), entry.filemode()));
-    }
-    for entry in newer.into_iter().flat_map(Tree::iter) {
-        names.entry(entry.name_bytes().to_vec()).or_default().1 = Some((entry.id(), entry.filemode()));
-    }
-    for (name, (older, newer)) in names.into_iter().filter(|(_, (older, newer))| older != newer) {
-        let path = format!("{prefix}{}", String::from_utf8_lossy(&name));
-        let tree = |side: Option<Side>| match side {
-            Some((id, FOLDER)) => repository.find_tree(id).map(Some),
-            _ => Ok(None),
-        };
-        let is_file = |side: Option<Side>| side.is_some_and(|(_, mode)| mode != FOLDER);
-        if is_file(older) || is_file(newer) {
-            paths.insert(path.clone());
+/// Refuses a tree that unfolds to more than the limits allow, hidden directories included. A few objects can say that there
+/// are more files than any memory holds.
+pub fn refuse_endless(repository: &Repository, root: Oid, limits: &Limits) -> Result<(), Box<Finding>> {
+    let unreadable = |error: git2::Error| Box::new(fault::reading("a tree", &error));
+    let refused = |why: String| {
+        let hint = "`git.limits.entriesMax` allows more entries, and nothing a larger or deeper tree";
+        Err(Box::new(Finding::error(Code::TooManyFiles, format!("the branches are not merged: {why}")).hint(hint)))
+    };
+    let odb = repository.odb().map_err(unreadable)?;
+    let (mut entries, mut bytes) = (0, 0);
+    let mut waiting = vec![(root, 0, 0)];
+    while let Some((id, depth, prefix)) = waiting.pop() {
+        let (size, _) = odb.read_header(id).map_err(unreadable)?;
+        if size > TREE_BYTES_MAX || depth > COMPARED_LEVELS_MAX {
+            return refused("a directory is too large or nested too deeply".into());
         }
-        let (older, newer) = (tree(older)?, tree(newer)?);
-        if older.is_some() || newer.is_some() {
-            differing(repository, older.as_ref(), newer.as_ref(), &format!("{path}/"), depth + 1, paths)?;
+        let tree = repository.find_tree(id).map_err(unreadable)?;
+        for entry in tree.iter() {
+            let path = prefix + 1 + entry.name_bytes().len();
+            (entries, bytes) = (entries + 1, bytes + path);
+            if entries > limits.entries_max || bytes > PATHS_BYTES_MAX {
+                return refused(format!("there are more than {} files and directories", limits.entries_max));
+            }
+            if entry.filemode() == FOLDER {
+                waiting.push((entry.id(), depth + 1, path));
+            }
         }
     }
     Ok(())
+}
+
+/// The files that one tree adds to directories that it has from before and that are gone from another one.
+pub fn added_where_gone(
+    repository: &Repository,
+    before: Option<&Tree<'_>>,
+    adding: Option<&Tree<'_>>,
+    moving: Option<&Tree<'_>>,
+    prefix: &str,
+    depth: usize,
+    found: &mut Vec<String>,
+) -> Result<(), git2::Error> {
+    let (Some(before), Some(adding)) = (before, adding) else { return Ok(()) };
+    if before.id() == adding.id()
+        || moving.is_some_and(|moving| moving.id() == before.id())
+        || depth > COMPARED_LEVELS_MAX
+    {
+        return Ok(());
+    }
+    let folder = |tree: &Tree<'_>, name: &[u8]| {
+        let entry = tree.iter().find(|entry| entry.name_bytes() == name && entry.filemode() == FOLDER);
+        entry.map(|entry| repository.find_tree(entry.id())).transpose()
+    };
+    let known: BTreeMap<Vec<u8>, (Oid, i32)> =
+        before.iter().map(|entry| (entry.name_bytes().to_vec(), (entry.id(), entry.filemode()))).collect();
+    for entry in adding.iter() {
+        let path = format!("{prefix}{}", shown(entry.name_bytes()));
+        match known.get(entry.name_bytes()) {
+            None if moving.is_none() => found.push(path),
+            Some((id, FOLDER)) if entry.filemode() == FOLDER && *id != entry.id() => {
+                let (before, adding) = (repository.find_tree(*id)?, repository.find_tree(entry.id())?);
+                let moving = moving.map(|moving| folder(moving, entry.name_bytes())).transpose()?.flatten();
+                let prefix = format!("{path}/");
+                added_where_gone(repository, Some(&before), Some(&adding), moving.as_ref(), &prefix, depth + 1, found)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The paths among these of files in which two trees differ. Equal subtrees are not opened, and neither is one in which
+/// none of them is; each entry of those that are opened is charged to whoever asks. None if they do not want to pay.
+pub fn changed<'p>(
+    repository: &Repository,
+    older: Option<&Tree<'_>>,
+    newer: Option<&Tree<'_>>,
+    wanted: &[&'p str],
+    charge: &mut dyn FnMut(usize) -> bool,
+) -> Result<Option<BTreeSet<&'p str>>, git2::Error> {
+    let mut paths = BTreeSet::new();
+    let wanted = wanted.iter().map(|path| (*path, *path)).collect();
+    let whole = differing(repository, older, newer, wanted, &mut paths, charge)?;
+    Ok(whole.then_some(paths))
+}
+
+/// The deepest directories that are looked at. What lies deeper holds no manifest.
+const COMPARED_LEVELS_MAX: usize = 128;
+
+/// Of each path that is wanted there is what is left of it, and all of it. Whether everything was paid for.
+fn differing<'p>(
+    repository: &Repository,
+    older: Option<&Tree<'_>>,
+    newer: Option<&Tree<'_>>,
+    wanted: Vec<(&'p str, &'p str)>,
+    paths: &mut BTreeSet<&'p str>,
+    charge: &mut dyn FnMut(usize) -> bool,
+) -> Result<bool, git2::Error> {
+    if older.map(Tree::id) == newer.map(Tree::id) {
+        return Ok(true);
+    }
+    if !charge(wanted.len() + older.map_or(0, Tree::len) + newer.map_or(0, Tree::len)) {
+        return Ok(false);
+    }
+    let mut below: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+    let mut here = BTreeMap::new();
+    for (rest, path) in wanted {
+        match rest.split_once('/') {
+            Some((folder, rest)) => below.entry(folder).or_default().push((rest, path)),
+            None => drop(here.insert(rest, path)),
+        }
+    }
+    let entry = |tree: Option<&Tree<'_>>, name: &str| {
+        tree.and_then(|tree| tree.get_name(name)).map(|entry| (entry.id(), entry.filemode()))
+    };
+    for (name, path) in here {
+        let (older, newer) = (entry(older, name), entry(newer, name));
+        let is_file = |side: Option<(Oid, i32)>| side.is_some_and(|(_, mode)| mode != FOLDER);
+        if older != newer && (is_file(older) || is_file(newer)) {
+            paths.insert(path);
+        }
+    }
+    for (name, wanted) in below {
+        let tree = |side: Option<(Oid, i32)>| match side {
+            Some((id, FOLDER)) => repository.find_tree(id).map(Some),
+            _ => Ok(None),
+        };
+        let (older, newer) = (entry(older, name), entry(newer, name));
+        if older == newer {
+            continue;
+        }
+        let (older, newer) = (tree(older)?, tree(newer)?);
+        if !differing(repository, older.as_ref(), newer.as_ref(), wanted, paths, charge)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -4,7 +4,7 @@
 mod github;
 mod gitlab;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -50,7 +50,7 @@ fn scripts<'a>(of: &'a Value, into: &mut Vec<&'a str>) {
 }
 
 const FILES: &[(&str, usize)] = &[
-    (".github/actions/argus/action.yml", 4),
+    (".github/actions/argus/action.yml", 5),
     ("examples/ci/github.yml", 3),
     ("examples/ci/gitlab.yml", 5),
     (".pre-commit-hooks.yaml", 1),
@@ -92,21 +92,88 @@ fn jobs_have_no_more_rights_than_they_need_and_no_fork_meets_a_secret() {
     assert!(plan.contains("head.repo.full_name == github.repository"));
 }
 
+/// Of a shallow clone there is no history, and of a branch anybody who may push to it says what it is.
+#[test]
+fn jobs_that_read_a_commit_have_its_history_and_the_action_is_one_commit() {
+    let workflow = yaml("examples/ci/github.yml");
+    let mut actions = BTreeSet::new();
+    for (name, job) in workflow["jobs"].as_object().expect("jobs") {
+        let steps = job["steps"].as_array().expect("steps");
+        let whole = steps.iter().any(|step| step["with"]["fetch-depth"] == 0);
+        let reads_commit = steps.iter().any(|step| step["with"]["ref"].is_string() || step["with"]["base"].is_string());
+        assert_eq!(whole, reads_commit, "{name}");
+        assert_eq!(reads_commit, name != "validate", "{name}");
+        actions.extend(steps.iter().filter_map(|step| step["uses"].as_str()).filter(|uses| uses.contains("argus")));
+    }
+    assert_eq!(actions.len(), 1, "{actions:?}");
+    let commit = actions.first().and_then(|uses| uses.split_once('@')).expect("a commit").1;
+    assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{commit}");
+}
+
+#[test]
+fn the_documentation_tells_of_every_input_and_output_of_the_action() {
+    let document = std::fs::read_to_string(root().join("docs/ci.md")).expect("it is there");
+    let action = yaml(".github/actions/argus/action.yml");
+    for sort in ["inputs", "outputs"] {
+        for name in action[sort].as_object().expect("names").keys() {
+            assert!(document.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}
+
+/// A variable that is protected does not reach what is not, and one of an environment reaches its jobs alone.
+#[test]
+fn jobs_are_in_the_environment_whose_login_they_need() {
+    for (path, jobs) in [
+        (
+            "examples/ci/github.yml",
+            [("plan", "plan"), ("drift", "plan"), ("snapshot", "plan"), ("apply", "production")],
+        ),
+        (
+            "examples/ci/gitlab.yml",
+            [("argus-plan", "plan"), ("argus-drift", "plan"), ("argus-apply", "production"), ("argus-validate", "")],
+        ),
+    ] {
+        let document = yaml(path);
+        let of = document.get("jobs").unwrap_or(&document);
+        for (job, environment) in jobs {
+            let named = &of[job]["environment"];
+            assert_eq!(named.as_str().or(named["name"].as_str()).unwrap_or_default(), environment, "{path}: {job}");
+            // A plan is no deployment.
+            let is_access = named["action"] == "access";
+            assert_eq!(is_access, path.contains("gitlab") && environment == "plan", "{path}: {job}");
+        }
+    }
+}
+
 #[test]
 fn the_hook_finds_what_is_wrong_and_needs_no_database() {
     let hook = &yaml(".pre-commit-hooks.yaml")[0];
     assert_eq!((&hook["pass_filenames"], &hook["language"]), (&Value::Bool(false), &"system".into()));
+    // What is deleted is not among the files that a hook is asked about.
+    assert_eq!((&hook["always_run"], hook.get("files")), (&Value::Bool(true), None));
     let words: Vec<&str> = hook["entry"].as_str().expect("a command").split(' ').collect();
     assert_eq!(words[0], "argus");
     let world = World::with(ACME);
-    let hook = || {
-        let mut command = bare(&words[1..]);
+    let hook_with = |arguments: &[&str]| {
+        let mut command = bare(&[&words[1..], arguments].concat());
         command.current_dir(&world.root).env("ARGUS_DATABASE_URL", "postgres://argus@127.0.0.1:1/none");
         run(command)
     };
+    let hook = || hook_with(&[]);
     hook().ends(0).says("Valid");
     world.write("acme.yaml", &ACME.replace("role: owner", "role: ownr"));
     hook().ends(1).says("ARG1102");
+    // A file that others refer to is deleted.
+    let team = "apiVersion: argus.io/v1alpha1\nkind: Team\nmetadata: {name: core}\nspec: {organization: acme}\n";
+    world.write("acme.yaml", ACME).write("infra/orgs/team.yaml", team);
+    hook().ends(0);
+    world.remove("acme.yaml");
+    hook().ends(1).says("acme");
+    // `args: [infra/orgs]` reads that folder alone.
+    world.write("broken.yaml", "nonsense: true\n").write("infra/orgs/acme.yaml", ACME);
+    hook().ends(1);
+    hook_with(&["infra/orgs"]).ends(0).says("Valid");
 }
 
 /// Runs Git in a folder and gives what it says.
@@ -134,6 +201,7 @@ impl Forge {
         std::os::unix::fs::symlink(ARGUS, kept.join("bin/argus")).expect("a link");
         git(&kept, &["init", "--quiet", "--bare", "repo.git"]);
         git(&world.root, &["init", "--quiet", "--initial-branch", "main"]);
+        std::fs::write(world.path(".git/info/exclude"), ".argus\n").expect("a file");
         git(&world.root, &["remote", "add", "origin", &kept.join("repo.git").display().to_string()]);
         let forge = Forge { world, kept };
         forge.commit();
@@ -142,9 +210,11 @@ impl Forge {
         forge
     }
 
-    fn commit(&self) {
+    /// Commits the work tree as it is, and gives the commit.
+    fn commit(&self) -> String {
         git(&self.world.root, &["add", "--all"]);
         git(&self.world.root, &["commit", "--quiet", "--message", "x"]);
+        git(&self.world.root, &["rev-parse", "HEAD"])
     }
 
     fn keep(&self, name: &str, text: &str) {

@@ -18,7 +18,7 @@ use super::{World, bare, run};
 /// Codes that no folder of files can show, because they need a real repository; each is shown by these tests instead.
 const SHOWN_ELSEWHERE: &[(std::ops::RangeInclusive<u16>, &str)] = &[
     (1401..=1412, "src/tests/signatures.rs"),
-    (1701..=1723, "src/tests/cli/git.rs"),
+    (1701..=1725, "src/tests/cli/git.rs"),
     (1901..=1901, "src/tests/relay.rs"),
     (2017..=2017, "src/plan/beyond.rs"),
 ];

@@ -350,3 +350,54 @@ fn a_command_line_that_is_wrong_does_not_end_as_a_difference_does() {
     run(bare(&["--help"])).ends(0).says("or the command line is wrong");
     run(bare(&["--version"])).ends(0);
 }
+
+/// The roles that docs/operations.md tells to make do what it says, and no more.
+#[test]
+fn a_pipeline_plans_and_applies_with_the_roles_that_are_documented() {
+    let world = World::with(ACME);
+    let document = include_str!("../../../docs/operations.md");
+    let begins = document.find("CREATE ROLE ci_plan").expect("the roles");
+    let sql = document[begins..].split("```").next().expect("the end of the block");
+    // Roles are those of the whole server, and others may have made them.
+    for statement in sql.lines().filter_map(|line| line.split(';').next()).chain(["CREATE ROLE ci_half LOGIN"]) {
+        let ignored = "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL";
+        world.sql(&format!("DO $$ BEGIN {statement}; {ignored}; END $$"));
+    }
+    world.sql("DO $$ BEGIN GRANT argus_reconciler TO ci_half; EXCEPTION WHEN unique_violation THEN NULL; END $$");
+    let as_role = |role: &str, arguments: &[&str]| {
+        let url = world.database.url.to_string();
+        let (_, rest) = url.split_once('@').expect("a user");
+        let mut command = world.command(arguments);
+        command.env("ARGUS_DATABASE_URL", format!("postgres://{role}@{rest}"));
+        run(command)
+    };
+    as_role("ci_plan", &["plan"]).ends(0).says("Plan: 2 to add");
+    let refused = as_role("ci_plan", &["apply", "--auto-approve"]);
+    assert_ne!(refused.code, Some(0), "{refused}");
+    refused.says("`argus_reconciler`");
+    as_role("ci_half", &["apply", "--auto-approve"]).ends(1).says("`argus_planner`").does_not_say("the log of");
+    as_role("ci_apply", &["apply", "--auto-approve"]).ends(0).says("2 added");
+    as_role("ci_plan", &["drift"]).ends(0).says("No drift.");
+    as_role("ci_plan", &["snapshot", "--unsigned", "-o", "taken.json"]).ends(0);
+    let run = world.sql("SELECT id FROM argus.run ORDER BY started_at DESC LIMIT 1");
+    as_role("ci_apply", &["rollback", &run, "--auto-approve", "--force"]).ends(0);
+}
+
+/// Help tells what is there, and nothing that is not.
+#[test]
+fn help_promises_what_there_is() {
+    let world = World::new();
+    world.argus(&["--help"]).ends(0).does_not_say("Kubernetes");
+    world.argus(&["apply", "--help"]).ends(0).says("has saved");
+    world.argus(&["validate", "--help"]).ends(0).says("with the manifests").does_not_say("saved plan");
+}
+
+/// Files of others that lie at the root are no manifests, and it is told how to leave them out.
+#[test]
+fn a_file_of_another_program_is_left_out_by_naming_paths() {
+    let world = World::new();
+    world.write("organizations/acme.yaml", ACME).write("mkdocs.yml", "site_name: Acme\n");
+    world.argus(&["validate"]).ends(1).says("mkdocs.yml:1:1").says("folders of manifests in `paths` of argus.yaml");
+    world.write("argus.yaml", "source: acme\npaths: [organizations]\n");
+    world.argus(&["validate"]).ends(0);
+}

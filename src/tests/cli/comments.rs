@@ -1,6 +1,7 @@
 //! Comments under pull requests, by the real binary: who gains and loses what, and where the texts lead.
 
 use super::{ACME, World};
+use crate::support::git::Repository;
 
 #[test]
 fn a_comment_tells_who_gains_and_loses_what_as_policies_are_told() {
@@ -56,4 +57,38 @@ fn links_lead_to_the_files_as_they_are_called_from_where_the_command_runs() {
         let ran = world.argus(&["plan", "config", "--format", "markdown", "--link-base", bad]);
         ran.ends(1).says("is no address that could be linked to");
     }
+}
+
+/// The last line is for programs, and nothing that somebody wrote can stand there.
+#[test]
+fn the_last_line_tells_the_gravest_verdict() {
+    let world = World::with(ACME);
+    let verdict = |world: &World| {
+        let page = world.argus(&["plan", "--format", "markdown"]).out;
+        page.lines().last().expect("a last line").to_owned()
+    };
+    assert_eq!(verdict(&world), "<!-- argus:verdict allowed -->");
+    let rule =
+        |said: &str| format!("package p\n\n# METADATA\n# title: x\n{said} contains \"no\" if input.version == 1\n");
+    let other = ACME.replace("acme", "globex").replace("Acme", "<!-- argus:verdict allowed -->");
+    world.write("globex.yaml", &other).write("policies/p.rego", &rule("hold"));
+    assert_eq!(verdict(&world), "<!-- argus:verdict held -->");
+    world.write("policies/p.rego", &rule("deny").replace("input.version == 1", "input.organization == \"acme\""));
+    assert_eq!(verdict(&world), "<!-- argus:verdict denied -->");
+    world.write("acme.yaml", &ACME.replace("role: owner", "role: ownr"));
+    assert_eq!(verdict(&world), "<!-- argus:verdict blocked -->");
+}
+
+#[test]
+fn a_comment_names_the_commit() {
+    let (world, repository) = (World::new(), Repository::new());
+    repository.write("acme.yaml", ACME);
+    let base = repository.commit("Add acme");
+    let path = repository.path.display().to_string();
+    let plan = |more: &[&str]| world.argus(&[&["plan", "--format", "markdown", "--git", &path], more].concat()).ends(0);
+    plan(&[]).says(&format!("` of commit `{base}`\n"));
+    repository.git(&["checkout", "-q", "-b", "feature"]);
+    repository.write("acme.yaml", &ACME.replace("Acme", "Acme Inc"));
+    let head = repository.commit("Rename it");
+    plan(&["--base", "main", "--head", "feature"]).says(&format!("` of commit `{head}`, merged into `{base}`\n"));
 }

@@ -201,6 +201,38 @@ fn mistakes_in_manifests_are_told_by_code_and_line() {
     assert_eq!(issues(&good, &good.argus(&["validate", "--format", "gitlab"]).ends(0)), []);
 }
 
+/// What is worth knowing and nothing to mend is no failure: nothing has drifted, and the job is green.
+#[test]
+fn a_note_is_no_failure() {
+    let text = format!("{ACME}  teams: [{{name: core}}]\n");
+    let removal =
+        "  removals:\n    - name: drop-core\n      target: {kind: Team, name: core}\n      reason: replaced\n";
+    let world = World::applied(&text);
+    world.write("acme.yaml", &format!("{ACME}{removal}")).apply().ends(0);
+    let ran = world.argus(&["drift", "--format", "junit", "--detailed-exitcode"]).ends(0);
+    let cases = junit::cases(&ran);
+    assert!(cases.iter().all(|case| case.failure.is_empty()), "{cases:?}");
+    assert!(cases.iter().any(|case| case.output.contains("ARG2006")), "{cases:?}");
+    let told = world.argus(&["plan", "--format", "sarif"]).ends(0);
+    assert!(results(&world, &told).iter().any(|(rule, level, _)| rule == "ARG2006" && level == "note"), "{told}");
+    let told = world.argus(&["plan", "--format", "gitlab"]).ends(0);
+    assert!(issues(&world, &told).iter().any(|(rule, level, _)| rule == "ARG2006" && level == "info"), "{told}");
+    world.argus(&["plan", "--format", "github"]).ends(0).says("::notice").does_not_say("::warning");
+}
+
+/// Where no policy is tested, nothing speaks of policies.
+#[test]
+fn manifests_are_not_tested_against_policies() {
+    let world = World::with(ACME);
+    world.argus(&["validate", "--format", "github"]).ends(0).says("1 test, 1 passed").does_not_say("policies");
+    world.write("acme.yaml", &ACME.replace("role: owner", "roel: owner"));
+    let ran = world.argus(&["validate", "--format", "github"]).ends(1);
+    ran.says("::group::acme.yaml\n")
+        .says("\n::error file=acme.yaml,line=9::")
+        .does_not_say("policies")
+        .does_not_say("successful");
+}
+
 #[test]
 fn each_field_that_has_drifted_is_told_at_the_line_where_it_is_written() {
     let text =

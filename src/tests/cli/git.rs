@@ -1,10 +1,13 @@
 //! Git as the source: real repositories, real servers on loopback, a database per test.
 
+mod below;
 mod history;
+mod holds;
 mod hostile;
 mod moved;
 mod requests;
 mod servers;
+mod shallow;
 mod signed;
 
 use std::process::Command;
@@ -119,4 +122,28 @@ fn policies_are_those_of_the_commit() {
     source.repository.git(&["rm", "-q", "-r", "--cached", "policies"]);
     source.repository.git(&["commit", "-q", "-m", "Drop the policy"]);
     source.apply(&[]).ends(3).says("ARG3114");
+}
+
+/// What the environment says is not told as a flag that nobody has typed, and what is empty there says nothing.
+#[test]
+fn a_variable_that_names_the_repository_is_called_by_its_name() {
+    let source = Source::acme();
+    source.world.write("acme.yaml", ACME);
+    let with = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = source.command(arguments);
+        command.envs(variables.iter().copied());
+        run(command)
+    };
+    let here = source.repository.path.display().to_string();
+    with(&[("ARGUS_GIT_URL", ""), ("ARGUS_GIT_REF", "")], &["plan", "."]).ends(0).says("Plan: 2 to add");
+    with(&[("ARGUS_GIT_URL", &here)], &["plan"]).ends(0).says("Plan: 2 to add");
+    let both = with(&[("ARGUS_GIT_URL", &here)], &["plan", "."]);
+    both.ends(1).says("ARGUS_GIT_URL cannot be used with the directory .").does_not_say("--git");
+    with(&[], &["plan", ".", "--git", &here]).ends(1).says("--git cannot be used with the directory .");
+    with(&[], &["plan", "--git", ""]).ends(1).says("ARG1701");
+    let both = with(&[("ARGUS_GIT_REF", "main")], &["plan", "--git", &here, "--base", "main"]);
+    both.ends(1).says("--base cannot be used with ARGUS_GIT_REF");
+    let snapshot = ["plan", "--snapshot", "none.json", "--snapshot-unsigned"];
+    with(&[("ARGUS_GIT_URL", &here)], &snapshot).ends(1).says("--snapshot cannot be used with ARGUS_GIT_URL");
+    with(&[("ARGUS_GIT_URL", "")], &snapshot).ends(1).says("ARG4006");
 }

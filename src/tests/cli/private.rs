@@ -88,3 +88,35 @@ fn without_binaries_the_package_is_named() {
     run(place.command(&["plan", "--postgres-bin", &nowhere])).ends(1).says("ARG5002").says("apt install postgresql");
     run(place.command(&["validate", "--postgres-bin", &nowhere])).ends(0);
 }
+
+/// What is applied to a database that goes with the job is lost in green.
+#[test]
+fn a_job_gets_no_private_server_unless_somebody_says_where() {
+    let place = Place::new();
+    for (ci, refused) in [("true", true), ("1", true), ("True", true), ("false", false), ("", false)] {
+        let mut command = bare(&["plan", "--postgres-bin", "/nonexistent"]);
+        command.current_dir(&place.root).env("CI", ci).env("XDG_STATE_HOME", place.root.join("state"));
+        let ran = run(command).ends(1);
+        if refused {
+            ran.says("ARG5001").says("ARGUS_DATABASE_URL")
+        } else {
+            ran.says("ARG5002")
+        };
+    }
+    let mut command = place.command(&["apply", "--auto-approve"]);
+    let ran = run({
+        command.env("CI", "true");
+        command
+    });
+    ran.ends(0).says("No database is configured: using a private PostgreSQL in");
+}
+
+/// A secret that is not set for a job arrives as an empty text, and no private server takes its place.
+#[test]
+fn an_empty_address_is_no_missing_one() {
+    let place = Place::new();
+    let mut command = place.command(&["apply", "--auto-approve"]);
+    command.env("ARGUS_DATABASE_URL", "");
+    run(command).ends(1).says("ARG5005").says("is empty").says("CI secret");
+    assert!(!place.root.join("server").exists());
+}

@@ -435,7 +435,7 @@ fn commands_that_need_the_database_take_no_snapshot() {
         ran.refused().says("unexpected argument '--snapshot'");
     }
     world.plan_with(&["-o", "plan"]).refused().says("cannot be used with");
-    world.plan_with(&["--git", "https://git.example/x"]).refused().says("cannot be used with");
+    world.plan_with(&["--git", "https://git.example/x"]).ends(1).says("cannot be used with");
 }
 
 /// The calls of the network that a command makes, children and all, or nothing where they cannot be watched here.

@@ -33,6 +33,18 @@ impl Key {
         Key { folder, public: public.trim_end().to_owned() }
     }
 
+    /// Puts a passphrase on it, in the form that OpenSSH (`OPENSSH`) or others (`PEM`, `PKCS8`) write.
+    pub fn lock(&self, passphrase: &str, form: &str) {
+        let options: &[&str] = if form == "OPENSSH" { &[] } else { &["-m", form] };
+        keygen(
+            Command::new("ssh-keygen")
+                .args(["-q", "-p", "-P", "", "-N", passphrase])
+                .args(options)
+                .arg("-f")
+                .arg(self.path()),
+        );
+    }
+
     /// Where the private half stands.
     pub fn path(&self) -> PathBuf {
         self.folder.join("key")

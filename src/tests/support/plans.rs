@@ -106,6 +106,7 @@ pub fn judge(plan: &Plan, guards: &Guards, force: bool) -> Verdict {
 pub fn approved(plan: OrganizationPlan) -> Approved {
     let plan = Plan {
         revision: None,
+        lineage: None,
         beyond: None,
         format: PLAN_FORMAT,
         source: SOURCE.into(),

@@ -1,14 +1,17 @@
 //! The action and the workflow for GitHub.
 
+mod binary;
+mod night;
+mod requests;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::super::{ACME, Ran};
-use super::{Forge, git, has_tools, ran, root, yaml};
-use crate::support::keys::Key;
+use super::{Forge, has_tools, ran, yaml};
 
-/// What plays `gh`: it keeps comments and pull requests as files, and refuses whatever it does not know.
+/// What plays `gh`: it keeps comments and open pull requests as files, and refuses whatever it does not know.
 const GH: &str = r#"#!/usr/bin/env bash
 set -euo pipefail
 [ -n "$GH_TOKEN" ] || exit 8
@@ -23,11 +26,22 @@ case "$1 $2" in
       PATCH) jq --arg body "$body" --argjson id "${4##*/}" 'map(if .id == $id then .body = $body else . end)' ;;
     esac <"$KEPT/comments.json" >"$KEPT/new.json"
     mv "$KEPT/new.json" "$KEPT/comments.json" ;;
-  "pr list") cat "$KEPT/requests.json" ;;
+  "pr list")
+    [ "$(option --state "$@")" = open ]
+    jq --arg head "$(option --head "$@")" --arg base "$(option --base "$@")" --arg fields "$(option --json "$@")" '
+      map(select(.headRefName == $head and .baseRefName == $base)
+        | with_entries(select(.key as $key | $fields | split(",") | index($key))))' "$KEPT/requests.json" ;;
   "pr create")
-    printf '[{"number": 7, "head": "%s"}]' "$(option --head "$@")" >"$KEPT/requests.json"
+    jq --arg head "$(option --head "$@")" --arg base "$(option --base "$@")" \
+      '. + [{number: 7, headRefName: $head, baseRefName: $base, isCrossRepository: false}]' \
+      "$KEPT/requests.json" >"$KEPT/new.json"
+    mv "$KEPT/new.json" "$KEPT/requests.json"
     cp "$(option --body-file "$@")" "$KEPT/request.md" ;;
   "pr edit") [ "$3" = 7 ] && cp "$(option --body-file "$@")" "$KEPT/request.md" ;;
+  "pr close")
+    [ "$3" = 7 ] && [ -n "$(option --comment "$@")" ]
+    jq 'map(select(.number != 7))' "$KEPT/requests.json" >"$KEPT/new.json"
+    mv "$KEPT/new.json" "$KEPT/requests.json" ;;
   *) exit 9 ;;
 esac
 "#;
@@ -85,6 +99,7 @@ impl Forge {
             ("github.sha", "0123abc"),
             ("github.token", "t"),
             ("github.ref_name", "main"),
+            ("github.base_ref", "main"),
             ("github.event.pull_request.number", "12"),
             ("runner.temp", &self.kept.display().to_string()),
         ];
@@ -150,6 +165,29 @@ impl Forge {
         self.action(inputs, &[("ARGUS_DATABASE_URL", &url)])
     }
 
+    /// The inputs that a job of the workflow gives to the action.
+    fn inputs(&self, job: &str, names: &Names) -> Vec<(String, String)> {
+        let workflow = yaml("examples/ci/github.yml");
+        let steps = workflow["jobs"][job]["steps"].as_array().expect("steps");
+        let action = steps.iter().find(|step| step["with"]["command"].is_string()).expect("the action");
+        let with = action["with"].as_object().expect("inputs");
+        with.iter().map(|(name, value)| (name.clone(), filled(value.as_str().expect("a text"), names))).collect()
+    }
+
+    /// The action as a job of the workflow runs it, with these inputs besides.
+    fn workflow(&self, job: &str, names: &Names, more: &[(&str, &str)]) -> Ran {
+        let inputs = self.inputs(job, names);
+        let inputs = inputs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        self.with_database(&inputs.chain(more.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// What the runner knows of a push of this commit.
+    fn push_of(&self, commit: &str) -> Names {
+        let mut names = self.names();
+        names.insert("github.sha".into(), commit.into());
+        names
+    }
+
     fn comments(&self) -> Vec<Value> {
         serde_json::from_str(&self.kept("comments.json")).expect("comments")
     }
@@ -175,6 +213,8 @@ fn a_plan_is_one_comment_that_is_written_once_and_then_changed() {
     let body = comments[2]["body"].as_str().expect("a text");
     assert!(body.starts_with("<!-- argus:plan default -->\n### Plan: 0 to add, 1 to change, 0 to destroy."), "{body}");
     assert!(body.contains("](https://github.example/acme/config/blob/0123abc/acme.yaml#L1)"), "{body}");
+    // Argus knows no commit of a directory, and the forge does.
+    assert!(body.ends_with("\nThe files are those of commit `0123abc`."), "{body}");
     forge.world.write("acme.yaml", ACME);
     forge.with_database(plan).ends(0);
     let comments = forge.comments();
@@ -186,10 +226,12 @@ fn a_plan_is_one_comment_that_is_written_once_and_then_changed() {
     forge.world.write("acme.yaml", &ACME.replace("role: owner", "role: ownr"));
     forge.with_database(plan).ends(1).says("ARG1102");
     assert!(forge.comments()[2]["body"].as_str().expect("a text").contains("ARG2007"));
-    // Where nothing could be planned at all there is nothing to write.
-    let before = forge.comments();
+    // Where nothing could be planned at all the comment does not tell of yesterday's plan, and there is no second one.
     forge.action(plan, &[("ARGUS_DATABASE_URL", "postgres://argus@127.0.0.1:1/none")]).ends(1).says("ARG5001");
-    assert_eq!(forge.comments(), before);
+    let before = forge.comments();
+    assert_eq!(before.len(), 3);
+    let body = before[2]["body"].as_str().expect("a text");
+    assert!(body.contains("### This cannot be planned") && body.contains("ARG5001"), "{body}");
     forge.with_database(&[("command", "plan"), ("comment", "false")]).ends(1);
     assert_eq!(forge.comments(), before);
 }
@@ -211,35 +253,9 @@ fn how_argus_ends_is_how_the_job_ends() {
     forge.world.write("acme.yaml", ACME).write("argus.yaml", shut);
     forge.with_database(&[("command", "apply")]).ends(4);
     forge.with_database(&[("command", "destroy")]).ends(1).says("no command of this name");
-}
-
-#[test]
-fn drift_becomes_a_request_that_adopts_it() {
-    if !has_tools() {
-        return;
-    }
-    let forge = Forge::on_github(ACME);
-    let drift = &[("command", "drift"), ("adopt", "true")];
-    forge.with_database(drift).ends(0);
-    assert_eq!(forge.kept("calls"), "");
-    forge.world.mallory("psql", "UPDATE argus.organization SET display_name = 'Mine now'");
-    forge.with_database(drift).ends(2);
-    assert!(forge.kept("calls").contains("pr create --base main --head argus/drift"), "{}", forge.kept("calls"));
-    assert!(forge.kept("request.md").contains("1 resource has drifted"));
-    let pushed = |file: &str| git(&forge.kept.join("repo.git"), &["show", &format!("argus/drift:{file}")]);
-    assert!(pushed("acme.yaml").contains("displayName: Mine now"));
-    assert!(!std::fs::read_to_string(forge.world.path("acme.yaml")).expect("a file").contains("Mine now"));
-    // The next night it is the same request, with what has drifted since.
-    forge.world.mallory("psql", "UPDATE argus.organization SET display_name = 'Still mine'");
-    forge.with_database(&[("command", "drift"), ("adopt", "true"), ("fail-on-drift", "false")]).ends(0);
-    assert!(forge.kept("calls").contains("pr edit 7"), "{}", forge.kept("calls"));
-    assert!(pushed("acme.yaml").contains("displayName: Still mine"));
-    // Once it is merged nothing has drifted any more.
-    git(&forge.world.root, &["fetch", "--quiet", "origin", "argus/drift"]);
-    git(&forge.world.root, &["checkout", "--quiet", "FETCH_HEAD"]);
-    forge.with_database(&[("command", "apply")]).ends(0);
-    forge.with_database(drift).ends(0);
-    forge.world.is_settled();
+    // Where argus had nothing to say, the summary says where to look.
+    forge.with_database(&[("command", "snapshot")]).ends(1);
+    assert!(forge.kept("summary").ends_with("`argus snapshot` failed, see the log.\n"), "{}", forge.kept("summary"));
 }
 
 #[test]
@@ -256,6 +272,7 @@ fn nothing_that_an_input_says_is_run() {
         "head",
         "policies",
         "snapshot",
+        "fail-on-denied",
         "author",
         "branch",
         "link-base",
@@ -272,59 +289,4 @@ fn nothing_that_an_input_says_is_run() {
     }
     // A directory that is called like an option is a directory.
     forge.with_database(&[("command", "plan"), ("path", "--auto-approve")]).ends(1).says("--auto-approve");
-}
-
-#[test]
-fn a_fork_is_planned_with_the_snapshot_of_the_night_and_without_a_secret() {
-    if !has_tools() {
-        return;
-    }
-    let forge = Forge::on_github(ACME);
-    let workflow = yaml("examples/ci/github.yml");
-    let key = Key::new("ed25519");
-    forge.world.write("snapshot-signers", &format!("nightly namespaces=\"argus-snapshot\" {}\n", key.public));
-    let policy = "package p\n\n# METADATA\n# title: x\nwarn contains \"of the main branch\" if input.version == 1\n";
-    forge.world.write("policies/p.rego", policy);
-    forge.commit();
-    // By night.
-    let job = |name: &str| workflow["jobs"][name]["steps"].clone();
-    let step = |of: &str, name: &str| {
-        let steps = job(of);
-        let found = steps.as_array().expect("steps").iter().find(|step| step["name"] == name).cloned();
-        Value::from(vec![found.expect("a step")])
-    };
-    let with = |of: &str, names: &Names| -> Vec<(String, String)> {
-        let steps = job(of);
-        let action = steps.as_array().expect("steps").iter().find(|step| step["with"]["command"].is_string()).cloned();
-        let with = action.expect("the action")["with"].clone();
-        let with = with.as_object().expect("inputs").clone();
-        with.iter().map(|(name, value)| (name.clone(), filled(value.as_str().expect("a text"), names))).collect()
-    };
-    let mut names = forge.names();
-    names.insert("secrets.SNAPSHOT_KEY".into(), std::fs::read_to_string(key.path()).expect("a key"));
-    let start = git(&forge.world.root, &["rev-parse", "HEAD"]);
-    forge.steps(&step("snapshot", "Key"), &mut names, &Names::new()).ends(0);
-    let inputs = with("snapshot", &names);
-    let inputs: Vec<(&str, &str)> = inputs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    forge.with_database(&inputs).ends(0);
-    forge.steps(&step("snapshot", "Keep"), &mut names, &Names::new()).ends(0);
-    assert!(!forge.kept.join("snapshot-key").exists());
-    assert_eq!(git(&forge.kept.join("repo.git"), &["ls-tree", "--name-only", "argus/snapshot"]), "nightly.snapshot");
-    // By day somebody proposes something, with policies of their own that nobody asks.
-    git(&forge.world.root, &["checkout", "--quiet", "--detach", &start]);
-    forge.world.write("acme.yaml", &ACME.replace("Acme", "Acme of a fork"));
-    forge.world.write("policies/p.rego", &policy.replace("main branch", "fork"));
-    forge.commit();
-    git(&forge.world.root, &["push", "--quiet", "origin", "HEAD:refs/pull/12/head"]);
-    git(&forge.world.root, &["checkout", "--quiet", "--detach", &start]);
-    forge.steps(&step("fork", "Fetch"), &mut names, &Names::new()).ends(0);
-    let inputs = with("fork", &names);
-    let inputs: Vec<(&str, &str)> = inputs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    // No database, no secret: nothing but what the job has.
-    forge.action(&inputs, &[]).ends(0);
-    let comments = forge.comments();
-    let body = comments[0]["body"].as_str().expect("a text");
-    assert!(body.contains("\"Acme\" -> \"Acme of a fork\"") && body.contains("signed by nightly"), "{body}");
-    assert!(body.contains("of the main branch") && !body.contains("of the fork"), "{body}");
-    assert!(root().join(".github/actions/argus/action.yml").exists());
 }

@@ -5,17 +5,18 @@ use roxmltree::{Document, Node};
 
 use super::super::Ran;
 
-/// A test case, with the message of its failure if it failed.
+/// A test case, with the message of its failure if it failed, and what it has to say besides.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Case {
     class: String,
     name: String,
     pub failure: String,
+    pub output: String,
 }
 
 impl From<(&str, &str, &str)> for Case {
     fn from((class, name, failure): (&str, &str, &str)) -> Self {
-        Case { class: class.into(), name: name.into(), failure: failure.into() }
+        Case { class: class.into(), name: name.into(), failure: failure.into(), output: String::new() }
     }
 }
 
@@ -39,6 +40,7 @@ const RULES: &[Rule] = &[
     ),
     ("failure", &[], &[], &["type", "message"]),
     ("skipped", &[], &[], &["type", "message"]),
+    ("system-out", &[], &[], &[]),
 ];
 
 /// The cases of a valid document.
@@ -52,11 +54,12 @@ pub fn cases(ran: &Ran) -> Vec<Case> {
     let attribute = |node: Node<'_, '_>, name: &str| node.attribute(name).unwrap_or_default().to_owned();
     let cases = root.descendants().filter(|node| node.has_tag_name("testcase"));
     let case = |node: Node<'_, '_>| {
-        let failure = node.children().find(|child| child.has_tag_name("failure"));
+        let child = |name: &str| node.children().find(|child| child.has_tag_name(name));
         Case {
             class: attribute(node, "classname"),
             name: attribute(node, "name"),
-            failure: failure.map(|failure| attribute(failure, "message")).unwrap_or_default(),
+            failure: child("failure").map(|failure| attribute(failure, "message")).unwrap_or_default(),
+            output: child("system-out").and_then(|output| output.text()).unwrap_or_default().to_owned(),
         }
     };
     cases.map(case).collect()

@@ -51,6 +51,8 @@ fn entries_that_lead_elsewhere_are_told() {
         ("120000", "link.yaml", &target, "ARG1016"),
         ("120000", "loop.yaml", &loop_to, "ARG1016"),
         ("120000", "folder", &target, "ARG1016"),
+        ("120000", "weather.example", &target, "ARG1016"),
+        ("120000", "notes.md", &target, "ARG1016"),
         ("160000", "module", &head, "ARG1713"),
         ("100644", "..", &other, "ARG1711"),
         ("40000", "..", &folder, "ARG1711"),
@@ -76,6 +78,43 @@ fn entries_that_lead_elsewhere_are_told() {
     }
 }
 
+/// What was read below a directory does not go because the directory became a link, whatever it is called.
+#[test]
+fn a_directory_that_becomes_a_link_deletes_nothing() {
+    let source = Source::acme();
+    let team = "apiVersion: argus.io/v1alpha1\nkind: Team\nmetadata: {name: weather}\nspec:\n  organization: acme\n  \
+                displayName: W\n";
+    source.commit("weather.example/team.yaml", team, "Add a team");
+    source.apply(&[]).ends(0);
+    let acme = source.blob(ACME.as_bytes());
+    let shared = source.repository.git(&["rev-parse", "HEAD:weather.example"]);
+    for target in ["shared", "../elsewhere", "/srv/weather", "gone", "first.md", "./acme.yaml/x"] {
+        let (link, first) = (source.blob(target.as_bytes()), source.blob(b"shared"));
+        let entries = [
+            ("100644", "acme.yaml", acme.as_str()),
+            ("120000", "first.md", &first),
+            ("40000", "shared", &shared),
+            ("120000", "weather.example", &link),
+        ];
+        let tree = source.repository.tree(&entries);
+        source.repository.commit_tree(&tree, "Share it");
+        source.plan(&["--path", "acme.yaml", "--path", "weather.example"]).ends(1).says("ARG1016");
+        let ran = source.plan(&[]).ends(1);
+        ran.says("ARG1016").says("weather.example").does_not_say("- Team/weather");
+    }
+}
+
+#[test]
+fn a_link_to_a_file_that_is_no_manifest_does_no_harm() {
+    let source = Source::acme();
+    source.repository.write("docs/guide.md", "Read this.\n");
+    for (link, target) in [("README.md", "docs/guide.md"), ("docs/again.txt", "./../docs/guide.md")] {
+        std::os::unix::fs::symlink(target, source.repository.path.join(link)).expect("a link");
+    }
+    source.repository.commit("Add a guide");
+    source.plan(&[]).ends(2).says("Plan: 2 to add").does_not_say("ARG1016");
+}
+
 #[test]
 fn a_name_that_is_no_utf_8_is_told() {
     let source = Source::acme();
@@ -89,9 +128,7 @@ fn a_name_that_is_no_utf_8_is_told() {
 }
 
 /// Twelve objects that say that there are 10^10 files.
-#[test]
-fn a_tree_that_unfolds_without_end_is_cut_off() {
-    let source = Source::acme();
+fn endless(source: &Source) -> String {
     let blob = source.blob(ACME.as_bytes());
     let names: Vec<String> = (0..10).map(|number| format!("f{number}.yaml")).collect();
     let entries: Vec<(&str, &str, &str)> = names.iter().map(|name| ("100644", name.as_str(), blob.as_str())).collect();
@@ -102,6 +139,36 @@ fn a_tree_that_unfolds_without_end_is_cut_off() {
             names.iter().map(|name| ("40000", name.as_str(), tree.as_str())).collect();
         tree = source.repository.tree(&entries);
     }
+    tree
+}
+
+/// Nothing hidden is read, but whoever compares commits or merges them comes across it.
+#[test]
+fn a_tree_without_end_where_nothing_is_read_harms_neither_blame_nor_merges() {
+    let source = Source::acme();
+    let (acme, endless) = (source.blob(ACME.as_bytes()), endless(&source));
+    let more = source.blob(format!("{ACME}# more\n").as_bytes());
+    source.repository.git(&["checkout", "-q", "--detach"]);
+    let first = source.repository.git(&["rev-parse", "HEAD"]);
+    let hidden = source.repository.tree(&[("40000", ".x", &endless), ("100644", "acme.yaml", &acme)]);
+    let branch = source.repository.commit_tree(&hidden, "Hide it");
+    source.plan_within().ends(0).says("Plan: 2 to add");
+    let without = source.repository.tree(&[("100644", "acme.yaml", &acme)]);
+    source.repository.commit_tree(&without, "It is gone again");
+    source.plan_within().ends(0).says("Plan: 2 to add");
+    source.repository.git(&["update-ref", "refs/heads/main", &first]);
+    let aside = source.repository.tree(&[("100644", "acme.yaml", &acme), ("100644", "other.yaml", &more)]);
+    source.repository.commit_tree(&aside, "Move on");
+    let path = source.repository.path.display().to_string();
+    let mut command = source.command(&["plan", "--git", &path, "--base", "main", "--head", &branch]);
+    limit(&mut command);
+    run(command).ends(1).says("ARG1014").says("not merged");
+}
+
+#[test]
+fn a_tree_that_unfolds_without_end_is_cut_off() {
+    let source = Source::acme();
+    let tree = endless(&source);
     source.repository.commit_tree(&tree, "Hostile");
     source.plan_within().ends(1).says("ARG1014").says("more than 100000 manifests");
 }

@@ -1,6 +1,6 @@
 //! Pull requests: what a branch adds to what its base already plans.
 
-use super::{ACME, Source};
+use super::{ACME, Source, run};
 
 const GRACE: &str = "    - user: grace@acme.example\n      role: member\n";
 
@@ -22,6 +22,59 @@ fn a_branch_shows_what_it_adds_and_not_what_is_due_anyway() {
     source.plan(&["--base", "feature", "--head", "feature"]).ends(0).says("No changes.");
     let json = source.here("plan", &["--base", "main", "--head", "feature", "--format", "json"]).ends(0).json();
     assert_eq!(json["plan"]["beyond"]["reference"], "main");
+}
+
+/// What attributes say of merging is another machine's business, and where directories went is not guessed.
+#[test]
+fn a_merge_that_git_might_make_otherwise_is_not_shown() {
+    let source = Source::new();
+    source.commit("old/acme.yaml", ACME, "Add acme");
+    let git = |arguments: &[&str]| source.repository.git(arguments);
+    git(&["checkout", "-q", "-b", "add"]);
+    source.commit("old/globex.yaml", &ACME.replace("acme", "globex"), "Add globex");
+    git(&["checkout", "-q", "main"]);
+    git(&["mv", "old", "new"]);
+    git(&["commit", "-q", "-m", "Rename the folder"]);
+    source.plan(&["--base", "main", "--head", "add"]).ends(1).says("ARG1723").says("old/globex.yaml");
+    source.plan(&["--base", "add", "--head", "main"]).ends(1).says("ARG1723").says("old/globex.yaml");
+    let renamed = |text: &str| ACME.replace("Acme\n", &format!("{text}\n"));
+    git(&["checkout", "-q", "-b", "union"]);
+    source.repository.write(".gitattributes", "*.yaml merge=union\n");
+    source.commit("new/acme.yaml", &renamed("One"), "One");
+    git(&["checkout", "-q", "main"]);
+    source.repository.write(".gitattributes", "*.yaml merge=union\n");
+    source.repository.write(".git/info/attributes", "*.yaml merge=union\n");
+    source.commit("new/acme.yaml", &renamed("Two"), "Two");
+    source.plan(&["--base", "main", "--head", "union"]).ends(1).says("ARG1723").says("new/acme.yaml");
+}
+
+/// What is merged and not applied yet is taken back by whoever puts it as it was, in part or altogether.
+#[test]
+fn what_a_branch_takes_back_is_told() {
+    let source = Source::acme();
+    let team = |name: &str, about: &str| {
+        format!(
+            "apiVersion: argus.io/v1alpha1\nkind: Team\nmetadata: {{name: core}}\nspec:\n  organization: acme\n  \
+             displayName: {name}\n  description: {about}\n"
+        )
+    };
+    source.commit("team.yaml", &team("Core", "One"), "Add a team");
+    source.apply(&[]).ends(0);
+    source.commit("team.yaml", &team("Core Two", "Two"), "Due: another name and description");
+    source.repository.git(&["checkout", "-q", "-b", "part"]);
+    source.commit("team.yaml", &team("Core Two", "One"), "The description stays");
+    let ran = source.plan(&["--base", "main", "--head", "part"]);
+    ran.says("ARG2017").says("`description` of Team/core is to be changed anyway");
+    source.repository.git(&["checkout", "-q", "-b", "all", "main"]);
+    source.commit("team.yaml", &team("Core", "One"), "All stays");
+    source.plan(&["--base", "main", "--head", "all"]).says("ARG2017").says("Team/core is to be changed anyway");
+    source.repository.git(&["checkout", "-q", "main"]);
+    std::fs::remove_file(source.repository.path.join("team.yaml")).expect("it goes");
+    source.repository.commit("Due: the team goes");
+    source.repository.git(&["checkout", "-q", "-b", "back"]);
+    source.commit("team.yaml", &team("Core", "One"), "It stays");
+    let ran = source.plan(&["--base", "main", "--head", "back"]);
+    ran.says("ARG2017").says("Team/core is to be deleted anyway");
 }
 
 #[test]
@@ -57,6 +110,69 @@ fn a_branch_is_judged_by_the_rules_of_its_base() {
     source.commit("acme.yaml", &format!("{ACME}{GRACE}"), "Add grace and drop the rules");
     let ran = source.plan(&["--base", "main", "--head", "feature"]).ends(2);
     ran.says("no more members").says("Denied").does_not_say("observe");
+}
+
+/// A comment that is left as it was would tell of the plan of yesterday.
+#[test]
+fn a_comment_tells_that_a_branch_cannot_be_planned() {
+    let source = Source::new();
+    source.repository.write("argus.yaml", "source: acme-config\n");
+    source.commit("acme.yaml", ACME, "Add acme");
+    source.apply(&[]).ends(0);
+    let comment = |head: &str| {
+        let ran = source.plan(&["--base", "main", "--head", head, "--format", "markdown"]).ends(1);
+        assert!(ran.out.starts_with("<!-- argus:plan acme-config -->\n### "), "{ran}");
+        ran
+    };
+    comment("gone").says("This cannot be planned").says("**ARG1706**");
+    source.repository.git(&["checkout", "-q", "-b", "broken"]);
+    source.commit("acme.yaml", &ACME.replace("role: owner", "rolle: owner"), "Break it");
+    let ran = comment("broken").does_not_say("### No changes.");
+    ran.says("### Part of this cannot be planned\n\nNo changes.").says("(acme.yaml:9:7)").says("ARG2007");
+    source.repository.git(&["checkout", "-q", "-b", "feature", "main"]);
+    source.commit("acme.yaml", &ACME.replace("Acme\n", "Acme One\n"), "Rename it");
+    source.repository.git(&["checkout", "-q", "main"]);
+    source.commit("acme.yaml", &ACME.replace("Acme\n", "Acme Two\n"), "Rename it otherwise");
+    comment("feature").says("This cannot be planned").says("**ARG1723**").says("cannot be merged");
+    // Nor does it take a database to say so.
+    let mut command = source.here_command(&["--base", "main", "--head", "main", "--format", "markdown"]);
+    command.env("ARGUS_DATABASE_URL", "");
+    let ran = run(command).ends(1);
+    assert!(ran.out.starts_with("<!-- argus:plan acme-config -->\n### This cannot be planned"), "{ran}");
+}
+
+impl Source {
+    fn here_command(&self, arguments: &[&str]) -> std::process::Command {
+        let path = self.repository.path.display().to_string();
+        self.command(&[&["plan", "--git", &path], arguments].concat())
+    }
+}
+
+/// What a branch says of its own rules does not show in its plan, and is told.
+#[test]
+fn a_branch_that_changes_the_rules_is_told_so() {
+    let source = Source::acme();
+    source.apply(&[]).ends(0);
+    let plan = |branch: &str, arguments: &[&str]| {
+        source.plan(&[&["--base", "main", "--head", branch], arguments].concat()).ends(0).says("No changes.")
+    };
+    source.repository.git(&["checkout", "-q", "-b", "settings"]);
+    source.commit("argus.yaml", "source: default\nmode: observe\n", "Observe");
+    let counts = "counts once it is merged";
+    plan("settings", &[]).says("note[ARG1725]").says("changes argus.yaml;").says(counts).says("plan --ref settings");
+    plan("settings", &["--format", "markdown"]).says("**ARG1725**").says("changes argus.yaml;");
+    source.repository.git(&["checkout", "-q", "-b", "both"]);
+    source.commit("policies/never.rego", "package acme\n\ndeny contains \"not today\"\n", "Add a policy");
+    plan("both", &[]).says("changes argus.yaml and policies;");
+    source.world.write("rules/ever.rego", "package acme\n\ndeny contains \"x\" if {\n\tfalse\n}\n");
+    let rules = source.world.path("rules").display().to_string();
+    plan("both", &["--policies", &rules]).says("changes argus.yaml;");
+    // What the base has changed meanwhile is not the doing of the branch.
+    source.repository.git(&["checkout", "-q", "-b", "other", "main"]);
+    source.commit("notes.txt", "nothing", "Note something");
+    source.repository.git(&["checkout", "-q", "main"]);
+    source.commit("argus.yaml", "source: default\nmode: apply\n", "Apply only");
+    plan("other", &[]).does_not_say("ARG1725");
 }
 
 /// Planning executes nothing, writes nothing, and connects to nothing but the database.

@@ -38,6 +38,68 @@ fn a_repository_is_fetched_over_https_and_its_mirror_is_used_again() {
     assert!(packs(&server) > sent);
 }
 
+/// Only what is asked for is fetched, and only what was fetched just now is found.
+#[test]
+fn what_nobody_asked_for_is_not_fetched() {
+    let source = Source::acme();
+    let git = |arguments: &[&str]| source.repository.git(arguments);
+    let first = git(&["rev-parse", "HEAD"]);
+    for number in 0..50 {
+        git(&["update-ref", &format!("refs/heads/many/{number}"), "HEAD"]);
+    }
+    git(&["checkout", "-q", "-b", "other"]);
+    let aside = source.commit("acme.yaml", &super::ACME.replace("Acme\n", "Acme Two\n"), "Rename it");
+    git(&["checkout", "-q", "main"]);
+    let server = GitHttp::start(&source.repository.path);
+    let (url, settings) = (server.url("/.git"), source.trusting(&server, &[]));
+    let plan = |name: &str| source.argus(&["plan", "--git", &url, "--ref", name, "--config", &settings]);
+    plan("main").ends(0).says("Plan: 2 to add");
+    let mirrors = source.world.path("cache/argus/git");
+    let mirror = std::fs::read_dir(mirrors).expect("mirrors").next().expect("one").expect("an entry").path();
+    let mirror = mirror.join("repository.git");
+    let in_mirror = |arguments: &[&str]| {
+        let mut command = crate::support::git::git_command(&mirror);
+        command.args(arguments).output().expect("git runs")
+    };
+    let references = String::from_utf8(in_mirror(&["for-each-ref"]).stdout).expect("UTF-8");
+    assert_eq!(references.lines().count(), 1, "{references}");
+    assert!(!in_mirror(&["cat-file", "-e", &aside]).status.success());
+    // A commit may be anywhere, and so everything is fetched that leads to one.
+    plan(&aside).ends(0).says("Acme Two");
+    plan(&first[..10]).ends(1).says("ARG1706").says("whole ids");
+    plan("main~0").ends(1).says("ARG1706");
+    source.argus(&["plan", "--git", &url, "--config", &settings]).ends(0).says("\"Acme\"");
+    // What is gone from the server is gone, though the mirror has known it.
+    git(&["branch", "-q", "-D", "other"]);
+    plan("other").ends(1).says("ARG1706");
+    git(&["branch", "-q", "other", &aside]);
+    plan("other").ends(0).says("Acme Two");
+    git(&["branch", "-q", "-D", "other"]);
+    git(&["branch", "-q", "other/below", &aside]);
+    plan("other").ends(1).says("ARG1706");
+    plan("other/below").ends(0).says("Acme Two");
+    let base = ["plan", "--git", &url, "--config", &settings, "--base", "main", "--head", "other/below"];
+    source.argus(&base).ends(0).says("Acme Two");
+}
+
+/// Whoever may push branches puts none before a tag.
+#[test]
+fn a_name_of_a_branch_and_of_a_tag_has_to_be_told_apart() {
+    let source = Source::acme();
+    source.repository.git(&["tag", "-a", "v1", "-m", "Reviewed"]);
+    source.repository.git(&["checkout", "-q", "-b", "v1"]);
+    source.commit("acme.yaml", &super::ACME.replace("Acme\n", "Acme Two\n"), "Rename it");
+    source.repository.git(&["checkout", "-q", "main"]);
+    let server = GitHttp::start(&source.repository.path);
+    let settings = source.trusting(&server, &[]);
+    for from in [server.url("/.git"), source.repository.path.display().to_string()] {
+        let plan = |name: &str| source.argus(&["plan", "--git", &from, "--ref", name, "--config", &settings]);
+        plan("v1").ends(1).says("ARG1706").says("refs/tags/v1");
+        plan("refs/tags/v1").ends(0).says("\"Acme\"");
+        plan("refs/heads/v1").ends(0).says("Acme Two");
+    }
+}
+
 #[test]
 fn whoever_has_the_password_gets_in_and_nobody_sees_it() {
     let source = Source::acme();
@@ -143,4 +205,38 @@ fn a_mirror_that_is_broken_is_made_anew() {
     }
     // There is nothing new to fetch.
     source.plan_from(&url, &settings).ends(0).says("Plan: 2 to add");
+}
+
+/// A key that is locked, wrong or missing is told as such, and not as a repository that is down.
+#[test]
+fn what_is_wrong_with_a_key_is_told() {
+    let source = Source::acme();
+    for (kind, form) in [("ed25519", "OPENSSH"), ("rsa", "PEM"), ("rsa", "PKCS8")] {
+        let key = Key::new(kind);
+        key.lock("hunter2-canary", form);
+        let server = GitSsh::start(&key.public);
+        let url = server.url(&source.repository.path);
+        source.world.write("known_hosts", &server.known_host());
+        let hosts = source.world.path("known_hosts").display().to_string();
+        let passphrase = source.world.path("passphrase").display().to_string();
+        let locked = format!("git:\n  sshKeyFile: {}\n  knownHostsFile: {hosts}\n", key.path().display());
+        let ran = source.plan_from(&url, &source.settings(&locked)).ends(1);
+        ran.says("ARG1703").says("has a passphrase").says("git.sshPassphraseFile").does_not_say("yesterday");
+        source.world.write("passphrase", "wrong\n");
+        let opened = source.settings(&format!("{locked}  sshPassphraseFile: {passphrase}\n"));
+        let ran = source.plan_from(&url, &opened).ends(1).says("ARG1703").says("git.sshKeyFile");
+        ran.does_not_say("passwordFile").does_not_say("yesterday");
+        source.world.write("passphrase", "hunter2-canary\n");
+        source.plan_from(&url, &opened).ends(0).says("Plan: 2 to add").does_not_say("hunter2");
+    }
+    let (ours, theirs) = (Key::new("ed25519"), Key::new("ed25519"));
+    let server = GitSsh::start(&ours.public);
+    source.world.write("known_hosts", &server.known_host());
+    let hosts = format!("git:\n  knownHostsFile: {}\n", source.world.path("known_hosts").display());
+    let url = server.url(&source.repository.path);
+    let ran = source.plan_from(&url, &source.settings(&hosts)).ends(1).says("ARG1703");
+    ran.says("name a private key in `git.sshKeyFile`").does_not_say("passwordFile");
+    let refused = source.settings(&format!("{hosts}  sshKeyFile: {}\n", theirs.path().display()));
+    let ran = source.plan_from(&url, &refused).ends(1).says("ARG1703");
+    ran.says("the server knows the key").does_not_say("passwordFile");
 }
