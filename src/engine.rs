@@ -11,6 +11,8 @@ pub mod picture;
 pub mod provenance;
 pub mod rollback;
 mod scope;
+pub mod sealing;
+pub mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet};
 

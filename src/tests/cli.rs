@@ -3,6 +3,7 @@
 
 mod adopt;
 mod approvals;
+mod audit;
 mod brakes;
 mod ci;
 mod codes;

@@ -20,6 +20,7 @@ const FLOORS: &[Floor] = &[
             "access",
             "approval",
             "signature",
+            "audit",
             "identity",
             "policy",
             "brake",
