@@ -5,6 +5,8 @@
 
 pub mod apply;
 pub mod approvals;
+pub mod audit;
+pub mod chain;
 pub mod error;
 pub mod history;
 pub mod migrate;
