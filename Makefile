@@ -1,6 +1,6 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench measure reference
+.PHONY: help demo test soak lint fmt bench measure reference
 
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
@@ -14,6 +14,10 @@ demo: ## Plan, apply and drift on examples/acme, with a private PostgreSQL; inst
 test: ## Run all tests; installs what they need
 	@bash .ci/install tests
 	cargo test --locked
+
+soak: ## Kill argus a thousand times, anywhere between a change and its events; ARGUS_SOAK says how often
+	@bash .ci/install tests
+	ARGUS_SOAK=$${ARGUS_SOAK:-1000} cargo test --locked --test integration -- --nocapture cli::soak
 
 lint: ## Check format, lints, documentation and dependencies; installs what that needs
 	@bash .ci/install lint

@@ -1,5 +1,7 @@
 //! The command line: types for clap, one variant per command, and nothing else.
 
+pub mod audit;
+
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -159,6 +161,8 @@ pub enum Command {
     Explain(Explain),
     /// Show who changed what and when
     History(History),
+    /// Read, export and verify the audit, sign where it ends, and drop what is old
+    Audit(audit::Audit),
     /// Test and check policies, and ask them
     Policy(Policy),
     /// Manage the database
@@ -786,6 +790,12 @@ pub enum SchemaOf {
     Approvals,
     /// What `history` prints as JSON.
     History,
+    /// What `audit tail` and `audit show` print as JSON.
+    Audit,
+    /// What `audit heads` prints as JSON.
+    AuditHeads,
+    /// What `audit verify` prints as JSON.
+    AuditVerification,
     /// What policies are told, as `policy input` prints it.
     PolicyInput,
     /// What `policy eval` prints as JSON.

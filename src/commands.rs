@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod approve;
+pub mod audit;
 pub mod context;
 pub mod db;
 pub mod diff;
@@ -58,6 +59,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Get(args) => get::run(&context, &args).await,
         Command::Explain(args) => explain::run(&context, &args),
         Command::History(args) => history::run(&context, &args).await,
+        Command::Audit(args) => audit::run(&context, &args).await,
         Command::Policy(args) => policy::run(&context, &args).await,
         Command::Db(args) => db::run(&context, &args).await,
         Command::Schema(args) => schema::run(&context, &args),

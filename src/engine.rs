@@ -12,7 +12,9 @@ pub mod provenance;
 pub mod relay;
 pub mod rollback;
 mod scope;
+pub mod sealing;
 mod telling;
+pub mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -20,6 +20,8 @@ pub enum ExitCode {
     Stale = 5,
     /// Somebody else holds the lock.
     Locked = 6,
+    /// The audit, or an export of it, is not what was sealed.
+    Tampered = 7,
 }
 
 impl ExitCode {
@@ -44,7 +46,8 @@ Exit codes:
   3  of apply, rollback and policy eval --fail: denied by a policy; nothing of that organization was written
   4  held until somebody approves (`argus approve`), or stopped by a window, a suspension or a rollback
   5  stale: a row that the plan touches has moved since, or the rules of a saved plan have; nothing of it was written
-  6  locked: another run of the same source is under way";
+  6  locked: another run of the same source is under way
+  7  of audit verify and audit prune: the audit, or an export of it, is not what was sealed";
 }
 
 impl From<ExitCode> for std::process::ExitCode {

@@ -19,6 +19,7 @@ pub mod model;
 // Floor 1: thought. No I/O, no clock, no environment.
 pub mod access;
 pub mod approval;
+pub mod audit;
 pub mod brake;
 pub mod diff;
 pub mod digest;

@@ -4,6 +4,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use chrono::TimeDelta;
 use serde::Deserialize;
 
 use crate::approval::Need;
@@ -14,6 +15,7 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::name_fault;
 use crate::model::origin::{Origin, Position};
+use crate::model::time::parse_duration;
 use crate::sandbox::Limits;
 use crate::sink::SinkSettings;
 use crate::source::git::settings::GitSettings;
@@ -30,6 +32,7 @@ const SETTINGS_BYTES_MAX: u64 = 256 * 1024;
 
 /// What only the machine may set, in any spelling that somebody may try in `argus.yaml`.
 const MACHINE_ONLY: &[&str] = &[
+    "audit",
     "database",
     "databaseUrl",
     "dataDir",
@@ -71,6 +74,39 @@ pub struct Machine {
     pub git: GitSettings,
     /// Where events go.
     pub sinks: Vec<SinkSettings>,
+    /// What signs the audit, and whose signatures count.
+    pub audit: AuditSettings,
+}
+
+/// How often heads are signed after an apply when nobody says so.
+const HEADS_EVERY: TimeDelta = TimeDelta::hours(1);
+
+/// The section `audit` of the settings of the machine.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AuditSettings {
+    /// The private SSH key that signs heads, checkpoints and manifests.
+    pub sign_key: Option<PathBuf>,
+    /// The list of those whose signatures count.
+    pub signers: Option<PathBuf>,
+    /// The file that heads are appended to.
+    pub heads: Option<PathBuf>,
+    #[serde(deserialize_with = "length")]
+    every: Option<TimeDelta>,
+}
+
+impl AuditSettings {
+    /// How old the last head may be before an apply signs anew.
+    pub fn every(&self) -> TimeDelta {
+        self.every.unwrap_or(HEADS_EVERY)
+    }
+}
+
+fn length<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<TimeDelta>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text)
+        .map(Some)
+        .map_err(|_| serde::de::Error::custom("a length of time is written `1h`, `30m` or `0s`"))
 }
 
 /// The settings of a source, as `argus.yaml` holds them.

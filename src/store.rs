@@ -5,7 +5,9 @@
 
 pub mod apply;
 pub mod approvals;
+pub mod audit;
 pub mod baselines;
+pub mod chain;
 pub mod deliveries;
 pub mod error;
 pub mod events;

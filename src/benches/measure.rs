@@ -3,11 +3,12 @@
 //! At each size: the floor of a plan (read, parse, COPY the rows out), `argus plan` without changes, the first
 //! `argus apply`, a bare COPY of the same rows into the same tables, and `terraform plan` where there is a terraform.
 //! And for one number of organizations: plans with and without policies, and what OPA takes for the same documents. And for
-//! one number of resources in a Git repository: a plan after a commit of one file.
+//! one number of resources in a Git repository: a plan after a commit of one file. And for one number of resources: sealing
+//! and verifying the audit of the first apply.
 //!
 //! ```text
 //! measure [--sizes 1000,10000,100000] [--seed 7] [--runs 3] [--argus PATH] [--work DIR]
-//!         [--terraform PROGRAM] [--terraform-max 10000] [--judging 1000] [--git 100000] [--policies policies] [--opa PROGRAM]
+//!         [--terraform PROGRAM] [--terraform-max 10000] [--judging 1000] [--git 100000] [--audit 100000] [--policies policies] [--opa PROGRAM]
 //!         [--write docs/performance.md]
 //! ```
 //!
@@ -15,6 +16,8 @@
 //! the start of a server; and once more for the floor, because only a process of its own can be measured.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for the terminal")]
 
+#[path = "measure/audit.rs"]
+mod audit;
 #[path = "measure/floor.rs"]
 mod floor;
 #[path = "measure/git.rs"]
@@ -36,6 +39,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use audit::Audit;
 use git::Git;
 use judging::Judging;
 use report::{Figures, Size};
@@ -53,6 +57,7 @@ struct Options {
     terraform_max: usize,
     judging: usize,
     git: usize,
+    audit: usize,
     policies: PathBuf,
     opa: String,
     write: Option<PathBuf>,
@@ -79,6 +84,12 @@ fn main() -> Outcome<()> {
             let figures = Git { argus, repo, data, folder, runs: runs.parse()? }.measure()?;
             report::write(&folder.join("figures"), &figures)
         }
+        ["inner-audit", argus, repo, data, folder, runs] => {
+            let [argus, repo, data, folder] = [argus, repo, data, folder].map(Path::new);
+            let (figures, rows) = Audit { argus, repo, data, runs: runs.parse()? }.measure()?;
+            std::fs::write(folder.join("rows"), rows.to_string())?;
+            report::write(&folder.join("figures"), &figures)
+        }
         _ => measure_all(&options(words)?),
     }
 }
@@ -96,6 +107,7 @@ fn options(words: Vec<String>) -> Outcome<Options> {
         terraform_max: 10_000,
         judging: 1_000,
         git: 100_000,
+        audit: 100_000,
         policies: "policies".into(),
         opa: "opa".into(),
         write: None,
@@ -111,6 +123,7 @@ fn options(words: Vec<String>) -> Outcome<Options> {
             "--work" => options.work = Some(value.into()),
             "--terraform" => options.terraform = value,
             "--terraform-max" => options.terraform_max = value.parse()?,
+            "--audit" => options.audit = value.parse()?,
             "--git" => options.git = value.parse()?,
             "--judging" => options.judging = value.parse()?,
             "--policies" => options.policies = value.into(),
@@ -153,6 +166,9 @@ fn measure_all(options: &Options) -> Outcome<()> {
     }
     if options.git > 0 {
         report += &measure_git(options, &work.join("git"))?;
+    }
+    if options.audit > 0 {
+        report += &measure_audit(options, &work.join("audit"))?;
     }
     if options.work.is_none() {
         std::fs::remove_dir_all(&work)?;
@@ -199,6 +215,25 @@ fn measure_git(options: &Options, folder: &Path) -> Outcome<String> {
     let figures = report::read(&folder.join("figures"))?;
     std::fs::remove_dir_all(folder)?;
     Ok(report::git(options.git, files, &figures))
+}
+
+/// Measures sealing and verifying what the first apply of so many resources writes into the audit.
+fn measure_audit(options: &Options, folder: &Path) -> Outcome<String> {
+    eprintln!("sealing and verifying the audit of {} resources ...", options.audit);
+    let (repo, data) = (folder.join("repo"), folder.join("data"));
+    world::write(&repo, options.audit, options.seed)?;
+    expect(0, Command::new(&options.argus).args(["db", "migrate", "--data-dir"]).arg(&data))?;
+    let mut run = Command::new(&options.argus);
+    run.args(["db", "run", "--data-dir"]).arg(&data).arg("--").arg(std::env::current_exe()?).arg("inner-audit");
+    run.arg(&options.argus).args([&repo, &data, folder]).arg(options.runs.to_string());
+    let status = run.status().map_err(|error| format!("{run:?}: {error}"))?;
+    if !status.success() {
+        return Err(format!("{run:?}: {status}").into());
+    }
+    let figures = report::read(&folder.join("figures"))?;
+    let rows: u64 = std::fs::read_to_string(folder.join("rows"))?.parse()?;
+    std::fs::remove_dir_all(folder)?;
+    Ok(report::audit(rows, &figures))
 }
 
 /// Measures Argus on one server, and the bare COPY on another that is as fresh as the first was.

@@ -12,7 +12,7 @@ use super::place::{self, Found, Place};
 use super::progress::Progress;
 use super::report::{draw, from_here};
 use super::show::Saved;
-use super::{held, output, plan, show};
+use super::{audit, held, output, plan, show};
 use crate::cli::{Apply, Face, Format, Manifests, Planning};
 use crate::engine::ground::Ground;
 use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing, rollback};
@@ -68,6 +68,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
     let outcome = carry_out(context, &database, &plan, &judges, verdict, args, policed).await;
     lock.release().await;
     let outcome = outcome?;
+    audit::after_work(context, &database).await;
     if let Some(file) = &args.invitations {
         invite(context, &database, file).await?;
     }

@@ -20,7 +20,7 @@ use crate::model::state::{Unread, World};
 use crate::render::excerpt::{self, Excerpts};
 use crate::render::text::Paint;
 use crate::sandbox::Limits;
-use crate::settings::{Machine, Source};
+use crate::settings::{AuditSettings, Machine, Source};
 use crate::sink::SinkSettings;
 use crate::source::git::index::IsSettled;
 use crate::source::git::settings::{GitSettings, Verify};
@@ -216,6 +216,11 @@ impl Context {
     /// Who may approve, by the settings of this machine.
     pub fn approvers(&self) -> &Approvers {
         &self.machine.approvers
+    }
+
+    /// What signs the audit, by the settings of this machine.
+    pub fn audit(&self) -> &AuditSettings {
+        &self.machine.audit
     }
 
     /// Draws findings to standard error.

@@ -39,14 +39,17 @@ pub async fn run(context: &Context, args: &History) -> Done {
     report(&text, ExitCode::Done)
 }
 
-fn without_secrets(row: AuditRow) -> AuditRow {
+/// The row without what looks like a secret in what it held.
+pub(super) fn without_secrets(row: AuditRow) -> AuditRow {
     let shown = |value: Option<Value>| value.as_ref().map(veil::without_secrets);
     AuditRow { before: shown(row.before), after: shown(row.after), ..row }
 }
 
-const HEADER: [&str; 7] = ["AT", "ORGANIZATION", "VERSION", "WHAT", "ACTION", "BY", "CHANGED"];
+/// What the columns are called.
+pub(super) const HEADER: [&str; 7] = ["AT", "ORGANIZATION", "VERSION", "WHAT", "ACTION", "BY", "CHANGED"];
 
-fn cells(row: &AuditRow) -> Vec<String> {
+/// The columns of a table, as [`HEADER`] names them.
+pub(super) fn cells(row: &AuditRow) -> Vec<String> {
     let by = row.attribution();
     let approved = match text::names(row.approved_by.iter()) {
         nobody if nobody.is_empty() => nobody,

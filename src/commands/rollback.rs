@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::apply;
+use super::audit;
 use super::context::{Context, Done, Failure};
 use super::judges::{Judges, NONE};
 use super::output;
@@ -87,6 +88,7 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
         lock.release().await;
     }
     let outcome = outcome?;
+    audit::after_work(context, &database).await;
     let code = apply::exit_code(&plan, &outcome, failed);
     match args.format {
         Face::Whole(format) => apply::tell(context, &plan, &outcome, format)?,

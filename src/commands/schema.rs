@@ -1,5 +1,7 @@
 //! `argus schema`: JSON Schemas, for editors and for programs.
 
+use super::audit::heads::HeadItem;
+use super::audit::verify::Verification;
 use super::context::{Context, Done};
 use super::output::report;
 use crate::brake::Suspension;
@@ -11,6 +13,7 @@ use crate::render::json::{
     RowItem,
 };
 use crate::render::{asyncapi, schema};
+use crate::store::audit::SealedRow;
 use crate::store::history::{AuditRow, RunRow};
 
 /// Prints a schema.
@@ -26,6 +29,9 @@ pub fn run(_: &Context, args: &Schema) -> Done {
         SchemaOf::Held => json::schema::<ListDocument<HeldItem>>(),
         SchemaOf::Approvals => json::schema::<ListDocument<ApprovalItem>>(),
         SchemaOf::History => json::schema::<ListDocument<AuditRow>>(),
+        SchemaOf::Audit => json::schema::<ListDocument<SealedRow>>(),
+        SchemaOf::AuditHeads => json::schema::<ListDocument<HeadItem>>(),
+        SchemaOf::AuditVerification => json::schema::<Verification>(),
         SchemaOf::PolicyInput => json::schema::<Input<'_>>(),
         SchemaOf::Events => asyncapi::events(),
         SchemaOf::Asyncapi => asyncapi::document(),

@@ -64,7 +64,8 @@ pub async fn run(context: &Context, args: &Snapshot) -> Done {
     )
 }
 
-fn signing_key(path: &Path) -> Result<SigningKey, Failure> {
+/// The private key in a file.
+pub(super) fn signing_key(path: &Path) -> Result<SigningKey, Failure> {
     let bad = |why: String| {
         let finding = Finding::error(Code::BadSettings, format!("{} cannot sign: {why}", path.display()));
         Failure::from(finding.hint("make one with `ssh-keygen -t ed25519 -N '' -f FILE`"))
@@ -74,7 +75,7 @@ fn signing_key(path: &Path) -> Result<SigningKey, Failure> {
 }
 
 /// A regular file of UTF-8, within a limit that counts while it is read.
-fn bounded(path: &Path, bytes_max: u64) -> Result<String, String> {
+pub(super) fn bounded(path: &Path, bytes_max: u64) -> Result<String, String> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     if !file.metadata().map_err(|error| error.to_string())?.is_file() {
@@ -151,13 +152,7 @@ fn read(context: &Context, path: &Path, how: &Snapshotted, source: &str) -> Resu
 
 /// Who vouches for a snapshot.
 fn vouch(context: &Context, path: &Path, said: &str, signature: &str, list: &Path) -> Result<String, Failure> {
-    let name = list.display().to_string();
-    let text = bounded(list, FILE_BYTES_MAX as u64).map_err(|why| {
-        let finding = Finding::error(Code::BadSigners, format!("{name} cannot be read: {why}"));
-        Failure::from(finding.hint("a line for each key: `argus@ci ssh-ed25519 AAAA...`"))
-    })?;
-    let mut signers = Signers::default();
-    signers.add_allowed_signers(&name, &text).map_err(Failure::from_findings)?;
+    let signers = allowed_signers(list)?;
     let signed = signers.verify_file(NAMESPACE, said.as_bytes(), signature, context.now());
     let signer = signed.map_err(|fault| {
         let why = match fault {
@@ -171,4 +166,16 @@ fn vouch(context: &Context, path: &Path, said: &str, signature: &str, list: &Pat
         Failure::from(finding.hint("take one with `argus snapshot --sign-key FILE`, with a key that is listed"))
     })?;
     Ok(signer.name)
+}
+
+/// The list of allowed signers in a file.
+pub(super) fn allowed_signers(list: &Path) -> Result<Signers, Failure> {
+    let name = list.display().to_string();
+    let text = bounded(list, FILE_BYTES_MAX as u64).map_err(|why| {
+        let finding = Finding::error(Code::BadSigners, format!("{name} cannot be read: {why}"));
+        Failure::from(finding.hint("a line for each key: `argus@ci ssh-ed25519 AAAA...`"))
+    })?;
+    let mut signers = Signers::default();
+    signers.add_allowed_signers(&name, &text).map_err(Failure::from_findings)?;
+    Ok(signers)
 }

@@ -192,6 +192,24 @@ codes! {
     /// A branch changes what judges it.
     BranchRules = 1725,
 
+    // 18xx: the audit
+    /// A row of the audit is not the one that was sealed.
+    AuditTampered = 1801,
+    /// The audit is whole in itself, and signed heads tell that it was another one.
+    AuditRewritten = 1802,
+    /// A head, a checkpoint or a manifest does not count.
+    HeadUntrusted = 1803,
+    /// Something has to be signed, or verified, and there is no key for it.
+    NoAuditKey = 1804,
+    /// An export is not what its manifest says, or not to be read.
+    ExportTampered = 1805,
+    /// Rows could not be sealed, or heads not be signed.
+    SealingFailed = 1806,
+    /// The file of heads ended in the middle of a line.
+    TornHeads = 1807,
+    /// There is no such row in the audit.
+    NoSuchAuditRow = 1808,
+
     // 20xx: what a plan found
     /// Another source owns the resource.
     OwnedElsewhere = 2001,

@@ -22,8 +22,8 @@ use crate::plan::Attribution;
 /// How many audit rows of one resource are looked at to find who wrote it.
 const ROWS_PER_RESOURCE_MAX: i64 = 50;
 
-/// The columns of the audit that make an [`AuditRow`].
-static COLUMNS: LazyLock<String> = LazyLock::new(|| {
+/// The columns of the audit that make an [`AuditRow`], sixteen of them.
+pub(super) static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "a.organization, a.version, a.ordinal, {}, a.kind, a.name, a.relation, a.action, a.before::text, a.after::text,
          a.actor, a.via, a.run, a.role, a.application, host(a.client_addr)",
@@ -77,7 +77,7 @@ pub struct AuditRow {
 }
 
 impl AuditRow {
-    fn read(row: &PgRow) -> Result<AuditRow, StoreError> {
+    pub(super) fn read(row: &PgRow) -> Result<AuditRow, StoreError> {
         Ok(AuditRow {
             organization: content::some_text(row, 0)?.into(),
             version: row.try_get(1)?,

@@ -42,6 +42,7 @@ pub static MIGRATIONS: &[Migration] = &[
     Migration { version: 5, name: "policies", sql: include_str!("../../migrations/0005_policies.sql") },
     Migration { version: 6, name: "revisions", sql: include_str!("../../migrations/0006_revisions.sql") },
     Migration { version: 7, name: "approval_places", sql: include_str!("../../migrations/0007_approval_places.sql") },
+    Migration { version: 8, name: "chain", sql: include_str!("../../migrations/0008_chain.sql") },
     Migration { version: 9, name: "events", sql: include_str!("../../migrations/0009_events.sql") },
     Migration { version: 10, name: "baselines", sql: include_str!("../../migrations/0010_baselines.sql") },
 ];

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod approvals;
+mod audit;
 mod brakes;
 mod ci;
 mod codes;
@@ -26,6 +27,7 @@ mod saved_plans;
 mod schemas;
 mod secrets;
 mod snapshot;
+mod soak;
 mod solutions;
 mod tiers;
 

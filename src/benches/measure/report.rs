@@ -217,6 +217,32 @@ pub fn git(resources: usize, files: usize, figures: &Figures) -> String {
     out
 }
 
+/// Sealing and verifying so many rows of the audit, beside the apply that wrote them.
+pub fn audit(rows: u64, figures: &Figures) -> String {
+    let mut out = format!("\n\n### The audit: {rows} rows\n\n");
+    out.push_str("| what | rows / s | CPU s | server CPU s | wall s | peak MiB | wall / apply |\n");
+    out.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
+    let Some(apply) = figures.get("apply") else { return out };
+    for (name, about) in [
+        ("apply", "the first `argus apply`, which seals at its end"),
+        ("seal", "`argus audit seal` of all of it"),
+        ("verify", "`argus audit verify`"),
+    ] {
+        let Some(usage) = figures.get(name) else { continue };
+        let _ = writeln!(
+            out,
+            "| {about} | {:.0} | {:.2} | {:.2} | {:.2} | {:.1} | {:.2} |",
+            rows as f64 / usage.wall_seconds,
+            usage.cpu_seconds,
+            usage.server_seconds,
+            usage.wall_seconds,
+            usage.rss_kib as f64 / 1024.0,
+            usage.wall_seconds / apply.wall_seconds,
+        );
+    }
+    out
+}
+
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -19,6 +19,7 @@ use super::{World, bare, run};
 const SHOWN_ELSEWHERE: &[(std::ops::RangeInclusive<u16>, &str)] = &[
     (1401..=1412, "src/tests/signatures.rs"),
     (1701..=1725, "src/tests/cli/git.rs"),
+    (1801..=1808, "src/tests/cli/audit.rs"),
     (1901..=1901, "src/tests/relay.rs"),
     (2017..=2017, "src/plan/beyond.rs"),
 ];

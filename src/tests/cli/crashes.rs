@@ -115,7 +115,8 @@ fn state(world: &World) -> BTreeMap<String, String> {
                  CASE c.relname WHEN 'organization' THEN 'name' WHEN 'tier' THEN '''''' ELSE 'organization' END,
                  c.relname), ' UNION ALL ' ORDER BY c.relname)
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE n.nspname = 'argus' AND c.relkind = 'r' AND c.relname NOT IN ('run', 'run_organization')
+             WHERE n.nspname = 'argus' AND c.relkind = 'r' AND c.relname NOT IN ('run', 'run_organization', 'unsealed',
+                 'seal', 'chain', 'head')
                AND (c.relname IN ('organization', 'tier')
                     OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'organization'))",
         )

@@ -14,7 +14,8 @@ fn picture(world: &World) -> String {
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = 'argus' AND c.relkind = 'r' AND c.relname NOT IN
              ('run', 'run_organization', 'undo', 'rolled_back', 'audit', 'clock', 'pass', 'person', 'suspension',
-              'schema_migration', 'built_in_role', 'held_plan', 'approval', 'installation', 'invitation')",
+              'schema_migration', 'built_in_role', 'held_plan', 'approval', 'installation', 'invitation', 'unsealed',
+              'seal', 'chain', 'head', 'checkpoint')",
     );
     world.sql(&format!("SELECT v FROM ({tables}) s ORDER BY v COLLATE \"C\""))
 }

@@ -17,6 +17,9 @@ const OF: &[&str] = &[
     "held",
     "approvals",
     "history",
+    "audit",
+    "audit-heads",
+    "audit-verification",
     "policy-input",
     "judgement",
     "events",
@@ -104,6 +107,9 @@ fn what_is_printed_as_json_is_as_its_schema_says() {
         (&["get", "runs", "-o", "json"], "runs", 0),
         (&["get", "suspensions", "-o", "json"], "suspensions", 0),
         (&["history", "--format", "json"], "history", 0),
+        (&["audit", "tail", "--format", "json"], "audit", 0),
+        (&["audit", "heads", "--format", "json"], "audit-heads", 0),
+        (&["audit", "verify", "--format", "json"], "audit-verification", 0),
     ];
     let check = |ran: super::Ran, of: &str| {
         let schema: Value = run(bare(&["schema", of])).ends(0).json();

@@ -21,6 +21,7 @@ const FLOORS: &[Floor] = &[
             "access",
             "approval",
             "signature",
+            "audit",
             "identity",
             "policy",
             "brake",
