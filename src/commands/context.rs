@@ -313,7 +313,7 @@ impl Context {
                 let message = format!("the repository calls the source `{named}`, and this machine `{pinned}`");
                 let hint = "under another name nothing counts as applied; `git.source` in the settings of the machine says \
                             what it has to be";
-                return Err(Failure::from(Finding::error(Code::BadSettings, message).hint(hint)));
+                return Err(Failure::from(Finding::error(Code::ForbiddenSetting, message).hint(hint)));
             }
             (None, _) => {}
         }

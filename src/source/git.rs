@@ -129,7 +129,7 @@ impl Depot {
         }
         let found = Repository::discover(directory).map_err(|_| Box::new(no_repository(&shown)))?;
         let mut depot = Depot::at(found.path(), shown, None, None, limits)?;
-        depot.root = root_within(&found, directory).map_err(Box::new)?;
+        depot.root = root_within(&found, directory)?;
         Ok(Rc::new(depot))
     }
 
@@ -418,7 +418,7 @@ fn read_one(repository: Result<&Repository, &git2::Error>, entry: &Entry) -> Res
 }
 
 /// Where a directory stands within a repository; what cannot be told is refused, lest the settings of another folder hold.
-fn root_within(repository: &Repository, directory: &Path) -> Result<String, Finding> {
+fn root_within(repository: &Repository, directory: &Path) -> Result<String, Box<Finding>> {
     let shown = directory.display();
     let Some(top) = repository.workdir() else { return Ok(String::new()) };
     let places = top.canonicalize().and_then(|top| Ok((top, directory.canonicalize()?)));
@@ -428,8 +428,9 @@ fn root_within(repository: &Repository, directory: &Path) -> Result<String, Find
         Some(parts) if parts.is_empty() || parts == ".git" || parts.starts_with(".git/") => Ok(String::new()),
         Some(parts) => Ok(format!("{parts}/")),
         None => {
-            Err(Finding::error(Code::BadRepository, format!("where {shown} stands in its repository is not clear"))
-                .hint("name it by a path of plain text within the work tree"))
+            let finding =
+                Finding::error(Code::BadRepository, format!("where {shown} stands in its repository is not clear"));
+            Err(Box::new(finding.hint("name it by a path of plain text within the work tree")))
         }
     }
 }

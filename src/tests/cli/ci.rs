@@ -127,7 +127,7 @@ fn jobs_are_in_the_environment_whose_login_they_need() {
     for (path, jobs) in [
         (
             "examples/ci/github.yml",
-            [("plan", "plan"), ("drift", "plan"), ("snapshot", "plan"), ("apply", "production")],
+            [("plan", "plan"), ("drift", "plan"), ("snapshot", "snapshot"), ("apply", "production")],
         ),
         (
             "examples/ci/gitlab.yml",

@@ -88,7 +88,7 @@ fn a_saved_plan_is_made_of_what_is_signed_or_is_not_applied() {
     apply().ends(1).says("ARG1401").says(&unsigned);
     // A directory has no signature at all.
     source.argus(&["plan", &path, "-o", &saved]).ends(0);
-    apply().ends(1).says("ARG1401").says("cannot be seen here");
+    apply().ends(1).says("ARG1413").says("not made of a commit");
     assert_eq!(source.world.sql("SELECT count(*) FROM argus.member"), "1");
     source.repository.git(&["reset", "-q", "--hard", "HEAD~2"]);
     source.commit_signed(&ada, &format!("{ACME}{GRACE}"));
