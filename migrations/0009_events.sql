@@ -66,7 +66,7 @@ CREATE TABLE argus.delivery (
     position     bigint NOT NULL,
     PRIMARY KEY (sink, shard, organization, position)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
-GRANT SELECT ON argus.delivery TO argus_planner, argus_reconciler;
+SELECT argus.isolate('delivery', 'organization', '');
 GRANT DELETE ON argus.delivery TO argus_reconciler;
 
 -- Who delivers which part, until when. The fence grows when a part changes hands: whoever had it before can no longer
@@ -104,7 +104,7 @@ CREATE TABLE argus.undeliverable (
     at           timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (sink, organization, position)
 );
-GRANT SELECT ON argus.undeliverable TO argus_planner, argus_reconciler;
+SELECT argus.isolate('undeliverable', 'organization', '');
 GRANT INSERT, DELETE ON argus.undeliverable TO argus_reconciler;
 
 ----------------------------------------------------------------------------------------------------------------------

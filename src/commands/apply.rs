@@ -16,6 +16,7 @@ use super::{audit, held, output, plan, show};
 use crate::cli::{Apply, Face, Format, Manifests, Planning};
 use crate::engine::ground::Ground;
 use crate::engine::{self, Applying, Heard, Outcome, Refusal, hearing, rollback};
+use crate::event::telling;
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
@@ -48,7 +49,11 @@ struct Prepared {
 
 /// Applies what the guards let through.
 pub async fn run(context: &Context, args: &Apply) -> Done {
-    let Prepared { database, lock, plan, judges, judgements, mut said, place, failed } = prepare(context, args).await?;
+    let prepared = prepare(context, args).await;
+    if context.is_of_repository(&args.manifests) {
+        tell_of_source(context, args, &prepared).await;
+    }
+    let Prepared { database, lock, plan, judges, judgements, mut said, place, failed } = prepared?;
     let verdict = plan::judge(context, &database.store, &plan, &judges, &judgements, args.force).await?;
     match args.format {
         Face::Whole(Format::Json) | Face::Findings(_) => {}
@@ -81,6 +86,28 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
         }
     }
     Ok(code)
+}
+
+/// Tells whether the repository of a source can be read and trusted. Where that cannot be told, applying does not fail
+/// for it.
+async fn tell_of_source(context: &Context, args: &Apply, prepared: &Result<Prepared, Failure>) {
+    let (source, actor) = (context.source_name(&args.manifests), context.actor());
+    let told = match prepared {
+        Ok(prepared) => {
+            let recovered = telling::recovered(&prepared.plan.source, &actor);
+            prepared.database.store.tell_source(&prepared.plan.source, None, &recovered).await
+        }
+        Err(failure) if failure.findings.iter().any(|finding| finding.code.is_of_repository()) => {
+            let Ok(database) = context.database().await else { return };
+            let stalled = telling::stalled(&source, &actor, &failure.findings);
+            let recovered = telling::recovered(&source, &actor);
+            database.store.tell_source(&source, Some(&stalled), &recovered).await
+        }
+        Err(_) => return,
+    };
+    if let Err(error) = told {
+        tracing::warn!(%error, "whether the source can be read is not told: {error}");
+    }
 }
 
 /// What came of a plan, as checks.

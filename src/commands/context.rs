@@ -345,6 +345,12 @@ impl Context {
         said.unwrap_or_else(|| Source::read(directory).unwrap_or_default().source)
     }
 
+    /// Whether manifests come from a repository.
+    pub fn is_of_repository(&self, manifests: &Manifests) -> bool {
+        let named = manifests.git.is_some() || manifests.reference.is_some();
+        named || (self.machine.git.url.is_some() && manifests.path.is_none())
+    }
+
     /// What the machine says of repositories.
     pub fn git(&self) -> &GitSettings {
         &self.machine.git

@@ -1,10 +1,12 @@
 //! What there is to tell of a plan, before and after it was applied.
 
-use super::content::{Cause, DriftIgnored, PlanTold, Reason, ResourceTold};
+use super::content::{Cause, DriftIgnored, HeadTold, PlanTold, Reason, ResourceTold, SourceTold};
 use super::{
-    DRIFT_CORRECTED, DRIFT_DETECTED, DRIFT_IGNORED, Draft, EventType, PLAN_DENIED, PLAN_HELD, RESOURCE_ADOPTED,
-    RESOURCE_CREATED, RESOURCE_DELETED, RESOURCE_RELEASED, RESOURCE_UPDATED,
+    AUDIT_HEAD, DRIFT_CORRECTED, DRIFT_DETECTED, DRIFT_IGNORED, Draft, EventType, PLAN_DENIED, PLAN_HELD,
+    RESOURCE_ADOPTED, RESOURCE_CREATED, RESOURCE_DELETED, RESOURCE_RELEASED, RESOURCE_UPDATED, SOURCE_RECOVERED,
+    SOURCE_STALLED,
 };
+use crate::audit::head::Signed;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::plan::{self, Action, Change, OrganizationPlan, sha256_hex};
@@ -85,6 +87,31 @@ pub fn lasting(plan: &OrganizationPlan, by: &Cause) -> Vec<Lasting> {
         Lasting::new(format!("ignored/{place}"), &finding.message, draft)
     });
     drift.chain(rules).collect()
+}
+
+/// That a source cannot be read or trusted.
+pub fn stalled(source: &str, actor: &str, why: &[Finding]) -> Lasting {
+    let content = SourceTold { source: source.into(), why: Reason::all(why), actor: actor.into() };
+    let codes: Vec<String> = why.iter().map(|finding| finding.code.to_string()).collect();
+    Lasting::new(SOURCE.into(), &codes.join(" "), Draft::new(&SOURCE_STALLED, source, &content))
+}
+
+/// That it can be again.
+pub fn recovered(source: &str, actor: &str) -> Draft {
+    let content = SourceTold { source: source.into(), why: Vec::new(), actor: actor.into() };
+    Draft::new(&SOURCE_RECOVERED, source, &content)
+}
+
+/// That the end of an organization's chain was signed.
+pub fn signed_head(organization: &str, sequence: i64, hash: &[u8], signed: &Signed) -> Draft {
+    let content = HeadTold {
+        organization: organization.into(),
+        sequence,
+        hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        statement: signed.statement.clone(),
+        signature: signed.signature.clone(),
+    };
+    Draft::new(&AUDIT_HEAD, organization, &content)
 }
 
 /// That a plan is held or denied.

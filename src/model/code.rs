@@ -356,6 +356,11 @@ codes! {
 }
 
 impl Code {
+    /// Whether it tells of a repository that cannot be read, or not trusted.
+    pub fn is_of_repository(self) -> bool {
+        matches!(self.number(), 1400..1500 | 1700..1800)
+    }
+
     /// The number.
     pub fn number(self) -> u16 {
         self as u16

@@ -8,10 +8,11 @@ use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _, Transaction, ValueRe
 
 use super::content;
 use super::error::{StoreError, sqlstate};
-use super::{Store, migrate};
+use super::{Store, events, migrate};
 use crate::audit::head::Signed;
 use crate::audit::row::{Fields, Moment, link};
 use crate::audit::{Hash, NO_HASH};
+use crate::event::telling;
 use crate::failpoint::failpoint;
 
 /// How many rows are sealed in one transaction.
@@ -284,6 +285,10 @@ impl Signing {
         .bind(column(|each| &each.signature))
         .execute(&mut *self.transaction)
         .await?;
+        for (end, signed) in self.unsigned.iter().zip(signed) {
+            let draft = telling::signed_head(&end.organization, end.sequence, &end.hash, signed);
+            events::tell(&mut self.transaction, &end.organization, None, &[draft]).await?;
+        }
         failpoint("seal.heads_before_commit", "");
         self.transaction.commit().await?;
         failpoint("seal.heads_after_commit", "");

@@ -116,7 +116,7 @@ fn state(world: &World) -> BTreeMap<String, String> {
                  c.relname), ' UNION ALL ' ORDER BY c.relname)
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE n.nspname = 'argus' AND c.relkind = 'r' AND c.relname NOT IN ('run', 'run_organization', 'unsealed',
-                 'seal', 'chain', 'head')
+                 'seal', 'chain', 'head', 'event', 'stream', 'told')
                AND (c.relname IN ('organization', 'tier')
                     OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'organization'))",
         )
@@ -127,7 +127,9 @@ fn state(world: &World) -> BTreeMap<String, String> {
         "SELECT o || E'\\t' || string_agg(t || ' ' || {strip}, '; ' ORDER BY t, {strip}) FROM ({rows}) s GROUP BY o
          UNION ALL (SELECT '{UNNOTED}' || E'\\t' || organization || ' ' || run FROM argus.audit
                     EXCEPT SELECT '{UNNOTED}' || E'\\t' || organization || ' ' || run FROM argus.run_organization
-                    WHERE outcome = 'applied')"
+                    WHERE outcome = 'applied')
+         UNION ALL (SELECT '{UNNOTED}' || E'\\t' || organization || ' ' || run FROM argus.audit
+                    EXCEPT SELECT '{UNNOTED}' || E'\\t' || organization || ' ' || run FROM argus.event)"
     ));
     rows.lines().filter_map(|line| line.split_once('\t')).map(|(name, rows)| (name.into(), rows.into())).collect()
 }

@@ -172,3 +172,34 @@ fn what_has_happened_neither_changes_nor_goes_while_somebody_waits_for_it() {
     assert_eq!(world.sql("SELECT argus.forget_events(now() + interval '1 hour', 100)"), all);
     assert_eq!(world.sql("SELECT count(*) FROM argus.event"), "2", "what is waited for stays");
 }
+
+#[test]
+fn a_source_that_cannot_be_read_is_told_once_and_so_is_that_it_can_be_again() {
+    let (world, repository) = (World::new(), crate::support::git::Repository::new());
+    repository.write("acme.yaml", ACME);
+    repository.commit("Begin");
+    let path = repository.path.display().to_string();
+    let apply = |git: &str| world.argus(&["apply", "--git", git, "--source", "default", "--auto-approve"]);
+    apply("/nowhere/at/all").ends(1);
+    apply("/nowhere/at/all").ends(1);
+    assert_eq!(count(&world, "source.stalled"), "1", "{}", world.sql(ALL));
+    let told = content(&world, "source.stalled");
+    assert_eq!(told["source"], "default");
+    assert!(told["why"][0]["code"].as_str().is_some_and(|code| code.starts_with("ARG17")), "{told}");
+    apply(&path).ends(0);
+    apply(&path).ends(0);
+    assert_eq!(count(&world, "source.recovered"), "1", "{}", world.sql(ALL));
+}
+
+#[test]
+fn a_head_that_is_signed_is_told_with_its_statement() {
+    let world = World::applied(ACME);
+    let key = crate::support::keys::Key::new("ed25519");
+    world.write("machine.yaml", &format!("audit: {{signKey: {}}}\n", key.path().display()));
+    std::fs::rename(world.path("machine.yaml"), world.path(".machine.yaml")).expect("out of the way");
+    world.argus(&["audit", "heads", "--sign", "--config", ".machine.yaml"]).ends(0);
+    let told = content(&world, "audit.head");
+    assert_eq!((&told["organization"], &told["sequence"]), (&"acme".into(), &3.into()), "{told}");
+    assert_eq!(told["hash"], world.sql("SELECT encode(hash, 'hex') FROM argus.chain WHERE organization = 'acme'"));
+    assert!(told["signature"].as_str().is_some_and(|text| text.contains("SSH SIGNATURE")), "{told}");
+}

@@ -15,7 +15,7 @@ fn picture(world: &World) -> String {
          WHERE n.nspname = 'argus' AND c.relkind = 'r' AND c.relname NOT IN
              ('run', 'run_organization', 'undo', 'rolled_back', 'audit', 'clock', 'pass', 'person', 'suspension',
               'schema_migration', 'built_in_role', 'held_plan', 'approval', 'installation', 'invitation', 'unsealed',
-              'seal', 'chain', 'head', 'checkpoint')",
+              'seal', 'chain', 'head', 'checkpoint', 'event', 'stream', 'told')",
     );
     world.sql(&format!("SELECT v FROM ({tables}) s ORDER BY v COLLATE \"C\""))
 }

@@ -13,7 +13,6 @@ const FLOORS: &[Floor] = &[
         modules: &[
             "plan",
             "digest",
-            "event",
             "validate",
             "diff",
             "rollback",
@@ -22,6 +21,7 @@ const FLOORS: &[Floor] = &[
             "approval",
             "signature",
             "audit",
+            "event",
             "identity",
             "policy",
             "brake",

@@ -217,7 +217,7 @@ fn of_two_processes_with_one_approval_one_applies() {
 #[test]
 fn a_run_that_dies_has_used_its_approval_and_written_its_rows_or_neither() {
     let points: Vec<String> = failpoints().into_iter().filter(|point| reached(point)).collect();
-    assert!(points.iter().any(|point| point == "apply.after_approvals") && points.len() == 7, "{points:?}");
+    assert!(points.iter().any(|point| point == "apply.after_approvals") && points.len() == 8, "{points:?}");
     for point in &points {
         let court = saved();
         let mut command = court.command(CI, SAVED);
