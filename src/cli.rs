@@ -1,6 +1,9 @@
 //! The command line: types for clap, one variant per command, and nothing else.
 
 pub mod audit;
+pub mod brakes;
+pub mod policy;
+pub mod schema;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -136,9 +139,9 @@ pub enum Command {
     /// Take back what a run has written
     Rollback(Rollback),
     /// Stop an organization or a source: nothing is written to it any more
-    Suspend(Suspend),
+    Suspend(brakes::Suspend),
     /// Report what has drifted meanwhile, and go on
-    Resume(Resume),
+    Resume(brakes::Resume),
     /// Write down all that planning reads, without what others must not see: for a plan that needs no secrets
     Snapshot(Snapshot),
     /// Deliver events to the sinks that the settings of this machine name
@@ -164,11 +167,11 @@ pub enum Command {
     /// Read, export and verify the audit, sign where it ends, and drop what is old
     Audit(audit::Audit),
     /// Test and check policies, and ask them
-    Policy(Policy),
+    Policy(policy::Policy),
     /// Manage the database
     Db(Db),
     /// Print a JSON Schema: of manifests for editors, of plans and findings for programs
-    Schema(Schema),
+    Schema(schema::Schema),
     /// Print completions for a shell
     Completions(Completions),
     /// Print the manual page
@@ -317,6 +320,9 @@ pub struct Relay {
     /// Deliver nothing, and forget this sink and all that waits for it
     #[arg(long, value_name = "NAME", conflicts_with_all = ["sinks", "once", "workers"])]
     pub forget: Option<String>,
+    /// How long events are kept that nobody waits for: 30d, 12h
+    #[arg(long, value_name = "TIME", default_value = "30d")]
+    pub keep: String,
     /// How many workers each sink has
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub workers: u16,
@@ -404,57 +410,6 @@ pub struct Rollback {
     /// How to write the plan and the outcome
     #[arg(long, value_enum, default_value_t)]
     pub format: Face,
-}
-
-/// What is suspended or resumed.
-#[derive(Args, Clone, Debug)]
-pub struct Suspended {
-    /// The organization (with --all there is none)
-    #[arg(value_name = "ORG", required_unless_present = "all")]
-    pub organization: Option<String>,
-    /// The directory with the manifests, whose argus.yaml names the source
-    #[arg(value_name = "PATH")]
-    pub path: Option<PathBuf>,
-    /// Everything that the source applies
-    #[arg(long)]
-    pub all: bool,
-    /// The source; without it that of PATH for --all, and any for an organization
-    #[arg(long, value_name = "NAME")]
-    pub source: Option<String>,
-}
-
-/// `argus suspend`
-#[derive(Args, Debug)]
-pub struct Suspend {
-    /// What is suspended.
-    #[command(flatten)]
-    pub what: Suspended,
-    /// Why
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
-    /// How long, at most 90d: `8h`, `2d`
-    #[arg(long = "for", value_name = "DURATION", required_unless_present = "until", conflicts_with = "until")]
-    pub length: Option<String>,
-    /// Until when, at most 90 days ahead: `YYYY-MM-DDThh:mm:ssZ`
-    #[arg(long, value_name = "MOMENT")]
-    pub until: Option<String>,
-    /// Whom others should ask; without it, whoever suspends
-    #[arg(long, value_name = "NAME")]
-    pub owner: Option<String>,
-}
-
-/// `argus resume`
-#[derive(Args, Debug)]
-pub struct Resume {
-    /// What is resumed.
-    #[command(flatten)]
-    pub what: Suspended,
-    /// Why it goes on
-    #[arg(long, value_name = "TEXT", default_value = "resumed")]
-    pub reason: String,
-    /// Do not report what has drifted meanwhile
-    #[arg(long)]
-    pub no_report: bool,
 }
 
 /// `argus show`
@@ -605,27 +560,6 @@ pub struct History {
     pub format: Format,
 }
 
-/// `argus policy`
-#[derive(Args, Debug)]
-pub struct Policy {
-    /// What to do with policies.
-    #[command(subcommand)]
-    pub command: PolicyCommand,
-}
-
-/// What to do with policies.
-#[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// Run the tests of policies: the rules `test_*` in the files `*_test.rego`
-    Test(PolicyTest),
-    /// Ask policies about an input document
-    Eval(PolicyEval),
-    /// Check that policies load, that all of them is used, and that every rule is tested both ways
-    Check(PolicyCheck),
-    /// Print what policies are told of a plan
-    Input(PolicyInput),
-}
-
 /// How tests are reported; the formats of conftest.
 #[derive(Clone, Copy, Debug)]
 pub struct Report(pub &'static Form);
@@ -646,89 +580,6 @@ impl ValueEnum for Report {
         let (name, others) = self.0.names.split_first()?;
         Some(PossibleValue::new(*name).aliases(others.iter().copied()).help(self.0.about))
     }
-}
-
-/// `argus policy test`
-#[derive(Args, Debug)]
-pub struct PolicyTest {
-    /// The folder of the policies and their tests
-    #[arg(value_name = "DIR", default_value = "policies")]
-    pub folder: PathBuf,
-    /// Only tests whose `package.name` this regular expression matches
-    #[arg(short, long, value_name = "REGEX")]
-    pub run: Option<String>,
-    /// Flaws of the policies are failures as well: end with 1 on warnings, with 2 on failures
-    #[arg(long)]
-    pub fail_on_warn: bool,
-    /// End with 0 although tests fail
-    #[arg(long)]
-    pub no_fail: bool,
-    /// Print nothing where all is well
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// How to write the report
-    #[arg(short = 'o', long, visible_alias = "output", value_enum, default_value_t)]
-    pub format: Report,
-}
-
-/// How an answer is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Answer {
-    /// For people.
-    #[default]
-    #[value(alias = "pretty")]
-    Text,
-    /// For programs; of a query, what `opa eval` prints.
-    Json,
-    /// The values of a query alone, as `opa eval` prints them.
-    Values,
-}
-
-/// `argus policy eval`
-#[derive(Args, Debug)]
-pub struct PolicyEval {
-    /// A query, such as `data.argus.tiers.deny_count`; without one, the judgement of all rules
-    pub query: Option<String>,
-    /// The folder of the policies
-    #[arg(long, value_name = "DIR", env = "ARGUS_POLICIES", default_value = "policies")]
-    pub policies: PathBuf,
-    /// The input document, as `argus policy input` prints it; `-` is standard input. A query can do without
-    #[arg(short, long, value_name = "FILE")]
-    pub input: Option<PathBuf>,
-    /// End with 3 where the plan is denied and with 4 where it is held; of a query, with 1 where it has no result
-    #[arg(long)]
-    pub fail: bool,
-    /// How to write the answer
-    #[arg(short, long, value_enum, default_value_t)]
-    pub format: Answer,
-}
-
-/// `argus policy check`
-#[derive(Args, Debug)]
-pub struct PolicyCheck {
-    /// The folder of the policies and their tests
-    #[arg(value_name = "DIR", default_value = "policies")]
-    pub folder: PathBuf,
-    /// How to write what is found
-    #[arg(short = 'o', long, visible_alias = "output", value_enum, default_value_t)]
-    pub format: Report,
-}
-
-/// `argus policy input`
-#[derive(Args, Debug)]
-pub struct PolicyInput {
-    /// Where the manifests are.
-    #[command(flatten)]
-    pub manifests: Manifests,
-    /// How to plan.
-    #[command(flatten)]
-    pub planning: Planning,
-    /// Only that of this organization; without one, of all that have changes
-    #[arg(short = 'O', long, value_name = "NAME")]
-    pub organization: Option<String>,
-    /// Write a file per organization into this directory
-    #[arg(short, long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
 }
 
 /// `argus db`
@@ -756,54 +607,6 @@ pub enum DbCommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<String>,
     },
-}
-
-/// `argus schema`
-#[derive(Args, Debug)]
-pub struct Schema {
-    /// Of what
-    #[arg(value_enum, default_value_t)]
-    pub of: SchemaOf,
-}
-
-/// What a schema describes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum SchemaOf {
-    /// Manifests.
-    #[default]
-    Manifest,
-    /// What `plan`, `show` and `drift` print as JSON, and what `plan -o` saves.
-    Plan,
-    /// What `validate` prints as JSON.
-    Findings,
-    /// What `apply` prints as JSON.
-    Outcome,
-    /// What `get` prints as JSON.
-    Rows,
-    /// What `get runs` prints as JSON.
-    Runs,
-    /// What `get suspensions` prints as JSON.
-    Suspensions,
-    /// What `get held` prints as JSON.
-    Held,
-    /// What `get approvals` prints as JSON.
-    Approvals,
-    /// What `history` prints as JSON.
-    History,
-    /// What `audit tail` and `audit show` print as JSON.
-    Audit,
-    /// What `audit heads` prints as JSON.
-    AuditHeads,
-    /// What `audit verify` prints as JSON.
-    AuditVerification,
-    /// What policies are told, as `policy input` prints it.
-    PolicyInput,
-    /// What `policy eval` prints as JSON.
-    Judgement,
-    /// Events, of every type.
-    Events,
-    /// Topics and events, as an AsyncAPI document.
-    Asyncapi,
 }
 
 /// `argus completions`

@@ -277,6 +277,8 @@ pub struct Applying {
     pub at_once: usize,
     /// The run that this one rolls back, if it is a rollback.
     pub rolls_back: Option<RollsBack>,
+    /// Whether the plan was made now, and of everything that there is: what it does not tell of is not there.
+    pub whole: bool,
 }
 
 /// Applies what the guards let through. What fails in one organization stays in that organization.
@@ -287,7 +289,7 @@ pub async fn apply(
     applying: &Applying,
     progress: Progress<'_>,
 ) -> Result<Outcome, StoreError> {
-    let Applying { run, actor, authors: _, terms: _, forced, policed, at_once, rolls_back } = applying;
+    let Applying { run, actor, authors: _, terms: _, forced, policed, at_once, rolls_back, whole } = applying;
     let by = Cause::new(run.as_str(), &plan.source, actor, plan.revision.as_ref());
     let start = RunStart {
         run,
@@ -347,7 +349,7 @@ pub async fn apply(
         let told = lasting.as_ref().map(|lasting| (&*plan.source, lasting));
         store.note_organization(run, organization, refusal.word(), message, told).await?;
     }
-    telling::lasting(store, plan, &by).await?;
+    telling::lasting(store, plan, *whole, &by).await?;
     let summary = serde_json::to_value(outcome.summary()).unwrap_or_default();
     let moves = provenance::moves(plan, &outcome, *forced);
     outcome.is_rewound = plan.lineage.as_ref().is_some_and(|lineage| !lineage.whole.leads_on) && !forced;
@@ -359,7 +361,8 @@ pub async fn apply(
 }
 
 async fn apply_one(store: &Store, by: &Cause, applying: &Applying, approved: &Approved) -> Result<(), ApplyError> {
-    let Applying { run, actor: _, rolls_back, authors: _, terms: _, forced: _, policed: _, at_once: _ } = applying;
+    let Applying { run, actor: _, rolls_back, authors: _, terms: _, forced: _, policed: _, at_once: _, whole: _ } =
+        applying;
     let read_at = approved.plan().read_at;
     let context = ApplyContext { run, by, read_at, rolls_back: rolls_back.as_ref() };
     store.apply(approved, &context).await.map(drop)

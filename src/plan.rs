@@ -1,6 +1,7 @@
 //! A plan: the ordered changes of one run, the version of every row that it read, and why the rest was left alone.
 
 mod beyond;
+pub mod lineage;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use crate::model::revision::{Authorship, Revision};
 use crate::model::secret::{self, veil};
 use crate::model::state::AppliedRow;
 use crate::model::value::Value;
+use lineage::Lineage;
 
 /// The version of the plan's JSON. It grows when a reader of the old form would misread the new one.
 pub const PLAN_FORMAT: u32 = 2;
@@ -219,40 +221,6 @@ pub struct OrganizationPlan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Finding>,
     /// Who has a part in it beside those of the whole plan, by all names, lower case: none of them approves it.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub authors: BTreeSet<String>,
-}
-
-/// Where something stood before the commit of a plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Baseline {
-    /// The commit that it was applied from last; none where it was not applied from one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
-    /// Whether the commit of the plan leads on from it.
-    pub leads_on: bool,
-}
-
-/// How the commit of a plan stands to what was applied before.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Lineage {
-    /// Where the source stood.
-    pub whole: Baseline,
-    /// Where those organizations stood that were not applied with the rest of it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(with = "BTreeMap<String, Baseline>")]
-    pub own: BTreeMap<OrganizationName, Baseline>,
-    /// The organizations that were not looked at, because part of what describes them cannot be used.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    #[schemars(with = "BTreeSet<String>")]
-    pub unseen: BTreeSet<OrganizationName>,
-    /// The organizations that were looked at, where not all were.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<BTreeSet<String>>")]
-    pub only: Option<BTreeSet<OrganizationName>>,
-    /// Who has a part in what came since the source was applied last, by all names, lower case.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub authors: BTreeSet<String>,
 }

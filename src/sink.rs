@@ -1,4 +1,4 @@
-//! Sinks: where events go. Each is one file, one line in [`SinkSettings`] and one in [`Sink::open`].
+//! Sinks: where events go. Each is one file, and one line in the table here.
 
 mod http;
 pub mod kafka;
@@ -7,6 +7,7 @@ pub mod webhook;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -24,24 +25,66 @@ pub const SINKS_MAX: usize = 20;
 /// The largest file with a secret.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
-/// A sink as the settings of the machine name it.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SinkSettings {
-    /// Its name. What waits for it waits under this name.
-    pub name: String,
-    /// A file with the key that people's names are replaced by; without one they go as they are.
-    #[serde(default)]
-    pub pseudonym_key_file: Option<PathBuf>,
+/// What is asked of a sink, and takes its time.
+type Asked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where a sink leads.
+trait Destination: Send + std::fmt::Debug {
+    /// Delivers events, those of an organization in order, within [`DELIVERY_TIME_MAX`].
+    fn deliver<'a>(&'a mut self, events: &'a [Event], pseudonyms: Option<&'a PseudonymKey>) -> Asked<'a, Delivered>;
+
+    /// Which of these events are there already. Whoever cannot be asked has receivers that drop what comes twice.
+    fn arrived<'a>(&'a mut self, _: &'a [Event]) -> Asked<'a, Result<HashSet<String>, String>> {
+        Box::pin(async { Ok(HashSet::new()) })
+    }
+
+    /// What is wrong on the other side; nothing where it cannot be asked.
+    fn faults(&mut self) -> Asked<'_, Vec<String>> {
+        Box::pin(async { Vec::new() })
+    }
+}
+
+macro_rules! sinks {
+    ($($(#[doc = $about:literal])* $word:ident: $settings:ty => $destination:ty;)*) => {
+        /// A sink as the settings of the machine name it.
+        #[derive(Clone, Debug, Deserialize, PartialEq)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        pub struct SinkSettings {
+            /// Its name. What waits for it waits under this name.
+            pub name: String,
+            /// A file with the key that people's names are replaced by; without one they go as they are.
+            #[serde(default)]
+            pub pseudonym_key_file: Option<PathBuf>,
+            $($(#[doc = $about])* #[serde(default)] pub $word: Option<$settings>,)*
+        }
+
+        impl SinkSettings {
+            /// All words for where a sink may lead.
+            const WORDS: &'static [&'static str] = &[$(stringify!($word)),*];
+
+            /// Where this one leads, in words, and what is wrong with it.
+            fn ways(&self) -> Vec<Result<(), String>> {
+                let ways = [$(self.$word.as_ref().map(|settings| settings.check())),*];
+                ways.into_iter().flatten().collect()
+            }
+
+            fn open(&self) -> Result<Box<dyn Destination>, String> {
+                $(if let Some(settings) = &self.$word {
+                    return Ok(Box::new(<$destination>::open(settings)?));
+                })*
+                Err("it leads nowhere".into())
+            }
+        }
+    };
+}
+
+sinks! {
     /// Kafka.
-    #[serde(default)]
-    pub kafka: Option<kafka::KafkaSettings>,
+    kafka: kafka::KafkaSettings => kafka::Kafka;
     /// A webhook.
-    #[serde(default)]
-    pub webhook: Option<webhook::WebhookSettings>,
+    webhook: webhook::WebhookSettings => webhook::Webhook;
     /// Lines on standard output.
-    #[serde(default)]
-    pub lines: Option<lines::LinesSettings>,
+    lines: lines::LinesSettings => lines::Lines;
 }
 
 /// What was wrong with the settings of a sink.
@@ -65,38 +108,27 @@ pub struct Delivered {
     pub failed: Option<String>,
 }
 
+impl SinkSettings {
+    /// What cannot be right, whatever is on the other side.
+    pub fn check(&self) -> Result<(), BadSink> {
+        let bad = |why: String| BadSink { sink: self.name.clone(), why };
+        if let Some(fault) = name_fault(&self.name) {
+            return Err(bad(format!("it needs a name: {fault}")));
+        }
+        match self.ways().as_slice() {
+            [way] => way.clone().map_err(bad),
+            [] => Err(bad(format!("it leads nowhere; give it one of: {}", Self::WORDS.join(", ")))),
+            _ => Err(bad("it leads to two places; make two sinks of it".into())),
+        }
+    }
+}
+
 /// A sink that is open.
 #[derive(Debug)]
 pub struct Sink {
     name: String,
     pseudonyms: Option<PseudonymKey>,
-    to: To,
-}
-
-/// Where a sink leads.
-#[derive(Debug)]
-enum To {
-    Kafka(Box<kafka::Kafka>),
-    Webhook(webhook::Webhook),
-    Lines(lines::Lines),
-}
-
-impl SinkSettings {
-    /// What cannot be right, whatever is on the other side.
-    pub fn check(&self) -> Result<(), BadSink> {
-        let bad = |why: String| Err(BadSink { sink: self.name.clone(), why });
-        if let Some(fault) = name_fault(&self.name) {
-            return bad(format!("it needs a name: {fault}"));
-        }
-        let SinkSettings { name: _, pseudonym_key_file: _, kafka, webhook, lines } = self;
-        match [kafka.is_some(), webhook.is_some(), lines.is_some()].into_iter().filter(|there| *there).count() {
-            1 => Ok(()),
-            0 => bad("it leads nowhere; give it `kafka`, `webhook` or `lines`".into()),
-            _ => bad("it leads to two places; make two sinks of it".into()),
-        }?;
-        kafka.as_ref().map_or(Ok(()), kafka::KafkaSettings::check).or_else(bad)?;
-        webhook.as_ref().map_or(Ok(()), webhook::WebhookSettings::check).or_else(bad)
-    }
+    to: Box<dyn Destination>,
 }
 
 impl Sink {
@@ -109,15 +141,7 @@ impl Sink {
             let few = || format!("{} holds fewer than {} bytes", file.display(), PseudonymKey::BYTES_MIN);
             PseudonymKey::new(key.as_bytes()).ok_or_else(|| bad(few()))
         });
-        let to = match settings {
-            SinkSettings { kafka: Some(kafka), .. } => To::Kafka(Box::new(kafka::Kafka::open(kafka).map_err(bad)?)),
-            SinkSettings { webhook: Some(webhook), .. } => To::Webhook(webhook::Webhook::open(webhook).map_err(bad)?),
-            SinkSettings { lines: Some(lines), .. } => To::Lines(lines::Lines::open(lines).map_err(bad)?),
-            SinkSettings { name: _, pseudonym_key_file: _, kafka: None, webhook: None, lines: None } => {
-                return Err(bad("it leads nowhere".into()));
-            }
-        };
-        Ok(Sink { name: settings.name.clone(), pseudonyms: pseudonyms.transpose()?, to })
+        Ok(Sink { name: settings.name.clone(), pseudonyms: pseudonyms.transpose()?, to: settings.open().map_err(bad)? })
     }
 
     /// Its name.
@@ -125,30 +149,20 @@ impl Sink {
         &self.name
     }
 
-    /// Delivers events in order, within a bounded time. What is neither arrived nor refused may or may not be there.
+    /// Delivers events in order, within a bounded time. What is neither arrived nor refused was not sent, if nothing has
+    /// failed; otherwise it may or may not be there.
     pub async fn deliver(&mut self, events: &[Event]) -> Delivered {
-        match &mut self.to {
-            To::Kafka(kafka) => kafka.deliver(events, self.pseudonyms.as_ref()).await,
-            To::Webhook(webhook) => webhook.deliver(events, self.pseudonyms.as_ref()).await,
-            To::Lines(lines) => lines.deliver(events, self.pseudonyms.as_ref()),
-        }
+        self.to.deliver(events, self.pseudonyms.as_ref()).await
     }
 
     /// Which of these ids the sink has already, as far as it can tell.
     pub async fn arrived(&mut self, events: &[Event]) -> Result<HashSet<String>, String> {
-        match &mut self.to {
-            To::Kafka(kafka) => kafka.arrived(events).await,
-            // Whoever takes events here drops what comes twice.
-            To::Webhook(_) | To::Lines(_) => Ok(HashSet::new()),
-        }
+        self.to.arrived(events).await
     }
 
     /// What is wrong on the other side: nothing, if events could be delivered now.
     pub async fn faults(&mut self) -> Vec<String> {
-        match &mut self.to {
-            To::Kafka(kafka) => kafka.faults().await,
-            To::Webhook(_) | To::Lines(_) => Vec::new(),
-        }
+        self.to.faults().await
     }
 }
 

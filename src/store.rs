@@ -9,6 +9,7 @@ pub mod audit;
 pub mod baselines;
 pub mod chain;
 pub mod deliveries;
+pub mod ear;
 pub mod error;
 pub mod events;
 pub mod history;

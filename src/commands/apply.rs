@@ -324,6 +324,7 @@ async fn carry_out(
         policed,
         at_once: (context.connections() as usize / 2).max(1),
         rolls_back: rollback::of_plan(&database.store, plan).await?,
+        whole: args.planning.target.is_empty() && !args.manifests.path.as_deref().is_some_and(is_saved_plan),
     };
     let progress = Progress::new("applying");
     let tell = |done, total| progress.tell(done, total);

@@ -386,11 +386,15 @@ impl Context {
                         one keeps its data: `--data-dir`, ARGUS_DATA_DIR";
             return Err(Failure::from(Finding::error(Code::NoDatabase, message).hint(hint)));
         }
+        // Whoever says where it is knows that there is one.
+        let unnamed = data_dir.is_none();
         let data_dir = data_dir.unwrap_or_else(default_data_dir);
         let binaries = self.global.postgres_bin.as_deref().or(self.machine.postgres_bin.as_deref());
         let server = PrivateServer::start(&data_dir, binaries)?;
-        let message = format!("No database is configured: using a private PostgreSQL in {}.\n", data_dir.display());
-        let _ = std::io::stderr().write_all(message.as_bytes());
+        if unnamed {
+            let message = format!("No database is configured: using a private PostgreSQL in {}.\n", data_dir.display());
+            let _ = std::io::stderr().write_all(message.as_bytes());
+        }
         Ok(server)
     }
 

@@ -6,7 +6,7 @@ mod input;
 mod test;
 
 use super::context::{Context, Done};
-use crate::cli::{Policy, PolicyCommand};
+use crate::cli::policy::{Policy, PolicyCommand};
 
 /// Does what was asked for.
 pub async fn run(context: &Context, args: &Policy) -> Done {

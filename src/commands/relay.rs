@@ -12,6 +12,7 @@ use crate::engine::relay::{self, RelayError, Relayed, Relaying};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
+use crate::model::time::parse_duration;
 use crate::render::inert;
 use crate::render::text::counted;
 use crate::sink::{SINKS_MAX, SinkSettings};
@@ -22,11 +23,16 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
         return forget(context, sink).await;
     }
     let sinks = chosen(context.sinks(), &args.sinks)?;
+    let keep = parse_duration(&args.keep).ok().and_then(|keep| keep.to_std().ok()).ok_or_else(|| {
+        let why = format!("`{}` is no length of time", args.keep);
+        Failure::from(Finding::error(Code::BadSettings, why).hint("write `--keep 30d` or `--keep 12h`"))
+    })?;
     let database = context.database().await?;
     let relaying = Relaying {
         holder: format!("{}-{}", std::process::id(), &context.new_run()?),
         workers: args.workers.into(),
         once: args.once,
+        keep,
     };
     let stop = stop_signal().map_err(|error| {
         Failure::from(Finding::error(Code::CannotDeliver, format!("signals cannot be listened to: {error}")))

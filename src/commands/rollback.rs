@@ -79,6 +79,7 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
         policed: judges.folder.as_deref().is_some_and(|folder| folder != NONE) || judgements.by_organization.is_some(),
         at_once: (context.connections() as usize / 2).max(1),
         rolls_back: Some(rolls_back),
+        whole: false,
     };
     let warned = verdict.told.warned.clone();
     let progress = Progress::new("rolling back");

@@ -5,7 +5,7 @@ use super::audit::verify::Verification;
 use super::context::{Context, Done};
 use super::output::report;
 use crate::brake::Suspension;
-use crate::cli::{Schema, SchemaOf};
+use crate::cli::schema::{Schema, SchemaOf};
 use crate::exit_code::ExitCode;
 use crate::policy::input::Input;
 use crate::render::json::{

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::context::{Context, Done, Failure};
 use super::output::report;
 use crate::brake::{REASON_CHARS_MAX, SUSPENSION_DAYS_MAX};
-use crate::cli::{Suspend, Suspended as Args};
+use crate::cli::brakes::{Suspend, Suspended as Args};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;

@@ -17,6 +17,7 @@ use crate::plan::sha256_hex;
 use crate::sink::{BadSink, Delivered, Sink, SinkSettings};
 use crate::store::Store;
 use crate::store::deliveries::{Arrival, Shard};
+use crate::store::ear::Word;
 use crate::store::error::StoreError;
 
 /// How long a worker holds its parts without saying that it is still there.
@@ -31,6 +32,10 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How many events of a part are claimed at once.
 const CLAIM_MAX: i64 = 500;
 
+/// How often old events are dropped, and how many in one transaction.
+const TIDYING: Duration = Duration::from_secs(3600);
+const FORGET_MAX: i32 = 10_000;
+
 /// How long a worker waits after something has failed: at first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
 
@@ -43,6 +48,8 @@ pub struct Relaying {
     pub workers: usize,
     /// Whether to end when nothing waits any more, instead of waiting for more.
     pub once: bool,
+    /// How long events are kept that nobody waits for.
+    pub keep: Duration,
 }
 
 /// What a relay has done.
@@ -85,6 +92,7 @@ pub async fn run(
     }
     let told = Arc::new(Notify::new());
     let ear = tokio::spawn(listen(store.clone(), told.clone()));
+    let tidying = tokio::spawn(tidy(store.clone(), relaying.keep));
     let mut workers = tokio::task::JoinSet::new();
     for settings in sinks {
         for number in 0..relaying.workers.max(1) {
@@ -112,14 +120,33 @@ pub async fn run(
         all.failed.extend(relayed.failed);
     }
     ear.abort();
+    tidying.abort();
+    if relaying.once {
+        forget_old(store, relaying.keep).await?;
+    }
     Ok(all)
+}
+
+/// Drops what is old, every now and then.
+async fn tidy(store: Store, keep: Duration) {
+    loop {
+        if let Err(error) = forget_old(&store, keep).await {
+            tracing::warn!(%error, "old events are not dropped: {error}");
+        }
+        tokio::time::sleep(TIDYING).await;
+    }
+}
+
+async fn forget_old(store: &Store, keep: Duration) -> Result<(), StoreError> {
+    while store.forget_events(keep, FORGET_MAX).await? == i64::from(FORGET_MAX) {}
+    Ok(())
 }
 
 /// Wakes the workers when something is told. They look by themselves as well, so that nothing hangs on this.
 async fn listen(store: Store, told: Arc<Notify>) {
     loop {
-        if let Ok(mut ear) = store.ear().await {
-            while ear.hear().await.is_ok() {
+        if let Ok(mut ear) = store.ear(Word::Events).await {
+            while ear.hear(LOOK).await.is_ok() {
                 told.notify_waiters();
             }
         }
@@ -211,7 +238,8 @@ impl Worker {
             return Ok(Turn::Idle);
         }
         failpoint("relay.after_claim", self.sink.name());
-        let Delivered { arrived, refused, failed } = self.sink.deliver(&events).await;
+        let (store, name, holder) = (&self.store, self.sink.name().to_owned(), &self.holder);
+        let Delivered { arrived, refused, failed } = held(store, &name, holder, self.sink.deliver(&events)).await;
         failpoint("relay.after_delivery", self.sink.name());
         self.relayed.delivered += arrived.len() as u64;
         self.relayed.refused += refused.len() as u64;
@@ -232,7 +260,8 @@ impl Worker {
     async fn settle(&mut self, shard: Shard) -> Result<Option<String>, StoreError> {
         loop {
             let events = self.store.claim(self.sink.name(), &[shard], CLAIM_MAX).await?;
-            let found = match self.sink.arrived(&events).await {
+            let (store, name, holder) = (&self.store, self.sink.name().to_owned(), &self.holder);
+            let found = match held(store, &name, holder, self.sink.arrived(&events)).await {
                 Ok(found) => found,
                 Err(why) => return Ok(Some(why)),
             };
@@ -254,6 +283,22 @@ impl Worker {
     fn claimed(&self, events: &[Event]) -> Vec<Shard> {
         let of: std::collections::BTreeSet<i16> = events.iter().map(|event| event.shard).collect();
         self.shards.iter().filter(|shard| of.contains(&shard.number)).copied().collect()
+    }
+}
+
+/// Says now and then that somebody is still there, while something takes its time.
+async fn held<T>(store: &Store, sink: &str, holder: &str, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(BEAT) => {
+                // Whoever could not say so finds out when confirming.
+                if let Err(error) = store.keep_shards(sink, holder, LEASE).await {
+                    tracing::debug!(%error, "the parts of a sink are not kept");
+                }
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::event::content::{Cause, ResourceTold, RunTold};
 use crate::event::telling::{self, Lasting};
 use crate::event::{DRIFT_RESOLVED, Draft, RUN_FAILED, RUN_SUCCEEDED};
 use crate::model::finding::Finding;
-use crate::plan::{OrganizationPlan, Plan};
+use crate::plan::Plan;
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::events::Teller;
@@ -29,23 +29,28 @@ pub(super) fn refusal(
     Some(telling::refused(plan, rules_digest, held, why, by))
 }
 
-/// Tells of drift that is left, and of drift that was told and is there no more.
-pub(super) async fn lasting(store: &Store, plan: &Plan, by: &Cause) -> Result<(), StoreError> {
+/// Tells of drift that is left, and, where the plan has looked at all of it, of drift that was told and is there no more.
+pub(super) async fn lasting(store: &Store, plan: &Plan, whole: bool, by: &Cause) -> Result<(), StoreError> {
     let resolved = |organization: &str, subject: &str| {
         let (kind, name) = subject.split_once('/').unwrap_or((subject, ""));
         let content = ResourceTold::resolved(organization, kind, name, by);
         Draft::new(&DRIFT_RESOLVED, subject, &content)
     };
-    let tells = |plan: &OrganizationPlan| !telling::lasting(plan, by).is_empty();
-    for plan in plan.organizations.iter().filter(|plan| tells(plan)) {
-        let organization = &*plan.organization;
+    let teller = |organization| Teller { run: Some(&by.run), source: &by.source, organization };
+    for plan in &plan.organizations {
         let lasting = telling::lasting(plan, by);
-        let teller = Teller { run: Some(&by.run), source: &by.source, organization };
-        store.tell_lasting(&teller, &lasting, |subject| resolved(organization, subject)).await?;
+        if lasting.is_empty() {
+            continue;
+        }
+        let teller = teller(&plan.organization);
+        match whole {
+            true => store.tell_all_lasting(&teller, &lasting, |subject| resolved(&plan.organization, subject)).await?,
+            false => store.tell_lasting(&teller, &lasting).await?,
+        }
     }
-    for organization in store.told_and_settled(&by.source).await? {
-        let teller = Teller { run: Some(&by.run), source: &by.source, organization: &organization };
-        store.tell_lasting(&teller, &[], |subject| resolved(&organization, subject)).await?;
+    // What has been found settled since has no drift, whatever was looked at now.
+    for organization in &store.told_and_settled(&by.source).await? {
+        store.tell_all_lasting(&teller(organization), &[], |subject| resolved(organization, subject)).await?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::audit::chain::{self, Facts, Point, Report};
 use crate::audit::head::{About, Signed, Untrusted};
 use crate::signature::Signers;
 use crate::store::Store;
-use crate::store::audit::{Said, Verifying};
+use crate::store::audit::verifying::{RowBatch, Said, SealBatch, Verifying};
 use crate::store::error::StoreError;
 
 /// How many batches wait for whoever compares.
@@ -87,10 +87,10 @@ pub async fn verify(
         let mut failed: Option<StoreError> = None;
         let mut broken: Option<StoreError> = None;
         let rows = std::iter::from_fn(|| from_rows.blocking_recv())
-            .flat_map(crate::store::audit::RowBatch::rows)
+            .flat_map(RowBatch::rows)
             .map_while(|row| row.map_err(|error| failed = Some(error)).ok());
         let seals = std::iter::from_fn(|| from_seals.blocking_recv())
-            .flat_map(crate::store::audit::SealBatch::seals)
+            .flat_map(SealBatch::seals)
             .map_while(|seal| seal.map_err(|error| broken = Some(error)).ok());
         let report = chain::verify(&facts, seals, rows);
         failed.or(broken).map_or(Ok(report), Err)

@@ -15,7 +15,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _, PurgeConfig};
 use serde::Deserialize;
 
-use super::{DELIVERY_TIME_MAX, Delivered, secret};
+use super::{Asked, DELIVERY_TIME_MAX, Delivered, Destination, secret};
 use crate::event::Topic;
 use crate::event::cloud::{CONTENT, Event, STRUCTURED};
 use crate::event::people::PseudonymKey;
@@ -231,7 +231,7 @@ impl Kafka {
     }
 
     /// Sends events in order and waits until they are confirmed.
-    pub(super) async fn deliver(&mut self, events: &[Event], pseudonyms: Option<&PseudonymKey>) -> Delivered {
+    async fn send_all(&mut self, events: &[Event], pseudonyms: Option<&PseudonymKey>) -> Delivered {
         let producer = match self.producer.take().map_or_else(|| self.settings.producer(), Ok) {
             Ok(producer) => producer,
             Err(why) => return Delivered { failed: Some(why), ..Delivered::default() },
@@ -323,7 +323,7 @@ impl Kafka {
     }
 
     /// Which of these events are at the end of the partitions.
-    pub(super) async fn arrived(&mut self, events: &[Event]) -> Result<HashSet<String>, String> {
+    async fn read_back(&mut self, events: &[Event]) -> Result<HashSet<String>, String> {
         let Some(first) = events.iter().map(|event| event.at).min() else { return Ok(HashSet::new()) };
         let wanted: HashSet<String> = events.iter().map(|event| event.id.clone()).collect();
         let topics: HashSet<String> = events.iter().map(|event| self.settings.topic(event.topic())).collect();
@@ -333,7 +333,7 @@ impl Kafka {
     }
 
     /// What is wrong: brokers that do not answer, topics that are not there or have another number of partitions.
-    pub(super) async fn faults(&mut self) -> Vec<String> {
+    async fn ask(&mut self) -> Vec<String> {
         let settings = self.settings.clone();
         let ask = move || {
             let names: Vec<String> = Topic::ALL.iter().map(|topic| settings.topic(*topic)).collect();
@@ -352,6 +352,20 @@ impl Kafka {
             names.iter().filter_map(fault).collect()
         };
         tokio::task::spawn_blocking(ask).await.unwrap_or_else(|error| vec![error.to_string()])
+    }
+}
+
+impl Destination for Kafka {
+    fn deliver<'a>(&'a mut self, events: &'a [Event], pseudonyms: Option<&'a PseudonymKey>) -> Asked<'a, Delivered> {
+        Box::pin(self.send_all(events, pseudonyms))
+    }
+
+    fn arrived<'a>(&'a mut self, events: &'a [Event]) -> Asked<'a, Result<HashSet<String>, String>> {
+        Box::pin(self.read_back(events))
+    }
+
+    fn faults(&mut self) -> Asked<'_, Vec<String>> {
+        Box::pin(self.ask())
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde::Deserialize;
 
-use super::Delivered;
+use super::{Asked, Delivered, Destination};
 use crate::event::cloud::Event;
 use crate::event::people::PseudonymKey;
 
@@ -12,6 +12,12 @@ use crate::event::people::PseudonymKey;
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct LinesSettings {}
+
+impl LinesSettings {
+    pub(super) fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
 
 /// Standard output.
 #[derive(Debug)]
@@ -21,17 +27,21 @@ impl Lines {
     pub(super) fn open(_: &LinesSettings) -> Result<Lines, String> {
         Ok(Lines)
     }
+}
 
-    pub(super) fn deliver(&mut self, events: &[Event], pseudonyms: Option<&PseudonymKey>) -> Delivered {
-        let mut out = std::io::stdout().lock();
-        let mut text = String::new();
-        for event in events {
-            text.push_str(&event.on_the_wire(pseudonyms).structured());
-            text.push('\n');
-        }
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Ok(()) => Delivered { arrived: (0..events.len()).collect(), ..Delivered::default() },
-            Err(error) => Delivered { failed: Some(error.to_string()), ..Delivered::default() },
-        }
+impl Destination for Lines {
+    fn deliver<'a>(&'a mut self, events: &'a [Event], pseudonyms: Option<&'a PseudonymKey>) -> Asked<'a, Delivered> {
+        Box::pin(async move {
+            let mut text = String::new();
+            for event in events {
+                text.push_str(&event.on_the_wire(pseudonyms).structured());
+                text.push('\n');
+            }
+            let mut out = std::io::stdout().lock();
+            match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+                Ok(()) => Delivered { arrived: (0..events.len()).collect(), ..Delivered::default() },
+                Err(error) => Delivered { failed: Some(error.to_string()), ..Delivered::default() },
+            }
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! Webhooks: one POST for each event, signed as Standard Webhooks has it, so that whoever receives it knows who sent it and
 //! that it is no replay.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,9 @@ use serde::Deserialize;
 use sha2::Sha256;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::{DELIVERY_TIME_MAX, Delivered, http, secret};
+use super::{Asked, DELIVERY_TIME_MAX, Delivered, Destination, http, secret};
 use crate::event::cloud::{Event, STRUCTURED};
 use crate::event::people::PseudonymKey;
 
@@ -100,54 +101,53 @@ impl Webhook {
             signing: Signing::read(&secret(&settings.secret_file)?)?,
         })
     }
+}
 
-    /// Sends the events of each organization one after the other, and stops with an organization where one fails.
-    pub(super) async fn deliver(&mut self, events: &[Event], pseudonyms: Option<&PseudonymKey>) -> Delivered {
-        let mut by_organization: BTreeMap<&str, Vec<(usize, String, String)>> = BTreeMap::new();
-        for (place, event) in events.iter().enumerate() {
-            let body = event.on_the_wire(pseudonyms).structured();
-            by_organization.entry(event.key()).or_default().push((place, event.id.clone(), body));
-        }
-        let (places, mut under_way) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
-        for (_, events) in by_organization {
-            let (places, client, url) = (places.clone(), self.client.clone(), self.url.clone());
-            let signing = self.signing.clone();
-            under_way.spawn(async move {
-                let _place = places.acquire().await;
-                let mut answers: HashMap<usize, Answer> = HashMap::new();
-                for (place, id, body) in events {
-                    let answer = post(&client, &url, &signing, &id, body).await;
-                    let failed = matches!(answer, Answer::Failed(_));
-                    answers.insert(place, answer);
-                    if failed {
-                        break;
-                    }
-                }
-                answers
-            });
-        }
-        let mut delivered = Delivered::default();
-        let deadline = tokio::time::Instant::now() + DELIVERY_TIME_MAX;
-        loop {
-            match tokio::time::timeout_at(deadline, under_way.join_next()).await {
-                Ok(None) => return delivered,
-                Ok(Some(Ok(answers))) => {
-                    for (place, answer) in answers {
-                        match answer {
-                            Answer::Taken => delivered.arrived.push(place),
-                            Answer::Refused(why) => delivered.refused.push((place, why)),
-                            Answer::Failed(why) => delivered.failed = Some(why),
+impl Destination for Webhook {
+    /// Sends the events of each organization one after the other, and stops with an organization where one fails. What there
+    /// is no time for is not sent: the next turn begins with it.
+    fn deliver<'a>(&'a mut self, events: &'a [Event], pseudonyms: Option<&'a PseudonymKey>) -> Asked<'a, Delivered> {
+        Box::pin(async move {
+            let mut by_organization: BTreeMap<&str, Vec<(usize, String, String)>> = BTreeMap::new();
+            for (place, event) in events.iter().enumerate() {
+                let body = event.on_the_wire(pseudonyms).structured();
+                by_organization.entry(event.key()).or_default().push((place, event.id.clone(), body));
+            }
+            let last_call = Instant::now() + (DELIVERY_TIME_MAX - REQUEST_TIME_MAX);
+            let (places, mut under_way) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+            for (_, events) in by_organization {
+                let (places, client, url) = (places.clone(), self.client.clone(), self.url.clone());
+                let signing = self.signing.clone();
+                under_way.spawn(async move {
+                    let _place = places.acquire().await;
+                    let mut answers = Vec::new();
+                    for (place, id, body) in events {
+                        if Instant::now() >= last_call {
+                            break;
+                        }
+                        let answer = post(&client, &url, &signing, &id, body).await;
+                        let failed = matches!(answer, Answer::Failed(_));
+                        answers.push((place, answer));
+                        if failed {
+                            break;
                         }
                     }
-                }
-                Ok(Some(Err(error))) => delivered.failed = Some(error.to_string()),
-                Err(_) => {
-                    // What has arrived of these is not known: it is sent again, under the same ids.
-                    delivered.failed.get_or_insert(format!("not all were taken within {DELIVERY_TIME_MAX:?}"));
-                    return delivered;
+                    answers
+                });
+            }
+            let mut delivered = Delivered::default();
+            while let Some(answers) = under_way.join_next().await {
+                let answers = answers.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                for (place, answer) in answers {
+                    match answer {
+                        Answer::Taken => delivered.arrived.push(place),
+                        Answer::Refused(why) => delivered.refused.push((place, why)),
+                        Answer::Failed(why) => delivered.failed = Some(why),
+                    }
                 }
             }
-        }
+            delivered
+        })
     }
 }
 

@@ -25,10 +25,24 @@ pub(super) const BYTES_PER_READ: i64 = 8 * 1024 * 1024;
 const SEALING: i64 = 0x6172_6775_7361_7564;
 const SIGNING: i64 = SEALING + 1;
 
-/// How every transaction that writes here begins.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE;
-    SET LOCAL ROLE argus_reconciler; SET LOCAL search_path = pg_catalog; SET LOCAL lock_timeout = '5s';
-    SET LOCAL statement_timeout = '120s'; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+/// How a transaction that writes here begins.
+macro_rules! begin {
+    ($isolation:literal) => {
+        concat!(
+            "BEGIN ISOLATION LEVEL ",
+            $isolation,
+            " READ WRITE; SET LOCAL ROLE argus_reconciler; SET LOCAL search_path = pg_catalog;
+             SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '120s';
+             SET LOCAL idle_in_transaction_session_timeout = '60s'"
+        )
+    };
+}
+
+/// Sealing sees one moment: of each organization all that was written before it.
+const BEGIN_SEALING: &str = begin!("REPEATABLE READ");
+
+/// What is signed stands in seals, which never change; what it is told after may move meanwhile.
+const BEGIN_SIGNING: &str = begin!("READ COMMITTED");
 
 /// The columns of [`fields`], of an audit row that is called `a`.
 pub(super) const FIELDS: &str = "a.organization, a.version, a.ordinal, a.at, a.kind, a.name, a.relation, a.action, \
@@ -136,15 +150,15 @@ pub struct Prunable {
 }
 
 impl Store {
-    async fn begin_audit(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        let mut transaction = self.pool.begin_with(BEGIN).await?;
+    async fn begin_audit(&self, begin: &'static str) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let mut transaction = self.pool.begin_with(begin).await?;
         migrate::check(&mut transaction).await?;
         Ok(transaction)
     }
 
     /// Seals what comes next, a bounded number of rows, in one transaction.
     pub async fn seal_batch(&self) -> Result<Batch, StoreError> {
-        let mut transaction = self.begin_audit().await?;
+        let mut transaction = self.begin_audit(BEGIN_SEALING).await?;
         let sealed = seal(&mut transaction).await;
         match sealed {
             Ok(Batch::Sealed(rows)) => {
@@ -167,7 +181,7 @@ impl Store {
 
     /// Begins to sign heads; none if somebody else is at it.
     pub async fn signing(&self) -> Result<Option<Signing>, StoreError> {
-        let mut transaction = self.begin_audit().await?;
+        let mut transaction = self.begin_audit(BEGIN_SIGNING).await?;
         if !locked(&mut transaction, SIGNING).await? {
             transaction.rollback().await?;
             return Ok(None);

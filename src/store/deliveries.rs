@@ -4,16 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use sqlx::postgres::PgListener;
 use sqlx::{PgConnection, Row as _};
 
 use super::Store;
 use super::error::StoreError;
 use crate::event::cloud::Event;
-
-/// Where it is said that something waits.
-const CHANNEL: &str = "argus_events";
 
 /// A part of a sink that is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,21 +28,6 @@ pub enum Arrival {
     Confirmed,
     /// The sink will never take it, for this reason.
     Refused(String),
-}
-
-/// Waits until something is told.
-#[derive(Debug)]
-pub struct Ear(PgListener);
-
-impl Ear {
-    /// Returns when something has been told since the last call, or at least may have been.
-    pub async fn hear(&mut self) -> Result<(), StoreError> {
-        // None stands for a connection that was lost and made again: something may have been missed.
-        self.0.try_recv().await?;
-        // Many transactions tell at once: one answer to all of them is enough.
-        while self.0.next_buffered().is_some() {}
-        Ok(())
-    }
 }
 
 impl Store {
@@ -75,13 +55,6 @@ impl Store {
         let gone = sqlx::query("DELETE FROM argus.sink WHERE name = $1").bind(sink).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(gone.rows_affected() > 0)
-    }
-
-    /// Listens for what is told.
-    pub async fn ear(&self) -> Result<Ear, StoreError> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
-        listener.listen(CHANNEL).await?;
-        Ok(Ear(listener))
     }
 
     /// Says that somebody is there to deliver for a while, keeps the parts of theirs, takes a fair share of those that
@@ -141,6 +114,22 @@ impl Store {
             Ok(Shard { number: row.try_get(0)?, fence: row.try_get(1)?, uncertain: row.try_get(2)? })
         };
         rows.iter().map(shard).collect()
+    }
+
+    /// Says that somebody is still there, and keeps what is theirs for another while. What has passed stays passed.
+    pub async fn keep_shards(&self, sink: &str, holder: &str, lease: Duration) -> Result<(), StoreError> {
+        let mut transaction = self.reconciling().await?;
+        for statement in [
+            "UPDATE argus.relay SET until = clock_timestamp() + make_interval(secs => $3)
+             WHERE sink = $1 AND holder = $2 AND until >= clock_timestamp()",
+            "UPDATE argus.shard SET until = clock_timestamp() + make_interval(secs => $3)
+             WHERE sink = $1 AND holder = $2 AND until >= clock_timestamp()",
+        ] {
+            let query = sqlx::query(statement).bind(sink).bind(holder).bind(lease.as_secs_f64());
+            query.execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Gives back everything that somebody holds of a sink. What is uncertain stays so.
@@ -258,10 +247,10 @@ impl Store {
     }
 
     /// Drops events that are older than this and that nobody waits for. Gives how many went.
-    pub async fn forget_events(&self, before: DateTime<Utc>, at_most: i32) -> Result<i64, StoreError> {
+    pub async fn forget_events(&self, keep: Duration, at_most: i32) -> Result<i64, StoreError> {
         let mut transaction = self.reconciling().await?;
-        let gone = sqlx::query_scalar("SELECT argus.forget_events($1, $2)")
-            .bind(before)
+        let gone = sqlx::query_scalar("SELECT argus.forget_events(clock_timestamp() - make_interval(secs => $1), $2)")
+            .bind(keep.as_secs_f64())
             .bind(at_most)
             .fetch_one(&mut *transaction)
             .await?;

@@ -89,8 +89,16 @@ impl Teller<'_> {
 }
 
 impl Store {
-    /// Tells of what lasts in an organization as a run has found it, and of drift that is there no more.
-    pub async fn tell_lasting(
+    /// Tells of some of what lasts in an organization.
+    pub async fn tell_lasting(&self, teller: &Teller<'_>, lasting: &[Lasting]) -> Result<(), StoreError> {
+        let mut transaction = self.reconciling().await?;
+        teller.tell_lasting(&mut transaction, lasting).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Tells of all that lasts in an organization, and of drift that was told and is not among it.
+    pub async fn tell_all_lasting(
         &self,
         teller: &Teller<'_>,
         lasting: &[Lasting],

@@ -356,3 +356,33 @@ async fn lines_are_documents_and_settings_that_make_no_sense_are_told() {
         assert!(output.status.code() == Some(1) && said.contains(told), "{settings}: {said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_webhook_gets_each_event_once_however_long_it_takes() {
+    // 45 events of one organization take longer than one turn may.
+    let receiver = Receiver::start(|_, _| {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        200
+    });
+    let post = Post::to(&receiver).await;
+    post.tell("acme", 45);
+    assert_eq!(post.relays(), "Delivered 45 events.\n");
+    assert_eq!(receiver.requests().len(), 45);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_when_they_are_old_and_nobody_waits_for_them() {
+    let receiver = Receiver::start(|_, _| 503);
+    let post = Post::to(&receiver).await;
+    post.tell("acme", 3);
+    let keep = |time: &str| post.command(&["relay", "--once", "--keep", time]).output().expect("it runs");
+    assert_eq!(keep("0s").status.code(), Some(1), "nothing is taken");
+    assert_eq!(post.sql("SELECT count(*) FROM argus.event"), "3", "the sink waits for them");
+    post.sql("DELETE FROM argus.delivery");
+    assert_eq!(keep("1d").status.code(), Some(0));
+    assert_eq!(post.sql("SELECT count(*) FROM argus.event"), "3", "they are young");
+    assert_eq!(keep("0s").status.code(), Some(0));
+    assert_eq!(post.sql("SELECT count(*) FROM argus.event"), "0");
+    let said = keep("soon");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("`soon` is no length of time"), "{said:?}");
+}

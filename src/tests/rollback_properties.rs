@@ -295,6 +295,7 @@ fn applying(run: &str, rolls_back: Option<RollsBack>) -> Applying {
         policed: false,
         at_once: 2,
         rolls_back,
+        whole: false,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::model::secret;
 use crate::render::json::ListDocument;
 use crate::render::{inert, json, table};
 use crate::store::audit::SealedRow;
+use crate::store::ear::Word;
 use crate::store::history::AuditRow;
 
 /// How long nothing is looked at where nobody tells of anything new.
@@ -28,7 +29,7 @@ pub async fn run(context: &Context, args: &Tail) -> Done {
     let filter = filter(&args.filter, context.now())?;
     let database = context.database().await?;
     // Whoever listens before looking misses nothing.
-    let mut waiter = if args.follow { Some(database.store.waiter().await?) } else { None };
+    let mut ear = if args.follow { Some(database.store.ear(Word::Unsealed).await?) } else { None };
     let mut planning = database.store.planning().await?;
     let rows: Vec<SealedRow> = planning.audit_tail(&filter, args.lines).await?.into_iter().map(inert_row).collect();
     let mut seen = if args.follow { planning.clocks(&filter).await? } else { Default::default() };
@@ -39,8 +40,8 @@ pub async fn run(context: &Context, args: &Tail) -> Done {
         (AuditFormat::Text, _) => table::table(&header(), &rows.iter().map(line).collect::<Vec<_>>()),
     };
     let mut listened_to = say(&text)?;
-    while let Some(waiter) = waiter.as_mut().filter(|_| listened_to) {
-        waiter.wait(POLL).await?;
+    while let Some(ear) = ear.as_mut().filter(|_| listened_to) {
+        ear.hear(POLL).await?;
         let mut planning = database.store.planning().await?;
         let now = planning.clocks(&filter).await?;
         let moved = now.iter().filter(|(name, version)| seen.get(*name) != Some(version));

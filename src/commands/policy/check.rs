@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::cli::PolicyCheck;
+use crate::cli::policy::PolicyCheck;
 use crate::commands::context::{Context, Done};
 use crate::commands::report::draw;
 use crate::commands::{output, policies};

@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::approval::Need;
-use crate::cli::{Answer as Format, PolicyEval};
+use crate::cli::policy::{Answer as Format, PolicyEval};
 use crate::commands::context::{Context, Done, Failure};
 use crate::commands::output::report;
 use crate::commands::policies;

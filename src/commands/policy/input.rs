@@ -1,6 +1,6 @@
 //! `argus policy input`: what policies are told of a plan.
 
-use crate::cli::PolicyInput;
+use crate::cli::policy::PolicyInput;
 use crate::commands::context::{Context, Done, Failure};
 use crate::commands::{output, plan};
 use crate::engine::{Heard, hearing};

@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use crate::cli::PolicyTest;
+use crate::cli::policy::PolicyTest;
 use crate::commands::context::{Context, Done, Failure};
 use crate::commands::report::draw;
 use crate::commands::{output, policies};

@@ -103,12 +103,18 @@ fn a_job_gets_no_private_server_unless_somebody_says_where() {
             ran.says("ARG5002")
         };
     }
+    // Whoever says where it shall be has asked for it, and is not told.
     let mut command = place.command(&["apply", "--auto-approve"]);
     let ran = run({
         command.env("CI", "true");
         command
     });
-    ran.ends(0).says("No database is configured: using a private PostgreSQL in");
+    ran.ends(0).does_not_say("No database is configured");
+    let state = Place::new();
+    let mut command = bare(&["apply", "--auto-approve"]);
+    command.current_dir(&state.root).env("XDG_STATE_HOME", &state.root);
+    run(command).ends(0).says("No database is configured: using a private PostgreSQL in");
+    wait_until("the server stopped", || !state.root.join("argus/postgres/data/postmaster.pid").exists());
 }
 
 /// A secret that is not set for a job arrives as an empty text, and no private server takes its place.

@@ -1,19 +1,30 @@
 //! Kills all over the path of a change: whatever dies wherever, every row that changed has its audit row, the chain
-//! verifies, and the broker has every event, in order per organization. A few rounds run with the tests; `make soak` runs
-//! a thousand.
+//! verifies, and the broker has every event, in order per organization. A few are killed with the tests, a thousand by
+//! `make soak`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{World, run};
 use crate::support::kafka::{PARTITIONS, shared};
 
-/// How many rounds run with the tests.
-const ROUNDS: usize = 20;
+/// How many are killed when the tests run.
+const KILLS: usize = 20;
+
+/// How many rounds there may be for each of them: not every point is come by in every round.
+const ROUNDS_PER_KILL: usize = 10;
+
+/// Whose sessions have not been ended yet.
+const SESSIONS: &str = "
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'argus'";
 
 /// The organizations that are changed.
 const ORGANIZATIONS: &[&str] = &["acme", "globex", "initech", "umbrella"];
+
+/// What applying writes here.
+const WRITTEN: &[(&str, &str)] =
+    &[("after_update", "Organization"), ("after_create", "Team"), ("after_delete", "Team")];
 
 /// Where something can die beside applying, which tells its points itself.
 const ELSEWHERE: &[&str] = &[
@@ -69,7 +80,7 @@ const UNTOLD: &str = "
 #[test]
 #[allow(clippy::print_stdout, reason = "how many came twice is told to whoever soaks")]
 fn whatever_is_killed_nothing_is_lost_and_nothing_comes_out_of_order() {
-    let rounds = std::env::var("ARGUS_SOAK").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+    let kills = std::env::var("ARGUS_SOAK").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
     let (world, broker, mut dice) = (World::new(), shared(), Dice(7));
     let topics = broker.topics(PARTITIONS);
     let named: Vec<String> =
@@ -85,9 +96,17 @@ fn whatever_is_killed_nothing_is_lost_and_nothing_comes_out_of_order() {
     world.sql("INSERT INTO argus.sink (name) VALUES ('broker')");
     world.write("argus.yaml", "guards: {teamMembers: {percent: 100}, roleGrants: {percent: 100}}\n");
     let applying = argus::store::apply::failpoints();
-    let points: Vec<&str> = applying.iter().map(String::as_str).chain(ELSEWHERE.iter().copied()).collect();
-    let mut died = 0;
-    for round in 0..rounds {
+    let come_by = |point: &str| match point.splitn(3, '.').collect::<Vec<_>>()[..] {
+        [_, step, kind] => WRITTEN.contains(&(step, kind)),
+        _ => true,
+    };
+    let points: Vec<&str> =
+        applying.iter().map(String::as_str).filter(|point| come_by(point)).chain(ELSEWHERE.iter().copied()).collect();
+    let (mut died, mut died_at, mut rounds) = (0, BTreeSet::new(), 0);
+    while died < kills {
+        assert!(rounds < kills * ROUNDS_PER_KILL, "{died} were killed in {rounds} rounds");
+        // One point after the other, so that none is left out.
+        let point = points[rounds % points.len()];
         for name in ORGANIZATIONS {
             if dice.below(2) == 0 {
                 world.write(&format!("{name}.yaml"), &manifest(name, &mut dice));
@@ -99,25 +118,35 @@ fn whatever_is_killed_nothing_is_lost_and_nothing_comes_out_of_order() {
             ("relay", vec!["relay", "--once", "--workers", "1", "--config", &machine]),
         ] {
             let mut command = world.command(&arguments);
-            let point = points[dice.below(points.len())];
-            if dice.below(4) > 0 && point.starts_with(name) {
+            let at_a_point = point.split('.').next() == Some(name);
+            if at_a_point {
                 command.env("ARGUS_FAILPOINT", point);
             }
             let mut child =
                 command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-            if dice.below(2) == 0 {
+            if !at_a_point && dice.below(3) == 0 {
                 std::thread::sleep(Duration::from_millis(dice.below(400) as u64));
                 // As a power cut would.
                 let _ = child.kill();
             }
-            died += usize::from(child.wait().expect("it ends").code().is_none());
+            if child.wait().expect("it ends").code().is_none() {
+                died += 1;
+                died_at.extend(at_a_point.then_some(point));
+            }
+        }
+        // The server ends what the dead had begun once it notices that they are gone.
+        let start = Instant::now();
+        while world.sql(SESSIONS) != "0" {
+            assert!(start.elapsed() < Duration::from_secs(60), "sessions of the dead are still there");
+            std::thread::sleep(Duration::from_millis(5));
         }
         // What the dead held is free when its lease has passed; here nobody waits for that.
         world.sql("UPDATE argus.shard SET until = '-infinity'; DELETE FROM argus.relay");
-        assert_eq!(world.sql(UNTOLD), "0\n0\n0", "round {round}");
+        assert_eq!(world.sql(UNTOLD), "0\n0\n0", "round {rounds}, {point}");
         world.argus(&["audit", "verify"]).ends(0);
+        rounds += 1;
     }
-    assert!(died >= rounds, "{died} of {} were killed", 3 * rounds);
+    assert!(!died_at.is_empty(), "nothing died at a point");
     world.apply().ends(0);
     world.argus(&["audit", "seal"]).ends(0);
     run(world.command(&["relay", "--once", "--config", &machine])).ends(0);
@@ -138,7 +167,9 @@ fn whatever_is_killed_nothing_is_lost_and_nothing_comes_out_of_order() {
     let all: HashSet<String> = world.sql("SELECT id FROM argus.event").lines().map(str::to_owned).collect();
     assert_eq!(seen, all, "every event is there, and nothing else");
     println!(
-        "{rounds} rounds, {died} killed, {} events, {} of them twice on the wire",
+        "{rounds} rounds, {died} killed, at {} of {} points and at random moments, {} events, {} of them twice on the wire",
+        died_at.len(),
+        points.len(),
         all.len(),
         messages - all.len()
     );

@@ -53,6 +53,7 @@ impl Case {
             policed: false,
             at_once: 1,
             rolls_back: None,
+            whole: true,
         };
         let unkept = approving::keep(store, &case.plan, &verdict.told, &applying).await.expect("it is kept");
         assert!(unkept.is_empty());
