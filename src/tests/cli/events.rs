@@ -226,11 +226,13 @@ fn a_head_that_is_signed_is_told_with_its_statement() {
 #[test]
 fn a_head_is_signed_whatever_is_told_meanwhile() {
     let world = World::applied(ACME);
-    let store = block_on(world.database.store());
-    let signing = block_on(store.signing()).expect("it begins").expect("nobody else is at it");
-    world.sql("SELECT argus.tell('acme', NULL, NULL, '{resource.updated}', '{x}', ARRAY['{}'])");
-    let signed = argus::audit::head::Signed { statement: "s".into(), signature: "x".into() };
-    let many = signing.unsigned.len();
-    block_on(signing.keep("key", &vec![signed; many])).expect("it is kept");
+    let many = block_on(async {
+        let signing = world.database.store().await.signing().await.expect("it begins").expect("nobody else is at it");
+        world.sql("SELECT argus.tell('acme', NULL, NULL, '{resource.updated}', '{x}', ARRAY['{}'])");
+        let signed = argus::audit::head::Signed { statement: "s".into(), signature: "x".into() };
+        let many = signing.unsigned.len();
+        signing.keep("key", &vec![signed; many]).await.expect("it is kept");
+        many
+    });
     assert_eq!(count(&world, "audit.head"), many.to_string());
 }
