@@ -8,6 +8,9 @@ pub struct Schema {
     /// Of what
     #[arg(value_enum, default_value_t)]
     pub of: SchemaOf,
+    /// Describe the topics of this sink, with its brokers and its names (asyncapi)
+    #[arg(long, value_name = "NAME")]
+    pub sink: Option<String>,
 }
 
 /// What a schema describes.

@@ -4,6 +4,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json, json};
 
 use super::json::pretty;
+use crate::event::cloud::{CONTENT, STRUCTURED};
 use crate::event::{EventType, TYPES, Topic};
 
 /// The version of AsyncAPI.
@@ -59,8 +60,71 @@ pub fn events() -> String {
     }))
 }
 
-/// The AsyncAPI document.
-pub fn document() -> String {
+/// Where events are read, and in which form they come.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    /// The brokers, `host:port`.
+    pub hosts: Vec<String>,
+    /// Whether the way there is encrypted.
+    pub encrypted: bool,
+    /// How readers log in, in the words of AsyncAPI; nothing where nobody does.
+    pub security: Option<&'static str>,
+    /// What each topic is called.
+    pub addresses: Vec<(Topic, String)>,
+    /// Whether attributes are headers.
+    pub binary: bool,
+}
+
+impl Wire {
+    fn servers(&self) -> Json {
+        let server = |host: &String| {
+            let mut server = json!({"host": host, "protocol": if self.encrypted { "kafka-secure" } else { "kafka" }});
+            if let (Some(security), Some(server)) = (self.security, server.as_object_mut()) {
+                server.insert("security".into(), json!([{"type": security}]));
+            }
+            server
+        };
+        let servers = self.hosts.iter().enumerate();
+        servers.map(|(place, host)| (format!("broker-{}", place + 1), server(host))).collect::<Map<_, _>>().into()
+    }
+}
+
+/// The headers of a message and what it carries, in words of JSON Schema, and the type of that.
+fn form(of: &EventType, wire: Option<&Wire>) -> (Json, Json, &'static str) {
+    let text = |about: &str| json!({"type": "string", "description": about});
+    let id = text("The id of the event, in every mode.");
+    let whole = event(of);
+    let Some(wire) = wire else {
+        let kind = json!({"enum": [STRUCTURED, CONTENT], "description": "The latter in binary mode: attributes are headers \
+            that begin with `ce_`, and the value is `data`."});
+        let headers = json!({"type": "object", "required": ["ce_id", "content-type"],
+            "properties": {"ce_id": id, "content-type": kind}});
+        return (headers, whole, "application/cloudevents+json");
+    };
+    if !wire.binary {
+        let headers = json!({"type": "object", "required": ["ce_id", "content-type"],
+            "properties": {"ce_id": id, "content-type": {"const": STRUCTURED}}});
+        return (headers, whole, "application/cloudevents+json");
+    }
+    let is_attribute = |name: &str| !["data", "datacontenttype"].contains(&name);
+    let properties = whole["properties"].as_object().into_iter().flatten().filter(|(name, _)| is_attribute(name));
+    let mut properties: Map<String, Json> =
+        properties.map(|(name, schema)| (format!("ce_{name}"), schema.clone())).collect();
+    properties.insert("content-type".into(), json!({"const": CONTENT}));
+    let required = whole["required"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    let mut required: Vec<String> =
+        required.filter(|name| is_attribute(name)).map(|name| format!("ce_{name}")).collect();
+    required.push("content-type".into());
+    let headers = json!({"type": "object", "required": required, "properties": properties});
+    (headers, content(of), CONTENT)
+}
+
+/// The AsyncAPI document, of a sink that leads to Kafka if there is one.
+pub fn document(wire: Option<&Wire>) -> String {
+    let address = |topic: Topic| {
+        let named = wire.and_then(|wire| wire.addresses.iter().find(|(of, _)| *of == topic));
+        named.map_or_else(|| format!("argus.{topic}"), |(_, address)| address.clone())
+    };
     let mut channels = Map::new();
     let mut operations = Map::new();
     for topic in Topic::ALL {
@@ -68,7 +132,7 @@ pub fn document() -> String {
         let messages: Map<String, Json> =
             of.map(|of| (of.name.to_owned(), json!({"$ref": format!("#/components/messages/{}", of.name)}))).collect();
         let channel = json!({
-            "address": format!("argus.{topic}"),
+            "address": address(*topic),
             "description": "In order per organization, which is the key. Every event comes at least once, and under one id.",
             "messages": messages,
         });
@@ -77,28 +141,20 @@ pub fn document() -> String {
         operations.insert(format!("receive-{topic}"), operation);
     }
     let message = |of: &&EventType| {
+        let (headers, payload, kind) = form(of, wire);
         let message = json!({
             "name": of.on_the_wire(),
             "title": of.name,
             "summary": of.about,
-            "contentType": "application/cloudevents+json",
-            "headers": {
-                "type": "object",
-                "required": ["ce_id", "content-type"],
-                "properties": {
-                    "ce_id": {"type": "string", "description": "The id of the event, in every mode."},
-                    "content-type": {"enum": ["application/cloudevents+json; charset=utf-8", "application/json"],
-                        "description": "The latter in binary mode: attributes are headers that begin with `ce_`, and the \
-                                        value is `data`."},
-                },
-            },
-            "payload": event(of),
+            "contentType": kind,
+            "headers": headers,
+            "payload": payload,
             "bindings": {"kafka": {"key": {"type": "string"}}},
         });
         (of.name.to_owned(), message)
     };
     let messages: Map<String, Json> = TYPES.iter().map(message).collect();
-    pretty(&json!({
+    let mut document = json!({
         "asyncapi": ASYNCAPI,
         "info": {
             "title": "Events of Argus",
@@ -109,5 +165,11 @@ pub fn document() -> String {
         "channels": channels,
         "operations": operations,
         "components": {"messages": messages},
-    }))
+    });
+    if let (Some(wire), Some(document)) = (wire, document.as_object_mut()) {
+        document.insert("servers".into(), wire.servers());
+        let kind = if wire.binary { CONTENT } else { "application/cloudevents+json" };
+        document.insert("defaultContentType".into(), kind.into());
+    }
+    pretty(&document)
 }

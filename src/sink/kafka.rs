@@ -7,9 +7,11 @@ mod tail;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _, PurgeConfig};
@@ -193,7 +195,7 @@ impl KafkaSettings {
         Ok(config)
     }
 
-    fn producer(&self) -> Result<FutureProducer, String> {
+    fn producer(&self, heard: Heard) -> Result<FutureProducer<Heard>, String> {
         let compression = match self.compression {
             Compression::Zstd => "zstd",
             Compression::Lz4 => "lz4",
@@ -206,7 +208,27 @@ impl KafkaSettings {
         config.set("message.timeout.ms", "0").set("linger.ms", "5");
         // The partition that clients in Java would choose as well.
         config.set("partitioner", "murmur2");
-        config.create().map_err(|error: KafkaError| error.to_string())
+        *heard.said() = None;
+        config.create_with_context(heard).map_err(|error: KafkaError| error.to_string())
+    }
+}
+
+/// Keeps what is said of brokers while nothing is confirmed: who may not log in is told nothing else.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Option<String>>>);
+
+impl Heard {
+    fn said(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Heard {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // That all are down follows from what was said of each.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *self.said() = Some(reason.to_owned());
+        }
     }
 }
 
@@ -214,7 +236,8 @@ impl KafkaSettings {
 pub(super) struct Kafka {
     settings: KafkaSettings,
     // Made when it is needed, and given up when something has failed.
-    producer: Option<FutureProducer>,
+    producer: Option<FutureProducer<Heard>>,
+    heard: Heard,
 }
 
 impl std::fmt::Debug for Kafka {
@@ -227,12 +250,12 @@ impl Kafka {
     pub(super) fn open(settings: &KafkaSettings) -> Result<Kafka, String> {
         // Files that cannot be read are told now and not with the first event.
         settings.client()?;
-        Ok(Kafka { settings: settings.clone(), producer: None })
+        Ok(Kafka { settings: settings.clone(), producer: None, heard: Heard::default() })
     }
 
     /// Sends events in order and waits until they are confirmed.
     async fn send_all(&mut self, events: &[Event], pseudonyms: Option<&PseudonymKey>) -> Delivered {
-        let producer = match self.producer.take().map_or_else(|| self.settings.producer(), Ok) {
+        let producer = match self.producer.take().map_or_else(|| self.settings.producer(self.heard.clone()), Ok) {
             Ok(producer) => producer,
             Err(why) => return Delivered { failed: Some(why), ..Delivered::default() },
         };
@@ -273,7 +296,7 @@ impl Kafka {
 
     async fn send(
         &self,
-        producer: &FutureProducer,
+        producer: &FutureProducer<Heard>,
         event: &Event,
         pseudonyms: Option<&PseudonymKey>,
         deadline: tokio::time::Instant,
@@ -316,10 +339,12 @@ impl Kafka {
         }
     }
 
-    /// Why nothing is confirmed, as far as the broker says anything.
-    fn why_silent(&self, producer: &FutureProducer) -> String {
-        let silent = format!("not confirmed within {DELIVERY_TIME_MAX:?}");
-        producer.client().fatal_error().map_or(silent.clone(), |(_, why)| format!("{silent}: {why}"))
+    /// Why nothing is confirmed, as far as anything is said of the brokers.
+    fn why_silent(&self, producer: &FutureProducer<Heard>) -> String {
+        let fatal = producer.client().fatal_error().map(|(_, why)| why);
+        let heard = || self.heard.said().clone();
+        let why = fatal.or_else(heard).map(|why| format!(": {why}")).unwrap_or_default();
+        format!("not confirmed within {DELIVERY_TIME_MAX:?}{why}")
     }
 
     /// Which of these events are at the end of the partitions.

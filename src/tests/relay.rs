@@ -1,5 +1,7 @@
 //! The relay against a real broker: every event once, in order per organization, whatever dies on the way.
 
+mod broker;
+
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -20,12 +22,15 @@ struct Post {
 
 impl Post {
     async fn new(broker: &Broker, more: &str) -> Post {
-        let topics = broker.topics(PARTITIONS);
+        Post::at(&broker.address(), broker.topics(PARTITIONS), more).await
+    }
+
+    /// A sink of the name `broker` that leads to this address, and to topics whose names begin like this.
+    async fn at(address: &str, topics: String, more: &str) -> Post {
         let named: Vec<String> =
             argus::event::Topic::ALL.iter().map(|topic| format!("{topic}: {topics}.{topic}")).collect();
         let settings = format!(
-            "sinks:\n  - name: broker\n    kafka:\n      brokers: ['{}']\n      topics: {{{}}}\n{more}",
-            broker.address(),
+            "sinks:\n  - name: broker\n    kafka:\n      brokers: ['{address}']\n      topics: {{{}}}\n{more}",
             named.join(", ")
         );
         let post = Post { topics, ..Post::with(&settings).await };
@@ -331,6 +336,11 @@ async fn lines_are_documents_and_settings_that_make_no_sense_are_told() {
     post.sql("INSERT INTO argus.sink (name) VALUES ('out')");
     post.tell("acme", 3);
     let lines = post.relays();
+    for (of, told) in [("events", "goes with `argus schema asyncapi` alone"), ("asyncapi", "does not lead to Kafka")] {
+        let output = post.command(&["schema", of, "--sink", "out"]).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains(told), "{said}");
+    }
     let types: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(types.len(), 3);
     for (settings, told) in [

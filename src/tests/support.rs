@@ -9,3 +9,4 @@ pub mod keys;
 pub mod plans;
 pub mod postgres;
 pub mod receiver;
+pub mod tls;

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::git::run_with;
 use super::postgres::scratch;
+use super::tls::authority;
 
 /// The largest request.
 const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -73,35 +73,21 @@ struct Shared {
     tls: Arc<ServerConfig>,
 }
 
-/// An authority that nobody knows, and what it says of `localhost`.
-struct Authority {
-    certificate: String,
-    tls: Arc<ServerConfig>,
-}
-
-fn authority() -> &'static Authority {
-    static AUTHORITY: OnceLock<Authority> = OnceLock::new();
-    AUTHORITY.get_or_init(|| {
-        let mut params = CertificateParams::new([]).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(rcgen::DnType::CommonName, "An authority of the tests");
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.self_signed(&key).expect("a certificate").pem();
-        let issuer = Issuer::new(params, key);
-
-        let names = ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()];
-        let own_key = KeyPair::generate().expect("a key");
-        let own = CertificateParams::new(names).expect("names").signed_by(&own_key, &issuer).expect("a certificate");
-        let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own_key.serialize_der()));
+/// What is shown to whoever connects.
+fn tls() -> Arc<ServerConfig> {
+    static TLS: OnceLock<Arc<ServerConfig>> = OnceLock::new();
+    let make = || {
+        let own = authority().issue(&["localhost", "127.0.0.1"]);
+        let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.key.serialize_der()));
         let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions of TLS")
             .with_no_client_auth()
-            .with_single_cert(vec![own.der().clone()], secret)
+            .with_single_cert(vec![own.certificate.der().clone()], secret)
             .expect("the key fits");
-        Authority { certificate, tls: Arc::new(tls) }
-    })
+        Arc::new(tls)
+    };
+    TLS.get_or_init(make).clone()
 }
 
 impl GitHttp {
@@ -127,7 +113,7 @@ impl GitHttp {
             answers: Mutex::default(),
             requests: Mutex::default(),
             stopped: AtomicBool::new(false),
-            tls: authority().tls.clone(),
+            tls: tls(),
         });
         let theirs = shared.clone();
         let listening = std::thread::spawn(move || {

@@ -13,9 +13,20 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use serde_json::Value;
 
 use super::postgres::scratch;
+use super::tls::authority;
 
 /// The version that the installer brings.
 const VERSION: &str = "4.1.1";
+
+/// Who may log in.
+pub const USER: &str = "argus";
+
+/// With what.
+pub const PASSWORD: &str = "canary-of-the-broker";
+
+/// What checks the two kinds of login.
+const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule";
+const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";
 
 /// How long a broker may take to answer.
 const START_TIME_MAX: Duration = Duration::from_secs(90);
@@ -27,6 +38,10 @@ pub const PARTITIONS: u32 = 3;
 pub struct Broker {
     folder: PathBuf,
     port: u16,
+    /// Where whoever logs in goes.
+    login_port: u16,
+    /// Where whoever shows a certificate goes.
+    certificate_port: u16,
     process: Option<Child>,
     watchdog: Option<Child>,
 }
@@ -79,10 +94,9 @@ fn futures<F: Future<Output: Send> + Send>(future: F) -> F::Output {
     })
 }
 
-fn free_ports() -> (u16, u16) {
-    let port = || TcpListener::bind("127.0.0.1:0").expect("a port");
-    let (one, other) = (port(), port());
-    (one.local_addr().expect("an address").port(), other.local_addr().expect("an address").port())
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    listeners.map(|listener| listener.local_addr().expect("an address").port())
 }
 
 fn java(class: &str, arguments: &[&str]) -> Command {
@@ -104,24 +118,38 @@ impl Broker {
     pub fn start() -> Broker {
         let folder = scratch("kafka");
         std::fs::create_dir_all(&folder).expect("a folder");
-        let (port, controller) = free_ports();
+        let [port, login_port, certificate_port, controller] = free_ports();
+        let own = authority().issue(&["127.0.0.1"]);
+        std::fs::write(folder.join("ca.pem"), &authority().certificate).expect("a file");
+        std::fs::write(folder.join("own.pem"), own.key.serialize_pem() + &own.certificate.pem()).expect("a file");
         let settings = format!(
             "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             controller.listener.names=CONTROLLER\nlog.dirs={}/data\nauto.create.topics.enable=false\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},LOGIN://127.0.0.1:{login_port},\
+             CERTIFICATE://127.0.0.1:{certificate_port},CONTROLLER://127.0.0.1:{controller}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,LOGIN:SASL_SSL,CERTIFICATE:SSL,CONTROLLER:PLAINTEXT\n\
+             ssl.keystore.type=PEM\nssl.keystore.location={folder}/own.pem\n\
+             ssl.truststore.type=PEM\nssl.truststore.location={folder}/ca.pem\n\
+             listener.name.certificate.ssl.client.auth=required\n\
+             sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN\n\
+             listener.name.login.scram-sha-512.sasl.jaas.config={SCRAM} required;\n\
+             listener.name.login.scram-sha-256.sasl.jaas.config={SCRAM} required;\n\
+             listener.name.login.plain.sasl.jaas.config={PLAIN} required user_{USER}=\"{PASSWORD}\";\n\
+             controller.listener.names=CONTROLLER\nlog.dirs={folder}/data\nauto.create.topics.enable=false\n\
              offsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
              transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
              share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n\
              group.initial.rebalance.delay.ms=0\nlog.cleaner.enable=false\n",
-            folder.display()
+            folder = folder.display()
         );
         let file = folder.join("server.properties");
         std::fs::write(&file, settings).expect("the settings");
         let file = file.display().to_string();
-        let format = java("kafka.tools.StorageTool", &["format", "-t", "Y2hpbGRyZW4gb2YgYXJndQ", "-c", &file]).output();
-        let format = format.expect("java runs");
+        let logins = ["512", "256"].map(|bits| format!("SCRAM-SHA-{bits}=[name={USER},password={PASSWORD}]"));
+        let arguments = ["format", "-t", "Y2hpbGRyZW4gb2YgYXJndQ", "-c", &file, "--add-scram", &logins[0]];
+        let mut format = java("kafka.tools.StorageTool", &arguments);
+        let format = format.args(["--add-scram", &logins[1]]).output().expect("java runs");
         assert!(format.status.success(), "{}", String::from_utf8_lossy(&format.stderr));
-        let mut broker = Broker { folder, port, process: None, watchdog: None };
+        let mut broker = Broker { folder, port, login_port, certificate_port, process: None, watchdog: None };
         broker.resume();
         broker
     }
@@ -155,7 +183,7 @@ impl Broker {
 
     fn answers(&self) -> bool {
         TcpStream::connect(("127.0.0.1", self.port)).is_ok()
-            && self.kcat(&["-L", "-m", "2"]).output().is_ok_and(|output| output.status.success())
+            && kcat(&self.address(), &["-L", "-m", "2"]).output().is_ok_and(|output| output.status.success())
     }
 
     fn log(&self) -> String {
@@ -170,10 +198,14 @@ impl Broker {
         format!("127.0.0.1:{}", self.port)
     }
 
-    fn kcat(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("kcat");
-        command.args(["-b", &self.address()]).args(arguments).stdin(Stdio::null());
-        command
+    /// Where to log in as [`USER`], behind TLS.
+    pub fn login_address(&self) -> String {
+        format!("127.0.0.1:{}", self.login_port)
+    }
+
+    /// Where a certificate of the authority must be shown.
+    pub fn certificate_address(&self) -> String {
+        format!("127.0.0.1:{}", self.certificate_port)
     }
 
     /// Makes topics for a test, and gives what stands before their names.
@@ -192,22 +224,33 @@ impl Broker {
 
     /// Everything that stands in a topic.
     pub fn read(&self, topic: &str) -> Vec<Message> {
-        let output = self.kcat(&["-C", "-q", "-e", "-J", "-o", "beginning", "-t", topic]).output().expect("kcat runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).expect("UTF-8");
-        let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let message = |line: &str| {
-            let read: Value = serde_json::from_str(line).expect("kcat writes JSON");
-            let headers = read["headers"].as_array().cloned().unwrap_or_default();
-            Message {
-                partition: read["partition"].as_i64().expect("a partition"),
-                key: text_of(&read["key"]),
-                headers: headers.chunks(2).map(|pair| (text_of(&pair[0]), text_of(&pair[1]))).collect(),
-                value: text_of(&read["payload"]),
-            }
-        };
-        text.lines().map(message).collect()
+        read(&self.address(), topic)
     }
+}
+
+fn kcat(address: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("kcat");
+    command.args(["-b", address]).args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Everything that stands in a topic of the broker at this address.
+pub fn read(address: &str, topic: &str) -> Vec<Message> {
+    let output = kcat(address, &["-C", "-q", "-e", "-J", "-o", "beginning", "-t", topic]).output().expect("kcat runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let message = |line: &str| {
+        let read: Value = serde_json::from_str(line).expect("kcat writes JSON");
+        let headers = read["headers"].as_array().cloned().unwrap_or_default();
+        Message {
+            partition: read["partition"].as_i64().expect("a partition"),
+            key: text_of(&read["key"]),
+            headers: headers.chunks(2).map(|pair| (text_of(&pair[0]), text_of(&pair[1]))).collect(),
+            value: text_of(&read["payload"]),
+        }
+    };
+    text.lines().map(message).collect()
 }
 
 impl Drop for Broker {
