@@ -34,7 +34,7 @@ bench: ## Run the micro-benchmarks
 	cargo bench --locked
 
 measure: ## Measure whole commands at 1,000, 10,000 and 100,000 resources (docs/performance.md)
-	@bash .ci/install
+	@bash .ci/install tests
 	cargo build --locked --release --bin argus --example generate --example measure
 	target/release/examples/measure $(ARGS)
 

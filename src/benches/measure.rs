@@ -4,12 +4,12 @@
 //! `argus apply`, a bare COPY of the same rows into the same tables, and `terraform plan` where there is a terraform.
 //! And for one number of organizations: plans with and without policies, and what OPA takes for the same documents. And for
 //! one number of resources in a Git repository: a plan after a commit of one file. And for one number of resources: sealing
-//! and verifying the audit of the first apply.
+//! and verifying the audit of the first apply. And for one number of events: delivering them to Kafka.
 //!
 //! ```text
 //! measure [--sizes 1000,10000,100000] [--seed 7] [--runs 3] [--argus PATH] [--work DIR]
-//!         [--terraform PROGRAM] [--terraform-max 10000] [--judging 1000] [--git 100000] [--audit 100000] [--policies policies] [--opa PROGRAM]
-//!         [--write docs/performance.md]
+//!         [--terraform PROGRAM] [--terraform-max 10000] [--judging 1000] [--git 100000] [--audit 100000]
+//!         [--events 200000] [--policies policies] [--opa PROGRAM] [--write docs/performance.md]
 //! ```
 //!
 //! It starts itself again under `argus db run`, which keeps the private PostgreSQL up meanwhile, so that no figure holds
@@ -18,6 +18,8 @@
 
 #[path = "measure/audit.rs"]
 mod audit;
+#[path = "measure/events.rs"]
+mod events;
 #[path = "measure/floor.rs"]
 mod floor;
 #[path = "measure/git.rs"]
@@ -28,6 +30,8 @@ mod judging;
 mod postgres;
 #[path = "measure/report.rs"]
 mod report;
+#[path = "measure/support.rs"]
+mod support;
 #[path = "measure/terraform.rs"]
 mod terraform;
 #[path = "measure/usage.rs"]
@@ -36,10 +40,12 @@ mod usage;
 mod world;
 
 use std::error::Error;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use audit::Audit;
+use events::Events;
 use git::Git;
 use judging::Judging;
 use report::{Figures, Size};
@@ -58,6 +64,7 @@ struct Options {
     judging: usize,
     git: usize,
     audit: usize,
+    events: usize,
     policies: PathBuf,
     opa: String,
     write: Option<PathBuf>,
@@ -74,20 +81,25 @@ fn main() -> Outcome<()> {
             floor::run(Path::new(repo), &tables).map(|_| ())
         }
         ["inner-load", folder] => measure_load(Path::new(folder)),
-        ["inner-judging", argus, repo, data, folder, policies, opa, runs] => {
+        ["inner-judging", argus, data, folder, repo, policies, opa, runs] => {
             let [argus, repo, data, folder, policies] = [argus, repo, data, folder, policies].map(Path::new);
             let figures = Judging { argus, repo, data, folder, policies, opa, runs: runs.parse()? }.measure()?;
             report::write(&folder.join("figures"), &figures)
         }
-        ["inner-git", argus, repo, data, folder, runs] => {
+        ["inner-git", argus, data, folder, repo, runs] => {
             let [argus, repo, data, folder] = [argus, repo, data, folder].map(Path::new);
             let figures = Git { argus, repo, data, folder, runs: runs.parse()? }.measure()?;
             report::write(&folder.join("figures"), &figures)
         }
-        ["inner-audit", argus, repo, data, folder, runs] => {
+        ["inner-audit", argus, data, folder, repo, runs] => {
             let [argus, repo, data, folder] = [argus, repo, data, folder].map(Path::new);
             let (figures, rows) = Audit { argus, repo, data, runs: runs.parse()? }.measure()?;
             std::fs::write(folder.join("rows"), rows.to_string())?;
+            report::write(&folder.join("figures"), &figures)
+        }
+        ["inner-events", argus, data, folder, events] => {
+            let [argus, data, folder] = [argus, data, folder].map(Path::new);
+            let figures = Events { argus, data, folder, events: events.parse()? }.measure()?;
             report::write(&folder.join("figures"), &figures)
         }
         _ => measure_all(&options(words)?),
@@ -108,6 +120,7 @@ fn options(words: Vec<String>) -> Outcome<Options> {
         judging: 1_000,
         git: 100_000,
         audit: 100_000,
+        events: 200_000,
         policies: "policies".into(),
         opa: "opa".into(),
         write: None,
@@ -124,6 +137,7 @@ fn options(words: Vec<String>) -> Outcome<Options> {
             "--terraform" => options.terraform = value,
             "--terraform-max" => options.terraform_max = value.parse()?,
             "--audit" => options.audit = value.parse()?,
+            "--events" => options.events = value.parse()?,
             "--git" => options.git = value.parse()?,
             "--judging" => options.judging = value.parse()?,
             "--policies" => options.policies = value.into(),
@@ -170,6 +184,9 @@ fn measure_all(options: &Options) -> Outcome<()> {
     if options.audit > 0 {
         report += &measure_audit(options, &work.join("audit"))?;
     }
+    if options.events > 0 {
+        report += &measure_events(options, &work.join("events"))?;
+    }
     if options.work.is_none() {
         std::fs::remove_dir_all(&work)?;
     }
@@ -180,21 +197,30 @@ fn measure_all(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
+/// Runs this program again on a private server that stays up, and takes the figures that it leaves.
+fn inner(options: &Options, word: &str, folder: &Path, more: &[&OsStr]) -> Outcome<Figures> {
+    let data = folder.join("data");
+    expect(0, Command::new(&options.argus).args(["db", "migrate", "--data-dir"]).arg(&data))?;
+    under_server(options, &data, word, &[&[options.argus.as_ref(), data.as_ref(), folder.as_ref()], more].concat())?;
+    report::read(&folder.join("figures"))
+}
+
+/// Runs this program again on the private server of a folder.
+fn under_server(options: &Options, data: &Path, word: &str, arguments: &[&OsStr]) -> Outcome<()> {
+    let mut run = Command::new(&options.argus);
+    run.args(["db", "run", "--data-dir"]).arg(data).arg("--").arg(std::env::current_exe()?).arg(word).args(arguments);
+    let status = run.status().map_err(|error| format!("{run:?}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{run:?}: {status}").into()) }
+}
+
 /// Measures what policies add to plans of this many organizations.
 fn measure_judging(options: &Options, folder: &Path) -> Outcome<String> {
     eprintln!("judging {} organizations ...", options.judging);
-    let (repo, data) = (folder.join("repo"), folder.join("data"));
+    let (repo, runs) = (folder.join("repo"), options.runs.to_string());
     world::write(&repo, options.judging * world::RESOURCES_PER_ORGANIZATION, options.seed)?;
-    expect(0, Command::new(&options.argus).args(["db", "migrate", "--data-dir"]).arg(&data))?;
-    let mut run = Command::new(&options.argus);
-    run.args(["db", "run", "--data-dir"]).arg(&data).arg("--").arg(std::env::current_exe()?).arg("inner-judging");
-    run.arg(&options.argus).args([&repo, &data, folder]).arg(std::path::absolute(&options.policies)?);
-    run.arg(&options.opa).arg(options.runs.to_string());
-    let status = run.status().map_err(|error| format!("{run:?}: {error}"))?;
-    if !status.success() {
-        return Err(format!("{run:?}: {status}").into());
-    }
-    let figures = report::read(&folder.join("figures"))?;
+    let policies = std::path::absolute(&options.policies)?;
+    let more: [&OsStr; 4] = [repo.as_ref(), policies.as_ref(), options.opa.as_ref(), runs.as_ref()];
+    let figures = inner(options, "inner-judging", folder, &more)?;
     std::fs::remove_dir_all(folder)?;
     Ok(report::judging(options.judging, &figures, judging::opa_version(&options.opa).as_deref()))
 }
@@ -202,17 +228,9 @@ fn measure_judging(options: &Options, folder: &Path) -> Outcome<String> {
 /// Measures plans of a Git repository with this many resources.
 fn measure_git(options: &Options, folder: &Path) -> Outcome<String> {
     eprintln!("reading a repository of {} resources ...", options.git);
-    let (repo, data) = (folder.join("repo"), folder.join("data"));
+    let (repo, runs) = (folder.join("repo"), options.runs.to_string());
     let files = git::write(&repo, options.git, options.seed)?;
-    expect(0, Command::new(&options.argus).args(["db", "migrate", "--data-dir"]).arg(&data))?;
-    let mut run = Command::new(&options.argus);
-    run.args(["db", "run", "--data-dir"]).arg(&data).arg("--").arg(std::env::current_exe()?).arg("inner-git");
-    run.arg(&options.argus).args([&repo, &data, folder]).arg(options.runs.to_string());
-    let status = run.status().map_err(|error| format!("{run:?}: {error}"))?;
-    if !status.success() {
-        return Err(format!("{run:?}: {status}").into());
-    }
-    let figures = report::read(&folder.join("figures"))?;
+    let figures = inner(options, "inner-git", folder, &[repo.as_ref(), runs.as_ref()])?;
     std::fs::remove_dir_all(folder)?;
     Ok(report::git(options.git, files, &figures))
 }
@@ -220,40 +238,35 @@ fn measure_git(options: &Options, folder: &Path) -> Outcome<String> {
 /// Measures sealing and verifying what the first apply of so many resources writes into the audit.
 fn measure_audit(options: &Options, folder: &Path) -> Outcome<String> {
     eprintln!("sealing and verifying the audit of {} resources ...", options.audit);
-    let (repo, data) = (folder.join("repo"), folder.join("data"));
+    let (repo, runs) = (folder.join("repo"), options.runs.to_string());
     world::write(&repo, options.audit, options.seed)?;
-    expect(0, Command::new(&options.argus).args(["db", "migrate", "--data-dir"]).arg(&data))?;
-    let mut run = Command::new(&options.argus);
-    run.args(["db", "run", "--data-dir"]).arg(&data).arg("--").arg(std::env::current_exe()?).arg("inner-audit");
-    run.arg(&options.argus).args([&repo, &data, folder]).arg(options.runs.to_string());
-    let status = run.status().map_err(|error| format!("{run:?}: {error}"))?;
-    if !status.success() {
-        return Err(format!("{run:?}: {status}").into());
-    }
-    let figures = report::read(&folder.join("figures"))?;
+    let figures = inner(options, "inner-audit", folder, &[repo.as_ref(), runs.as_ref()])?;
     let rows: u64 = std::fs::read_to_string(folder.join("rows"))?.parse()?;
     std::fs::remove_dir_all(folder)?;
     Ok(report::audit(rows, &figures))
 }
 
+/// Measures delivering so many events.
+fn measure_events(options: &Options, folder: &Path) -> Outcome<String> {
+    if !events::possible() {
+        return Ok("\n\n### Events\n\nThere is no Java here, and no broker of Kafka.\n".into());
+    }
+    eprintln!("delivering {} events ...", options.events);
+    std::fs::create_dir_all(folder)?;
+    let figures = inner(options, "inner-events", folder, &[options.events.to_string().as_ref()])?;
+    std::fs::remove_dir_all(folder)?;
+    Ok(report::events(options.events, &figures))
+}
+
 /// Measures Argus on one server, and the bare COPY on another that is as fresh as the first was.
 fn measure_size(options: &Options, folder: &Path, repo: &Path, size: &mut Size) -> Outcome<()> {
-    let measure = std::env::current_exe()?;
-    let under_server = |data: &Path, arguments: &[&std::ffi::OsStr]| -> Outcome<()> {
-        let mut run = Command::new(&options.argus);
-        run.args(["db", "run", "--data-dir"]).arg(data).arg("--").arg(&measure).args(arguments);
-        let status = run.status().map_err(|error| format!("{run:?}: {error}"))?;
-        if status.success() { Ok(()) } else { Err(format!("{run:?}: {status}").into()) }
-    };
     let data = folder.join("data");
     let runs = options.runs.to_string();
-    under_server(
-        &data,
-        &["inner-argus".as_ref(), options.argus.as_ref(), repo.as_ref(), data.as_ref(), folder.as_ref(), runs.as_ref()],
-    )?;
+    let arguments: [&OsStr; 5] = [options.argus.as_ref(), repo.as_ref(), data.as_ref(), folder.as_ref(), runs.as_ref()];
+    under_server(options, &data, "inner-argus", &arguments)?;
     let fresh = folder.join("data-bare");
     expect(0, Command::new(&options.argus).args(["db", "migrate", "--data-dir"]).arg(&fresh))?;
-    under_server(&fresh, &["inner-load".as_ref(), folder.as_ref()])?;
+    under_server(options, &fresh, "inner-load", &[folder.as_ref()])?;
     size.figures.extend(report::read(&folder.join("figures"))?);
     Ok(())
 }

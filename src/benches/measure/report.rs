@@ -243,6 +243,36 @@ pub fn audit(rows: u64, figures: &Figures) -> String {
     out
 }
 
+/// Delivering so many events, beside the least that reading them and the least that sending them can take.
+pub fn events(events: usize, figures: &Figures) -> String {
+    let mut out = format!("\n\n### Delivering {events} events\n\n");
+    out.push_str("| what | events / s | CPU s | server CPU s | wall s | peak MiB | wall / relay |\n");
+    out.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
+    let Some(relay) = figures.get("relay") else { return out };
+    for (name, about) in [
+        ("relay", "`argus relay --once`, to one broker"),
+        ("producer", "`kafka-producer-perf-test`, records of the same size, by its own clock"),
+        ("copy", "a bare COPY of the rows"),
+    ] {
+        let Some(usage) = figures.get(name) else { continue };
+        let rate = events as f64 / usage.wall_seconds;
+        let ratio = usage.wall_seconds / relay.wall_seconds;
+        let _ = if usage.rss_kib == 0 {
+            writeln!(out, "| {about} | {rate:.0} | | | {:.2} | | {ratio:.2} |", usage.wall_seconds)
+        } else {
+            writeln!(
+                out,
+                "| {about} | {rate:.0} | {:.2} | {:.2} | {:.2} | {:.1} | {ratio:.2} |",
+                usage.cpu_seconds,
+                usage.server_seconds,
+                usage.wall_seconds,
+                usage.rss_kib as f64 / 1024.0,
+            )
+        };
+    }
+    out
+}
+
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -99,7 +99,8 @@ fn free_ports<const N: usize>() -> [u16; N] {
     listeners.map(|listener| listener.local_addr().expect("an address").port())
 }
 
-fn java(class: &str, arguments: &[&str]) -> Command {
+/// A program of Kafka's own.
+pub fn java(class: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("java");
     command.args(["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
     command.arg(format!("{}/*", classes().display())).arg(class).args(arguments);
