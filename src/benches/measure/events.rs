@@ -46,8 +46,8 @@ impl Events<'_> {
         std::fs::write(&settings, format!("sinks: [{{name: broker, kafka: {sink}}}]\n"))?;
         self.tell()?;
         postgres::query("VACUUM ANALYZE")?;
-        let bytes =
-            postgres::query("SELECT avg(length(data::text) + length(subject) + 150)::bigint FROM argus.event")?.join("");
+        let bytes = postgres::query("SELECT avg(length(data::text) + length(subject) + 150)::bigint FROM argus.event")?
+            .join("");
         figures.insert("copy".into(), with_server(Command::new("psql").args(["-X", "-c", ROWS]))?);
         let mut relay = Command::new(self.argus);
         relay.env_remove("ARGUS_DATABASE_URL").args(["relay", "--once", "--workers", WORKERS, "--config"]);
