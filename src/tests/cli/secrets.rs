@@ -1,5 +1,7 @@
 //! A secret that is put into every place where somebody might put one appears nowhere: in no output, log or row.
 
+mod machine;
+
 use std::process::Command;
 
 use super::{ACME, Ran, World, bare, run};
@@ -206,6 +208,8 @@ fn a_secret_that_somebody_wrote_into_a_row_is_shown_to_nobody() {
         quiet(world.command(&["show", ".saved.plan", "--format", format])).ends(0).says("********");
     }
     quiet(world.command(&["apply", ".saved.plan", "--auto-approve"])).ends(0);
+    let events = world.sql("SELECT e::text FROM argus.event e");
+    assert!(events.contains("drift.corrected") && !events.contains(CANARY), "{events}");
     quiet(world.command(&["history", "--format", "json"])).ends(0);
     let left = world.sql("SELECT config_url FROM argus.notification_channel");
     assert_eq!(left, "https://acme.example/hook");
