@@ -193,6 +193,19 @@ fn what_has_happened_neither_changes_nor_goes_while_somebody_waits_for_it() {
 }
 
 #[test]
+fn an_organization_with_another_name_goes_on_as_another_stream_that_tells_the_old_one() {
+    let world = World::applied(ACME);
+    world
+        .write("acme.yaml", &ACME.replace("name: acme", "name: globex\n  annotations: {argus.io/previous-name: acme}"));
+    world.apply().ends(0);
+    let streams = "SELECT organization || '/' || position || ' ' || type FROM argus.event
+        WHERE type LIKE 'resource.%' ORDER BY at, position";
+    assert_eq!(world.sql(streams), "acme/1 resource.created\nacme/2 resource.created\nglobex/1 resource.updated");
+    let told = content(&world, "resource.updated");
+    assert_eq!((&told["name"], &told["previousName"]), (&"globex".into(), &"acme".into()), "{told}");
+}
+
+#[test]
 fn a_source_that_cannot_be_read_is_told_once_and_so_is_that_it_can_be_again() {
     let (world, repository) = (World::new(), crate::support::git::Repository::new());
     repository.write("acme.yaml", ACME);
