@@ -1,5 +1,7 @@
 //! What a run tells of, beside what it wrote: what it could not apply, what drifts on, and what it came to.
 
+use std::collections::BTreeMap;
+
 use super::outcome::{Outcome, Refusal};
 use crate::event::content::{Cause, ResourceTold, RunTold};
 use crate::event::telling::{self, Lasting};
@@ -37,20 +39,28 @@ pub(super) async fn lasting(store: &Store, plan: &Plan, whole: bool, by: &Cause)
         Draft::new(&DRIFT_RESOLVED, subject, &content)
     };
     let teller = |organization| Teller { run: Some(&by.run), source: &by.source, organization };
+    let (told, nothing) = (store.told(&by.source).await?, BTreeMap::new());
     for plan in &plan.organizations {
         let lasting = telling::lasting(plan, by);
-        if lasting.is_empty() {
+        let still: Vec<String> = telling::correctable(plan).collect();
+        let told = told.get(&*plan.organization).unwrap_or(&nothing);
+        // A plan that compared nothing knows nothing of drift that is gone.
+        let whole = whole && plan.said.is_some();
+        let lasts = |matter: &String| still.contains(matter) || lasting.iter().any(|lasting| lasting.matter == *matter);
+        let gone = whole && told.keys().any(|matter| matter.starts_with(telling::DRIFT) && !lasts(matter));
+        if !gone && lasting.iter().all(|lasting| told.get(&lasting.matter) == Some(&lasting.digest)) {
             continue;
         }
         let teller = teller(&plan.organization);
+        let resolved = |subject: &str| resolved(&plan.organization, subject);
         match whole {
-            true => store.tell_all_lasting(&teller, &lasting, |subject| resolved(&plan.organization, subject)).await?,
+            true => store.tell_all_lasting(&teller, &lasting, &still, resolved).await?,
             false => store.tell_lasting(&teller, &lasting).await?,
         }
     }
     // What has been found settled since has no drift, whatever was looked at now.
     for organization in &store.told_and_settled(&by.source).await? {
-        store.tell_all_lasting(&teller(organization), &[], |subject| resolved(organization, subject)).await?;
+        store.tell_all_lasting(&teller(organization), &[], &[], |subject| resolved(organization, subject)).await?;
     }
     Ok(())
 }

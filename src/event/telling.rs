@@ -24,11 +24,14 @@ pub struct Lasting {
 
 impl Lasting {
     fn new(matter: String, same_while: &str, draft: Draft) -> Lasting {
-        // A long name is told apart by its digest.
-        let matter = if matter.len() > 200 { sha256_hex(matter.as_bytes()) } else { matter };
+        // The path of a file may be longer; it is told apart by its digest.
+        let matter = if matter.chars().count() > MATTER_CHARS_MAX { sha256_hex(matter.as_bytes()) } else { matter };
         Lasting { matter, digest: sha256_hex(same_while.as_bytes()), draft }
     }
 }
+
+/// The longest matter. Every kind with every name fits.
+const MATTER_CHARS_MAX: usize = 500;
 
 /// What matters of drift begin with.
 pub const DRIFT: &str = "drift/";
@@ -87,6 +90,11 @@ pub fn lasting(plan: &OrganizationPlan, by: &Cause) -> Vec<Lasting> {
         Lasting::new(format!("ignored/{place}"), &finding.message, draft)
     });
     drift.chain(rules).collect()
+}
+
+/// The matters of drift that the plan would correct: until it has, they are still there.
+pub fn correctable(plan: &OrganizationPlan) -> impl Iterator<Item = String> {
+    plan.changes.iter().filter(|change| is_drift(change)).map(|change| format!("{DRIFT}{}", subject(change)))
 }
 
 /// That a source cannot be read or trusted.

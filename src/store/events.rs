@@ -1,5 +1,7 @@
 //! Telling: events are rows of the transaction that they tell of.
 
+use std::collections::BTreeMap;
+
 use sqlx::{PgConnection, Row as _};
 
 use super::Store;
@@ -73,7 +75,7 @@ impl Teller<'_> {
         &self,
         connection: &mut PgConnection,
         beginning: &str,
-        lasting: &[Lasting],
+        lasting: &[&str],
     ) -> Result<Vec<String>, sqlx::Error> {
         sqlx::query_scalar(
             "DELETE FROM argus.told WHERE organization = $1 AND source = $2 AND starts_with(matter, $3)
@@ -82,7 +84,7 @@ impl Teller<'_> {
         .bind(self.organization)
         .bind(self.source)
         .bind(beginning)
-        .bind(lasting.iter().map(|lasting| lasting.matter.as_str()).collect::<Vec<&str>>())
+        .bind(lasting)
         .fetch_all(connection)
         .await
     }
@@ -97,16 +99,31 @@ impl Store {
         Ok(())
     }
 
-    /// Tells of all that lasts in an organization, and of drift that was told and is not among it.
+    /// What was told of a source that lasts: by organization and matter the digest of what it was.
+    pub async fn told(&self, source: &str) -> Result<BTreeMap<String, BTreeMap<String, String>>, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let query = "SELECT organization, matter, digest FROM argus.told WHERE source = $1";
+        let rows: Vec<(String, String, String)> =
+            sqlx::query_as(query).bind(source).fetch_all(&mut *transaction).await?;
+        let mut told: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for (organization, matter, digest) in rows {
+            told.entry(organization).or_default().insert(matter, digest);
+        }
+        Ok(told)
+    }
+
+    /// Tells of all that lasts in an organization, and of drift that was told and is neither among it nor still there.
     pub async fn tell_all_lasting(
         &self,
         teller: &Teller<'_>,
         lasting: &[Lasting],
+        still: &[String],
         resolved: impl Fn(&str) -> Draft,
     ) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
         teller.tell_lasting(&mut transaction, lasting).await?;
-        let gone = teller.forget_others(&mut transaction, DRIFT, lasting).await?;
+        let there = lasting.iter().map(|lasting| &lasting.matter).chain(still).map(String::as_str);
+        let gone = teller.forget_others(&mut transaction, DRIFT, &there.collect::<Vec<_>>()).await?;
         let drafts: Vec<Draft> = gone.iter().map(|matter| resolved(&matter[DRIFT.len()..])).collect();
         tell(&mut transaction, teller.organization, teller.run, &drafts).await?;
         transaction.commit().await?;

@@ -142,6 +142,31 @@ fn what_is_not_looked_at_is_not_told_to_be_gone() {
 }
 
 #[test]
+fn drift_that_goes_is_told_whatever_else_is_left_to_do_and_drift_that_waits_is_not_gone() {
+    let grace = "    - {user: grace@acme.example, role: owner}\n";
+    let text = format!("{ACME}{grace}  teams: [{{name: core, displayName: Core}}]\n");
+    let world = World::applied(&text);
+    world.write("argus.yaml", "mode: observe\n");
+    world.mallory("psql", "UPDATE argus.team SET display_name = 'Else'");
+    world.apply().ends(0);
+    // There is a change now that nobody carries out, and the drift is taken back by hand.
+    world.write("acme.yaml", &text.replace("Acme", "Acme Corporation"));
+    world.apply().ends(0);
+    assert_eq!((count(&world, "drift.detected").as_str(), count(&world, "drift.resolved").as_str()), ("1", "0"));
+    world.mallory("psql", "UPDATE argus.team SET display_name = 'Core'");
+    world.apply().ends(0);
+    assert_eq!(count(&world, "drift.resolved"), "1", "{}", world.sql(ALL));
+    assert_eq!(content(&world, "drift.resolved")["name"], "core");
+    // Drift that was told, and that a plan would correct which waits for somebody, is still there.
+    world.mallory("psql", "UPDATE argus.team SET display_name = 'Else'");
+    world.apply().ends(0);
+    world.write("argus.yaml", "mode: enforce\nguards: {owners: 2}\n");
+    world.write("acme.yaml", &text.replace(grace, ""));
+    world.apply().ends(4);
+    assert_eq!((count(&world, "drift.detected").as_str(), count(&world, "drift.resolved").as_str()), ("2", "1"));
+}
+
+#[test]
 fn a_plan_that_waits_is_told_once_and_so_is_its_approval() {
     let world = World::applied(ACME);
     world.write("argus.yaml", "guards: {owners: 2}\n");
