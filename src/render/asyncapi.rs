@@ -40,7 +40,8 @@ fn event(of: &EventType) -> Json {
             "organization": text("The organization; absent where it belongs to none."),
             "sequence": {"type": "string", "pattern": "^[0-9]+$",
                 "description": "Its number among the events of the organization, without gaps."},
-            "traceparent": text("The trace that it is part of, as W3C writes it."),
+            "traceparent": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
+                "description": "The trace that it was told in, as W3C writes it: deliveries are children of it."},
             "datacontenttype": {"const": "application/json"},
             "data": content(of),
         },
@@ -90,6 +91,8 @@ pub fn document() -> String {
                     "content-type": {"enum": ["application/cloudevents+json; charset=utf-8", "application/json"],
                         "description": "The latter in binary mode: attributes are headers that begin with `ce_`, and the \
                                         value is `data`."},
+                    "traceparent": {"type": "string",
+                        "description": "The trace that the event was told in, in every mode, where it was told in one."},
                 },
             },
             "payload": event(of),
