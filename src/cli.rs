@@ -5,11 +5,13 @@ pub mod brakes;
 pub mod policy;
 pub mod schema;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 use crate::brake::Mode;
 use crate::exit_code::ExitCode;
@@ -51,6 +53,23 @@ pub struct Global {
     /// What to log to standard error: error, warn, info, debug, trace, or filters by module
     #[arg(long, value_name = "FILTER", default_value = "warn", global = true, env = "ARGUS_LOG")]
     pub log: String,
+    /// How a line on standard error looks [default: text]
+    #[arg(long, value_enum, value_name = "FORMAT", global = true, env = "ARGUS_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Write metrics of this command here when it ends, in the text format of Prometheus
+    #[arg(long, value_name = "FILE", global = true, env = "ARGUS_METRICS_FILE")]
+    pub metrics_file: Option<PathBuf>,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON document on each line, with the trace and the run; findings too.
+    Json,
 }
 
 /// When to use colour.
@@ -176,6 +195,37 @@ pub enum Command {
     Completions(Completions),
     /// Print the manual page
     Man,
+}
+
+impl Command {
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Validate(_) => "validate",
+            Command::Plan(_) => "plan",
+            Command::Apply(_) => "apply",
+            Command::Rollback(_) => "rollback",
+            Command::Suspend(_) => "suspend",
+            Command::Resume(_) => "resume",
+            Command::Snapshot(_) => "snapshot",
+            Command::Relay(_) => "relay",
+            Command::Doctor => "doctor",
+            Command::Show(_) => "show",
+            Command::Approve(_) => "approve",
+            Command::Drift(_) => "drift",
+            Command::Diff(_) => "diff",
+            Command::Export(_) => "export",
+            Command::Get(_) => "get",
+            Command::Explain(_) => "explain",
+            Command::History(_) => "history",
+            Command::Audit(_) => "audit",
+            Command::Policy(_) => "policy",
+            Command::Db(_) => "db",
+            Command::Schema(_) => "schema",
+            Command::Completions(_) => "completions",
+            Command::Man => "man",
+        }
+    }
 }
 
 /// Where the manifests are.
@@ -323,6 +373,9 @@ pub struct Relay {
     /// How long events are kept that nobody waits for: 30d, 12h
     #[arg(long, value_name = "TIME", default_value = "30d")]
     pub keep: String,
+    /// Serve /metrics, /healthz and /readyz here: 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS", env = "ARGUS_LISTEN")]
+    pub listen: Option<SocketAddr>,
     /// How many workers each sink has
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub workers: u16,

@@ -31,40 +31,78 @@ pub mod snapshot;
 pub mod suspend;
 pub mod validate;
 
-use crate::cli::{Cli, Command};
+use std::time::Instant;
+
+use tracing::Instrument as _;
+
+use crate::cli::Command;
 use crate::exit_code::ExitCode;
+use crate::metrics::Form;
+use crate::telemetry::measure;
+use crate::trace;
 use context::{Context, Failure};
 
 /// Runs the command that was asked for.
-pub async fn run(cli: Cli) -> ExitCode {
-    let context = match Context::new(cli.global) {
-        Ok(context) => context,
-        Err(failure) => return failure.tell_without_context(),
+pub async fn run(context: &Context, command: Command) -> ExitCode {
+    let name = command.name();
+    // What goes on for days is no step of anything: each delivery is told of in the trace of its event.
+    let began = Instant::now();
+    let code = match name {
+        "relay" => carried_out(context, command).await,
+        name => {
+            let span = trace::command(name);
+            let code = carried_out(context, command).instrument(span.clone()).await;
+            span.record("argus.exit_code", code as u8);
+            if code == ExitCode::Failed {
+                trace::failed(&span, "the command has failed");
+            }
+            code
+        }
     };
-    let done = match cli.command {
-        Command::Validate(args) => validate::run(&context, &args),
-        Command::Plan(args) => plan::run(&context, &args).await,
-        Command::Apply(args) => apply::run(&context, &args).await,
-        Command::Rollback(args) => rollback::run(&context, &args).await,
-        Command::Suspend(args) => suspend::run(&context, &args).await,
-        Command::Resume(args) => resume::run(&context, &args).await,
-        Command::Snapshot(args) => snapshot::run(&context, &args).await,
-        Command::Doctor => doctor::run(&context).await,
-        Command::Relay(args) => relay::run(&context, &args).await,
-        Command::Show(args) => show::run(&context, &args).await,
-        Command::Approve(args) => approve::run(&context, &args).await,
-        Command::Drift(args) => drift::run(&context, &args).await,
-        Command::Diff(args) => diff::run(&context, &args).await,
-        Command::Export(args) => export::run(&context, &args).await,
-        Command::Get(args) => get::run(&context, &args).await,
-        Command::Explain(args) => explain::run(&context, &args),
-        Command::History(args) => history::run(&context, &args).await,
-        Command::Audit(args) => audit::run(&context, &args).await,
-        Command::Policy(args) => policy::run(&context, &args).await,
-        Command::Db(args) => db::run(&context, &args).await,
-        Command::Schema(args) => schema::run(&context, &args),
-        Command::Completions(args) => manual::completions(&context, &args),
-        Command::Man => manual::page(&context),
+    let metrics = context.metrics();
+    if let Some(source) = context.source().filter(|_| measure::RUNS.contains(&name)) {
+        let now = context.now().timestamp_millis() as f64 / 1000.0;
+        measure::ended(metrics, name, source, code, began.elapsed(), now);
+    }
+    match &context.global.metrics_file {
+        Some(file) => match output::write_file(file, &metrics.text(Form::Text), false) {
+            Ok(()) => code,
+            Err(failure) if code == ExitCode::Done => failure.tell(context),
+            // How the command ended says more.
+            Err(failure) => {
+                failure.tell(context);
+                code
+            }
+        },
+        None => code,
+    }
+}
+
+async fn carried_out(context: &Context, command: Command) -> ExitCode {
+    let done = match command {
+        Command::Validate(args) => validate::run(context, &args),
+        Command::Plan(args) => plan::run(context, &args).await,
+        Command::Apply(args) => apply::run(context, &args).await,
+        Command::Rollback(args) => rollback::run(context, &args).await,
+        Command::Suspend(args) => suspend::run(context, &args).await,
+        Command::Resume(args) => resume::run(context, &args).await,
+        Command::Snapshot(args) => snapshot::run(context, &args).await,
+        Command::Doctor => doctor::run(context).await,
+        Command::Relay(args) => relay::run(context, &args).await,
+        Command::Show(args) => show::run(context, &args).await,
+        Command::Approve(args) => approve::run(context, &args).await,
+        Command::Drift(args) => drift::run(context, &args).await,
+        Command::Diff(args) => diff::run(context, &args).await,
+        Command::Export(args) => export::run(context, &args).await,
+        Command::Get(args) => get::run(context, &args).await,
+        Command::Explain(args) => explain::run(context, &args),
+        Command::History(args) => history::run(context, &args).await,
+        Command::Audit(args) => audit::run(context, &args).await,
+        Command::Policy(args) => policy::run(context, &args).await,
+        Command::Db(args) => db::run(context, &args).await,
+        Command::Schema(args) => schema::run(context, &args),
+        Command::Completions(args) => manual::completions(context, &args),
+        Command::Man => manual::page(context),
     };
-    done.unwrap_or_else(|failure: Failure| failure.tell(&context))
+    done.unwrap_or_else(|failure: Failure| failure.tell(context))
 }

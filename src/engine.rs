@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 pub use outcome::{Outcome, Refusal};
 pub use scope::Targets;
@@ -45,6 +46,7 @@ use crate::store::apply::ApplyContext;
 use crate::store::error::{ApplyError, StoreError};
 use crate::store::planning::OrganizationState;
 use crate::store::run::{RollsBack, RunEnd, RunId, RunStart};
+use crate::trace;
 use crate::verdict::{Approved, Terms, Verdict};
 
 /// How many organizations are read and compared at a time: enough to keep the cores busy, few enough to hold.
@@ -89,6 +91,10 @@ pub struct Heard {
 
 /// Compares a world with PostgreSQL, or with a picture of it, and asks the policies. Writes nothing: the transaction is
 /// read-only and its role cannot write.
+#[tracing::instrument(name = "plan", skip_all, fields(
+    argus.source = pass.source,
+    vcs.ref.head.revision = pass.history.map(|history| &*history.checkout.revision.commit.id),
+))]
 pub async fn plan<'a>(
     world: &World,
     ground: impl Into<Ground<'a>>,
@@ -282,6 +288,13 @@ pub struct Applying {
 }
 
 /// Applies what the guards let through. What fails in one organization stays in that organization.
+#[tracing::instrument(name = "apply", skip_all, fields(
+    argus.source = plan.source,
+    argus.run = applying.run.as_str(),
+    argus.organizations = verdict.approved.len(),
+    vcs.ref.head.revision = plan.revision.as_ref().map(|revision| &*revision.commit.id),
+    vcs.ref.head.name = plan.revision.as_ref().map(|revision| &*revision.reference),
+))]
 pub async fn apply(
     store: &Store,
     plan: &Plan,
@@ -329,10 +342,11 @@ pub async fn apply(
             && let Some(approved) = rest.pop()
         {
             let (store, by, applying) = (store.clone(), by.clone(), applying.clone());
-            under_way.spawn(async move {
+            let apply = async move {
                 let result = apply_one(&store, &by, &applying, &approved).await;
                 (approved, result)
-            });
+            };
+            under_way.spawn(apply.in_current_span());
         }
         let Some(done) = under_way.join_next().await else { break };
         let (approved, result) = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
@@ -360,10 +374,23 @@ pub async fn apply(
     Ok(outcome)
 }
 
+#[tracing::instrument(name = "apply organization", skip_all, fields(
+    otel.kind = "client",
+    db.system.name = "postgresql",
+    argus.organization = &*approved.plan().organization,
+    argus.run = applying.run.as_str(),
+    argus.changes = approved.plan().changes.len(),
+    vcs.ref.head.revision = by.revision.as_deref().and_then(|revision| revision.rsplit(':').next()),
+))]
 async fn apply_one(store: &Store, by: &Cause, applying: &Applying, approved: &Approved) -> Result<(), ApplyError> {
     let Applying { run, actor: _, rolls_back, authors: _, terms: _, forced: _, policed: _, at_once: _, whole: _ } =
         applying;
     let read_at = approved.plan().read_at;
     let context = ApplyContext { run, by, read_at, rolls_back: rolls_back.as_ref() };
-    store.apply(approved, &context).await.map(drop)
+    let applied = store.apply(approved, &context).await.map(drop);
+    if let Err(error) = &applied {
+        // The code alone: what the database says may hold values.
+        trace::failed(&tracing::Span::current(), error.code());
+    }
+    applied
 }

@@ -36,6 +36,20 @@ impl ExitCode {
         }
     }
 
+    /// In one word, for metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            ExitCode::Done => "done",
+            ExitCode::Failed => "failed",
+            ExitCode::Differences => "differences",
+            ExitCode::Denied => "denied",
+            ExitCode::Held => "held",
+            ExitCode::Stale => "stale",
+            ExitCode::Locked => "locked",
+            ExitCode::Tampered => "tampered",
+        }
+    }
+
     /// The table that `--help` shows.
     pub const HELP: &'static str = "\
 Exit codes:

@@ -131,6 +131,26 @@ fn last_human(count: &Count, guards: &Guards) -> Option<Finding> {
     })
 }
 
+/// What a hold that no policy asks for is called, for those who count them: the guard, as the settings of the source call
+/// it, or what the comparison looks for.
+pub fn name(code: Code) -> &'static str {
+    match code {
+        Code::MembersRemoved => "members",
+        Code::TeamMembersRemoved => "teamMembers",
+        Code::AdminsRemoved => "admins",
+        Code::GrantsRemoved => "roleGrants",
+        Code::KeysRevoked => "apiKeys",
+        Code::BudgetsCut => "budgets",
+        Code::TooFewOwners => "owners",
+        Code::LastHuman => "lastHuman",
+        Code::EmptySource => "emptySource",
+        Code::Protected => "protected",
+        Code::LooksLikeRename => "renames",
+        Code::Rewound => "rewound",
+        _ => "other",
+    }
+}
+
 /// The finding that holds a source which would empty itself.
 pub fn empty_source(source: &str, owned: usize) -> Finding {
     Finding::warning(

@@ -36,20 +36,25 @@ pub mod verdict;
 // Floor 2: faces of values.
 pub mod render;
 
-// Floor 3: the world. Adapters never import each other.
+// Floor 3: signals. What the floors above tell of their work.
+pub mod metrics;
+pub mod trace;
+
+// Floor 4: the world. Adapters never import each other.
 pub mod sandbox;
 pub mod sink;
 pub mod source;
 pub mod store;
 
-// Floor 4: the engine.
+// Floor 5: the engine.
 pub mod engine;
 
-// Floor 5: the tops.
+// Floor 6: the tops.
 pub mod commands;
 
 // Around them: what `main` needs to get going.
 pub mod cli;
 pub mod exit_code;
+pub mod server;
 pub mod settings;
 pub mod telemetry;

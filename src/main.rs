@@ -1,6 +1,7 @@
 //! Parse, run, and turn the outcome into an exit code.
 
 use argus::cli::Cli;
+use argus::commands::context::Context;
 use argus::exit_code::ExitCode;
 use argus::{commands, sandbox, telemetry};
 use clap::{CommandFactory as _, Parser as _};
@@ -21,15 +22,22 @@ fn main() -> std::process::ExitCode {
             return ExitCode::of_usage(error.use_stderr(), command().as_deref()).into();
         }
     };
-    telemetry::start(&cli.global.log);
+    let Cli { command, global } = cli;
+    let context = match Context::new(global) {
+        Ok(context) => context,
+        Err((failure, format)) => return failure.tell_without_context(format).into(),
+    };
+    let telemetry = telemetry::start(&context.global.log, context.log_format(), context.telemetry());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(commands::run(cli)).into(),
+    let code = match runtime {
+        Ok(runtime) => runtime.block_on(commands::run(&context, command)),
         Err(error) => {
             tracing::error!(%error, "the runtime does not start: {error}");
-            ExitCode::Failed.into()
+            ExitCode::Failed
         }
-    }
+    };
+    telemetry.finish();
+    code.into()
 }
 
 /// The command that is meant, whatever is wrong with the rest.

@@ -1,6 +1,8 @@
 //! Settings: those of the machine (flags, then environment, then `--config FILE`), and those of a source
 //! (`argus.yaml`), which can hold nothing that a pull request must not touch.
 
+pub mod telemetry;
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,7 @@ use crate::model::id::name_fault;
 use crate::model::origin::{Origin, Position};
 use crate::model::time::parse_duration;
 use crate::sandbox::Limits;
+use crate::settings::telemetry::TelemetrySettings;
 use crate::sink::SinkSettings;
 use crate::source::git::settings::GitSettings;
 use crate::verdict::Terms;
@@ -49,6 +52,7 @@ const MACHINE_ONLY: &[&str] = &[
     "force",
     "policyLimits",
     "git",
+    "telemetry",
     "verify",
 ];
 
@@ -76,6 +80,8 @@ pub struct Machine {
     pub sinks: Vec<SinkSettings>,
     /// What signs the audit, and whose signatures count.
     pub audit: AuditSettings,
+    /// How logs look, and where traces go.
+    pub telemetry: TelemetrySettings,
 }
 
 /// How often heads are signed after an apply when nobody says so.

@@ -1,6 +1,6 @@
 //! Sinks: where events go. Each is one file, and one line in the table here.
 
-mod http;
+pub mod http;
 pub mod kafka;
 pub mod lines;
 pub mod webhook;
@@ -68,6 +68,14 @@ macro_rules! sinks {
                 ways.into_iter().flatten().collect()
             }
 
+            /// What this one is, in a word.
+            fn word(&self) -> &'static str {
+                $(if self.$word.is_some() {
+                    return stringify!($word);
+                })*
+                "nowhere"
+            }
+
             fn open(&self) -> Result<Box<dyn Destination>, String> {
                 $(if let Some(settings) = &self.$word {
                     return Ok(Box::new(<$destination>::open(settings)?));
@@ -127,6 +135,7 @@ impl SinkSettings {
 #[derive(Debug)]
 pub struct Sink {
     name: String,
+    word: &'static str,
     pseudonyms: Option<PseudonymKey>,
     to: Box<dyn Destination>,
 }
@@ -141,12 +150,18 @@ impl Sink {
             let few = || format!("{} holds fewer than {} bytes", file.display(), PseudonymKey::BYTES_MIN);
             PseudonymKey::new(key.as_bytes()).ok_or_else(|| bad(few()))
         });
-        Ok(Sink { name: settings.name.clone(), pseudonyms: pseudonyms.transpose()?, to: settings.open().map_err(bad)? })
+        let (name, word) = (settings.name.clone(), settings.word());
+        Ok(Sink { name, word, pseudonyms: pseudonyms.transpose()?, to: settings.open().map_err(bad)? })
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it is: `kafka`, `webhook`, `lines`.
+    pub fn word(&self) -> &'static str {
+        self.word
     }
 
     /// Delivers events in order, within a bounded time. What is neither arrived nor refused was not sent, if nothing has
@@ -167,7 +182,7 @@ impl Sink {
 }
 
 /// A secret from a file, without the end of its line.
-fn secret(file: &std::path::Path) -> Result<String, String> {
+pub fn secret(file: &std::path::Path) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", file.display());
     let about = std::fs::metadata(file).map_err(unreadable)?;
     if !about.is_file() || about.len() > SECRET_BYTES_MAX {

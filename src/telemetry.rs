@@ -1,15 +1,104 @@
-//! Logs to standard error. Reports go to standard output and never pass through here.
+//! Logs to standard error, as text or as JSON, and traces to a collector of OpenTelemetry. Reports go to standard output and
+//! never pass through here.
+
+pub mod logs;
+pub mod measure;
+pub mod otlp;
 
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SdkTracerProvider};
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, FilterFn, LevelFilter};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Starts logging; a filter that cannot be read counts as `warn`.
-pub fn start(filter: &str) {
+use crate::cli::LogFormat;
+use crate::settings::telemetry::TelemetrySettings;
+use crate::trace::{self, TraceParent};
+
+/// How long a command waits at its end for a collector that does not take its spans.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// What has to be ended when a command is done.
+#[derive(Debug)]
+pub struct Telemetry {
+    spans: Option<SdkTracerProvider>,
+}
+
+/// Starts logging, and sending spans if somebody collects them; a filter that cannot be read counts as `warn`. Nothing
+/// that is wrong here stops a command.
+pub fn start(filter: &str, format: LogFormat, settings: &TelemetrySettings) -> Telemetry {
+    let mut wrong = Vec::new();
+    let (spans, parent) = (otlp::provider(settings), parent());
+    let ids = RandomIdGenerator::default();
+    match &parent {
+        Ok(Some(parent)) => trace::begin(*parent, true),
+        _ => trace::begin(TraceParent::unrecorded(ids.new_trace_id(), ids.new_span_id()), false),
+    }
+    wrong.extend(parent.err());
+    let spans = spans.unwrap_or_else(|why| {
+        wrong.push(format!("no traces are exported: {why}"));
+        None
+    });
+    let collecting = spans.as_ref().map(|spans| {
+        opentelemetry::global::set_tracer_provider(spans.clone());
+        trace::delivery::collect();
+        let layer = tracing_opentelemetry::layer().with_tracer(spans.tracer(trace::SCOPE));
+        let layer = layer.with_location(false).with_threads(false).with_level(false).with_target(false);
+        layer
+            .with_tracked_inactivity(false)
+            .with_filter(FilterFn::new(is_own_span).with_max_level_hint(LevelFilter::INFO))
+    });
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
-    let colored = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colored);
-    let subscriber = subscriber.with_target(false);
+    // With a bound of its own it leaves that of the other one as it is, so that what is not logged costs nothing.
+    let events = FilterFn::new(|about| about.is_event()).with_max_level_hint(LevelFilter::TRACE);
+    let filter = filter.and(events);
+    let lines = match format {
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .event_format(logs::Lines)
+            .with_filter(filter)
+            .boxed(),
+        LogFormat::Text => {
+            let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).without_time();
+            layer.with_ansi(std::io::stderr().is_terminal() && !no_color).with_filter(filter).boxed()
+        }
+    };
     // A second start, in tests, changes nothing.
-    let _ = subscriber.without_time().try_init();
+    let _ = tracing_subscriber::registry().with(collecting).with(lines).try_init();
+    for wrong in wrong {
+        tracing::warn!("{wrong}");
+    }
+    Telemetry { spans }
+}
+
+/// Whether a collector is told of it: the steps of Argus, and not what libraries do in between.
+fn is_own_span(about: &Metadata<'_>) -> bool {
+    let target = about.target();
+    about.is_span() && *about.level() <= Level::INFO && (target == "argus" || target.starts_with("argus::"))
+}
+
+/// What whoever started the command is doing, as CI systems tell it.
+fn parent() -> Result<Option<TraceParent>, String> {
+    match std::env::var("TRACEPARENT") {
+        Ok(text) if !text.is_empty() => {
+            text.parse().map(Some).map_err(|why| format!("TRACEPARENT is not followed: {why}"))
+        }
+        _ => Ok(None),
+    }
+}
+
+impl Telemetry {
+    /// Sends what is left, within a bounded time.
+    pub fn finish(self) {
+        if let Some(spans) = self.spans
+            && let Err(why) = spans.shutdown_with_timeout(FLUSH_TIME_MAX)
+        {
+            tracing::warn!(%why, "traces are not exported: the collector takes too long");
+        }
+    }
 }

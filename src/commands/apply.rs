@@ -29,7 +29,8 @@ use crate::render::json::{self, HeldOutcome, OutcomeDocument};
 use crate::render::text;
 use crate::settings::{SOURCE_FILE, Source};
 use crate::source::git::settings::Verify;
-use crate::store::run::SourceLock;
+use crate::store::run::{RunId, SourceLock};
+use crate::telemetry::measure;
 use crate::verdict::{Held, Terms, Verdict, tells_of_all};
 
 /// Everything that is needed to apply.
@@ -49,6 +50,8 @@ struct Prepared {
 
 /// Applies what the guards let through.
 pub async fn run(context: &Context, args: &Apply) -> Done {
+    // From here on, so that all that is logged says which run it is of.
+    let run = context.new_run()?;
     let prepared = prepare(context, args).await;
     if context.is_of_repository(&args.manifests) {
         tell_of_source(context, args, &prepared).await;
@@ -70,7 +73,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
     }
     let policed = judges.folder.as_deref().is_some_and(|folder| folder != NONE) || judgements.by_organization.is_some();
     let warned = verdict.told.warned.clone();
-    let outcome = carry_out(context, &database, &plan, &judges, verdict, args, policed).await;
+    let outcome = carry_out(context, &database, &plan, &judges, verdict, (run, args), policed).await;
     lock.release().await;
     let outcome = outcome?;
     audit::after_work(context, &database).await;
@@ -312,11 +315,11 @@ async fn carry_out(
     plan: &Plan,
     judges: &Judges,
     verdict: Verdict,
-    args: &Apply,
+    (run, args): (RunId, &Apply),
     policed: bool,
 ) -> Result<Outcome, Failure> {
     let applying = Applying {
-        run: context.new_run()?,
+        run,
         actor: context.actor(),
         authors: judges.authors.clone(),
         terms: judges.terms.clone(),
@@ -328,7 +331,9 @@ async fn carry_out(
     };
     let progress = Progress::new("applying");
     let tell = |done, total| progress.tell(done, total);
-    Ok(engine::apply(&database.store, plan, verdict, &applying, &tell).await?)
+    let outcome = engine::apply(&database.store, plan, verdict, &applying, &tell).await?;
+    measure::applied(context.metrics(), plan, &outcome);
+    Ok(outcome)
 }
 
 /// Issues the tokens of invitations that have none yet. The file is the only place where they ever stand.

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 
 use super::place::Place;
-use crate::cli::{Color, Global, Manifests, Planning};
+use crate::cli::{Color, Global, LogFormat, Manifests, Planning};
 use crate::digest;
 use crate::exit_code::ExitCode;
 use crate::identity::Approvers;
+use crate::metrics::Metrics;
 use crate::model::code::Code;
 use crate::model::finding::{Finding, in_order};
 use crate::model::revision::Revision;
@@ -20,6 +21,7 @@ use crate::model::state::{Unread, World};
 use crate::render::excerpt::{self, Excerpts};
 use crate::render::text::Paint;
 use crate::sandbox::Limits;
+use crate::settings::telemetry::TelemetrySettings;
 use crate::settings::{AuditSettings, Machine, Source};
 use crate::sink::SinkSettings;
 use crate::source::git::index::IsSettled;
@@ -29,6 +31,8 @@ use crate::store::private::PrivateServer;
 use crate::store::run::RunId;
 use crate::store::url::DatabaseUrl;
 use crate::store::{Store, migrate};
+use crate::telemetry::logs;
+use crate::trace;
 
 /// How many connections are used when nobody says so: enough to keep two cores and a disk busy.
 const CONNECTIONS: u32 = 8;
@@ -74,8 +78,12 @@ impl Failure {
     }
 
     /// The same, while not even the settings are known.
-    pub fn tell_without_context(self) -> ExitCode {
-        let text = excerpt::draw(&in_order(self.findings), &Excerpts::default(), false);
+    pub fn tell_without_context(self, format: LogFormat) -> ExitCode {
+        let findings = in_order(self.findings);
+        let text = match format {
+            LogFormat::Text => excerpt::draw(&findings, &Excerpts::default(), false),
+            LogFormat::Json => findings.iter().map(logs::finding).collect(),
+        };
         let _ = std::io::stderr().write_all(text.as_bytes());
         self.code
     }
@@ -101,6 +109,7 @@ pub struct Context {
     /// The options of the command line.
     pub global: Global,
     machine: Machine,
+    metrics: Arc<Metrics>,
     /// The name of the source at hand, once it is known.
     source: OnceLock<String>,
 }
@@ -162,9 +171,30 @@ impl Drop for Database {
 
 impl Context {
     /// Reads the settings of the machine.
-    pub fn new(global: Global) -> Result<Context, Failure> {
-        let machine = global.config.as_deref().map(Machine::read).transpose()?.unwrap_or_default();
-        Ok(Context { global, machine, source: OnceLock::new() })
+    pub fn new(global: Global) -> Result<Context, (Failure, LogFormat)> {
+        let machine = global.config.as_deref().map(Machine::read).transpose();
+        let machine = machine.map_err(|why| (Failure::from(why), global.log_format.unwrap_or_default()))?;
+        Ok(Context {
+            global,
+            machine: machine.unwrap_or_default(),
+            metrics: Arc::new(Metrics::new()),
+            source: OnceLock::new(),
+        })
+    }
+
+    /// How a line on standard error looks.
+    pub fn log_format(&self) -> LogFormat {
+        self.global.log_format.or(self.machine.telemetry.logs).unwrap_or_default()
+    }
+
+    /// What is measured.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// What is told of the work itself, by the settings of this machine.
+    pub fn telemetry(&self) -> &TelemetrySettings {
+        &self.machine.telemetry
     }
 
     /// The present moment; everything below the commands gets it as a value.
@@ -176,7 +206,9 @@ impl Context {
     pub fn new_run(&self) -> Result<RunId, Failure> {
         let random = self.random()?.draw();
         let tail: String = random.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        Ok(RunId::new(format!("{}-{tail}", self.now().format("%Y%m%dT%H%M%SZ"))))
+        let run = RunId::new(format!("{}-{tail}", self.now().format("%Y%m%dT%H%M%SZ")));
+        trace::begin_run(run.as_str());
+        Ok(run)
     }
 
     /// The system's source of randomness.
@@ -225,7 +257,10 @@ impl Context {
 
     /// Draws findings to standard error.
     pub fn complain(&self, findings: &[Finding], excerpts: &Excerpts) {
-        let text = excerpt::draw(findings, excerpts, self.colored(std::io::stderr().is_terminal()));
+        let text = match self.log_format() {
+            LogFormat::Text => excerpt::draw(findings, excerpts, self.colored(std::io::stderr().is_terminal())),
+            LogFormat::Json => findings.iter().map(logs::finding).collect(),
+        };
         // Where even standard error is closed, the exit code has to say it all.
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
@@ -338,6 +373,11 @@ impl Context {
         Ok(settings)
     }
 
+    /// The name of the source at hand, once it is known.
+    pub fn source(&self) -> Option<&str> {
+        self.source.get().map(String::as_str)
+    }
+
     /// What the source is called, also where it could not be read: as far as was got with it, or as the directory says.
     pub fn source_name(&self, manifests: &Manifests) -> String {
         let said = self.source.get().or(manifests.source.as_ref()).cloned();
@@ -392,7 +432,11 @@ impl Context {
         let binaries = self.global.postgres_bin.as_deref().or(self.machine.postgres_bin.as_deref());
         let server = PrivateServer::start(&data_dir, binaries)?;
         if unnamed {
-            let message = format!("No database is configured: using a private PostgreSQL in {}.\n", data_dir.display());
+            let message = format!("No database is configured: using a private PostgreSQL in {}.", data_dir.display());
+            let message = match self.log_format() {
+                LogFormat::Text => format!("{message}\n"),
+                LogFormat::Json => logs::notice(&message),
+            };
             let _ = std::io::stderr().write_all(message.as_bytes());
         }
         Ok(server)

@@ -156,6 +156,10 @@ impl Place {
     }
 
     /// What the manifests say, checked. Of a commit, organizations that are settled are not read again.
+    #[tracing::instrument(name = "read manifests", skip_all, fields(
+        argus.source = settings.source,
+        vcs.ref.head.revision = self.revision().map(|revision| &*revision.commit.id),
+    ))]
     pub fn world(
         &self,
         settings: &Source,
@@ -168,13 +172,13 @@ impl Place {
                 let policies = settings.policies.clone().unwrap_or_else(|| usual.policies.clone());
                 let options = directory::Options { paths: settings.paths.clone(), policies, ..usual };
                 let mut world = directory::read(root, &options);
-                validate::validate(&mut world, now);
+                tracing::info_span!("validate").in_scope(|| validate::validate(&mut world, now));
                 Ok(world)
             }
             Place::Commit(checkout) => {
                 let reading = git::Reading { paths: settings.paths.clone(), policies: settings.policies.clone() };
                 let (mut world, saving) = checkout.read(&reading, settled, now)?;
-                validate::validate(&mut world, now);
+                tracing::info_span!("validate").in_scope(|| validate::validate(&mut world, now));
                 if let Some(saving) = saving {
                     saving.save(&world);
                 }
@@ -303,6 +307,7 @@ fn here() -> PathBuf {
 }
 
 /// Opens a repository; what is on a server is fetched first.
+#[tracing::instrument(name = "fetch", skip_all, fields(otel.kind = "client"))]
 fn open(context: &Context, url: &str, wanted: Vec<Option<String>>) -> Result<Rc<Depot>, Failure> {
     let settings = context.git();
     let progress = Arc::new(Progress::new("fetching"));
@@ -320,8 +325,15 @@ fn open(context: &Context, url: &str, wanted: Vec<Option<String>>) -> Result<Rc<
 }
 
 /// A commit, if it is signed as it has to be.
+#[tracing::instrument(name = "read commit", skip_all, fields(
+    vcs.ref.head.revision = tracing::field::Empty,
+    vcs.ref.head.name = tracing::field::Empty,
+))]
 fn commit(context: &Context, depot: &Rc<Depot>, reference: Option<&str>) -> Result<Place, Failure> {
     let mut checkout = Checkout::of(depot, reference)?;
+    let here = tracing::Span::current();
+    here.record("vcs.ref.head.revision", &*checkout.revision.commit.id);
+    here.record("vcs.ref.head.name", &*checkout.revision.reference);
     if context.git().verify != Verify::None {
         refuse_own_signers(&context.git().signers, depot.folder())?;
         checkout.verify(context.git().verify, &signers(context.git())?, context.now())?;

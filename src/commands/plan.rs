@@ -26,6 +26,7 @@ use crate::source::git::lineage::Since;
 use crate::source::git::settings::Verify;
 use crate::source::names::{POLICIES_DIRECTORY, SETTINGS_FILE};
 use crate::store::baselines::Baselines;
+use crate::telemetry::measure;
 use crate::verdict::{Told, Verdict};
 
 /// Plans, prints the plan, and saves it if asked. Where there is none, a comment says so: it takes the place of the one of
@@ -266,7 +267,9 @@ async fn make_beyond(
         now: context.now(),
     };
     let progress = Progress::new("comparing");
-    Ok(engine::plan(&reading.world, ground, &pass, &|done, total| progress.tell(done, total)).await?)
+    let heard = engine::plan(&reading.world, ground, &pass, &|done, total| progress.tell(done, total)).await?;
+    measure::planned(context.metrics(), &heard.plan);
+    Ok(heard)
 }
 
 /// The verdict on a plan as of now.
@@ -280,7 +283,9 @@ pub async fn judge<'a>(
 ) -> Result<Verdict, Failure> {
     let Judges { terms, authors, approvers, .. } = judges;
     let asking = Asking { terms, policies, approvers, authors, now: context.now(), force };
-    Ok(judging::judge(ground, plan, &asking).await?)
+    let verdict = judging::judge(ground, plan, &asking).await?;
+    measure::judged(context.metrics(), &verdict.told);
+    Ok(verdict)
 }
 
 /// The plan in the format that was asked for.

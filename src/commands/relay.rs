@@ -15,7 +15,9 @@ use crate::model::finding::Finding;
 use crate::model::time::parse_duration;
 use crate::render::inert;
 use crate::render::text::counted;
+use crate::server;
 use crate::sink::{SINKS_MAX, SinkSettings};
+use crate::telemetry::measure;
 
 /// Delivers.
 pub async fn run(context: &Context, args: &Relay) -> Done {
@@ -33,14 +35,36 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
         workers: args.workers.into(),
         once: args.once,
         keep,
+        metrics: context.metrics().clone(),
     };
     let stop = stop_signal().map_err(|error| {
         Failure::from(Finding::error(Code::CannotDeliver, format!("signals cannot be listened to: {error}")))
     })?;
+    let server = match args.listen {
+        Some(address) => {
+            let listener = server::bind(address).await.map_err(|error| {
+                let why = format!("metrics cannot be served at {address}: {error}");
+                Failure::from(
+                    Finding::error(Code::BadSettings, why).hint("is another relay there? see docs/telemetry.md"),
+                )
+            })?;
+            let at = listener.local_addr().unwrap_or(address);
+            tracing::info!(%at, "metrics are served at http://{at}");
+            let (metrics, store) = (context.metrics().clone(), database.store.clone());
+            Some(tokio::spawn(server::serve(listener, metrics, store, stop.clone())))
+        }
+        None => None,
+    };
     let relayed = relay::run(&database.store, &sinks, &relaying, stop).await.map_err(|error| match error {
         RelayError::BadSink(why) => bad(why.to_string()),
         RelayError::Store(error) => Failure::from(error),
     })?;
+    if let Some(server) = server {
+        server.abort();
+    }
+    if context.global.metrics_file.is_some() {
+        measure::observed(context.metrics(), Some(&database.store.observe().await?));
+    }
     let Relayed { delivered, found, refused, failed } = relayed;
     if !failed.is_empty() {
         let failed: BTreeSet<(String, String)> = failed.into_iter().collect();

@@ -18,6 +18,7 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::render::{checks, inert};
 use crate::store::history::RunRow;
+use crate::telemetry::measure;
 
 impl From<RollbackError> for Failure {
     fn from(error: RollbackError) -> Self {
@@ -30,6 +31,7 @@ impl From<RollbackError> for Failure {
 
 /// Plans to undo the run, asks, and does it.
 pub async fn run(context: &Context, args: &Rollback) -> Done {
+    let new_run = context.new_run()?;
     let targets = Targets::parse(&args.target)?;
     let place = context.vouched_place(&args.manifests)?;
     let settings = context.source_settings(&place, &args.manifests)?;
@@ -71,7 +73,7 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
         return output::report("Rollback cancelled: nothing was written.\n", ExitCode::Failed);
     }
     let applying = Applying {
-        run: context.new_run()?,
+        run: new_run,
         actor: context.actor(),
         authors: judges.authors.clone(),
         terms: judges.terms.clone(),
@@ -89,6 +91,7 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
         lock.release().await;
     }
     let outcome = outcome?;
+    measure::applied(context.metrics(), &plan, &outcome);
     audit::after_work(context, &database).await;
     let code = apply::exit_code(&plan, &outcome, failed);
     match args.format {

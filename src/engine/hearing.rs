@@ -130,6 +130,7 @@ impl<'a> Hearing<'a> {
 
     /// Hears those that have changes. What all organizations share has to come first: its tiers are those by which the
     /// others are judged.
+    #[tracing::instrument(name = "ask policies", skip_all, fields(argus.organizations = cases.len()))]
     pub async fn hear(&mut self, planning: &mut View, cases: &[Case<'_>]) -> Result<(), StoreError> {
         self.note_tiers(cases);
         if matches!(self.bench.policies, Policies::Loaded(_)) {

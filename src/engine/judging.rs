@@ -34,6 +34,7 @@ pub struct Asking<'a> {
 }
 
 /// The verdict on a plan, under the brakes and with the approvals of this moment; a picture knows of neither.
+#[tracing::instrument(name = "judge", skip_all, fields(argus.source = plan.source))]
 pub async fn judge<'a>(ground: impl Into<Ground<'a>>, plan: &Plan, asking: &Asking<'_>) -> Result<Verdict, StoreError> {
     let Asking { terms, policies, approvers, authors, now, force } = *asking;
     let (brakes, known) = match ground.into() {

@@ -6,19 +6,22 @@
 //! sending it again. A worker that was paused for longer than its lease is shut out by a fence when it confirms.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::event::cloud::Event;
 use crate::failpoint::failpoint;
+use crate::metrics::Metrics;
+use crate::metrics::table::{DELIVERY_FAILURES, EVENTS_DELIVERED, EVENTS_REFUSED, OUTBOX_LAG};
 use crate::plan::sha256_hex;
 use crate::sink::{BadSink, Delivered, Sink, SinkSettings};
 use crate::store::Store;
 use crate::store::deliveries::{Arrival, Shard};
 use crate::store::ear::Word;
 use crate::store::error::StoreError;
+use crate::trace::delivery::Delivery;
 
 /// How long a worker holds its parts without saying that it is still there.
 const LEASE: Duration = Duration::from_secs(30);
@@ -50,6 +53,8 @@ pub struct Relaying {
     pub once: bool,
     /// How long events are kept that nobody waits for.
     pub keep: Duration,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What a relay has done.
@@ -100,6 +105,7 @@ pub async fn run(
                 store: store.clone(),
                 sink: Sink::open(settings)?,
                 holder: format!("{}/{number}", relaying.holder),
+                metrics: relaying.metrics.clone(),
                 once: relaying.once,
                 told: told.clone(),
                 stop: stop.clone(),
@@ -159,6 +165,7 @@ struct Worker {
     store: Store,
     sink: Sink,
     holder: String,
+    metrics: Arc<Metrics>,
     once: bool,
     told: Arc<Notify>,
     stop: watch::Receiver<bool>,
@@ -197,6 +204,7 @@ impl Worker {
                 }
                 Turn::Failed(why) => {
                     let sink = self.sink.name().to_owned();
+                    self.metrics.add(&DELIVERY_FAILURES, &[&sink], 1.0);
                     tracing::warn!(sink, why, "nothing can be delivered to the sink {sink}: {why}");
                     // What is held may have become uncertain, or somebody else's.
                     self.beaten = None;
@@ -238,9 +246,12 @@ impl Worker {
             return Ok(Turn::Idle);
         }
         failpoint("relay.after_claim", self.sink.name());
+        let began = SystemTime::now();
         let (store, name, holder) = (&self.store, self.sink.name().to_owned(), &self.holder);
         let Delivered { arrived, refused, failed } = held(store, &name, holder, self.sink.deliver(&events)).await;
         failpoint("relay.after_delivery", self.sink.name());
+        let delivery = Delivery { sink: &name, system: self.sink.word(), began, ended: SystemTime::now() };
+        self.tell(&delivery, &events, &arrived, &refused);
         self.relayed.delivered += arrived.len() as u64;
         self.relayed.refused += refused.len() as u64;
         for (place, why) in &refused {
@@ -254,6 +265,21 @@ impl Worker {
         self.store.confirm(self.sink.name(), &claimed, &arrivals, failed.is_none()).await?;
         failpoint("relay.after_confirm", self.sink.name());
         Ok(failed.map_or(Turn::Busy, Turn::Failed))
+    }
+
+    /// Tells those who watch of what was delivered: metrics, and the traces that the events are part of.
+    fn tell(&self, delivery: &Delivery<'_>, events: &[Event], arrived: &[usize], refused: &[(usize, String)]) {
+        let sink = [delivery.sink];
+        self.metrics.add(&EVENTS_DELIVERED, &sink, arrived.len() as f64);
+        self.metrics.add(&EVENTS_REFUSED, &sink, refused.len() as f64);
+        for event in arrived.iter().map(|place| &events[*place]) {
+            let waited = delivery.ended.duration_since(event.at.into()).unwrap_or_default();
+            self.metrics.observe(&OUTBOX_LAG, &sink, waited.as_secs_f64());
+            delivery.tell(event, None);
+        }
+        for (place, why) in refused {
+            delivery.tell(&events[*place], Some(why));
+        }
     }
 
     /// Finds out what of a part has arrived although nobody has confirmed it. Gives why that cannot be found out.

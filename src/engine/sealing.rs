@@ -26,12 +26,16 @@ pub struct Sealed {
 }
 
 /// Seals all that waits.
+#[tracing::instrument(name = "seal audit", skip_all, fields(argus.rows = tracing::field::Empty))]
 pub async fn seal(store: &Store) -> Result<Sealed, StoreError> {
     let mut sealed = Sealed::default();
     loop {
         match store.seal_batch().await? {
             Batch::Busy => return Ok(Sealed { busy: true, ..sealed }),
-            Batch::Sealed(0) => return Ok(sealed),
+            Batch::Sealed(0) => {
+                tracing::Span::current().record("argus.rows", sealed.rows);
+                return Ok(sealed);
+            }
             Batch::Sealed(rows) => sealed.rows += rows,
         }
     }
@@ -69,6 +73,7 @@ pub enum SigningError {
 
 /// Signs the end of every chain that has moved since it was signed last. The file comes before the database: what the
 /// database has forgotten is signed again, while what the file does not hold would be missed for ever.
+#[tracing::instrument(name = "sign heads", skip_all)]
 pub async fn sign_heads(store: &Store, key: &SigningKey, file: Option<&Path>) -> Result<SignedHeads, SigningError> {
     let Some(signing) = store.signing().await? else {
         return Ok(SignedHeads { busy: true, ..SignedHeads::default() });

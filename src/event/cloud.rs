@@ -17,6 +17,9 @@ pub const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
 /// The media type of what an event carries.
 pub const CONTENT: &str = "application/json";
 
+/// The header that says which trace a message is part of: to those that know nothing of CloudEvents.
+pub const TRACE_HEADER: &str = "traceparent";
+
 /// An event in its place.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -62,10 +65,14 @@ impl Event {
         &self.organization
     }
 
+    /// Its type on the wire.
+    pub fn wire_type(&self) -> String {
+        EventType::named(&self.of).map_or_else(|| format!("io.argus.{}", self.of), EventType::on_the_wire)
+    }
+
     /// Its form on the wire, with pseudonyms for people if a key is given.
     pub fn on_the_wire(&self, pseudonyms: Option<&PseudonymKey>) -> OnTheWire {
-        let known = EventType::named(&self.of);
-        let of = known.map_or_else(|| format!("io.argus.{}", self.of), EventType::on_the_wire);
+        let (known, of) = (EventType::named(&self.of), self.wire_type());
         let (subject, content) = match pseudonyms {
             None => (self.subject.clone(), self.content.clone()),
             Some(key) => {

@@ -41,7 +41,8 @@ fn event(of: &EventType) -> Json {
             "organization": text("The organization; absent where it belongs to none."),
             "sequence": {"type": "string", "pattern": "^[0-9]+$",
                 "description": "Its number among the events of the organization, without gaps."},
-            "traceparent": text("The trace that it is part of, as W3C writes it."),
+            "traceparent": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
+                "description": "The trace that it was told in, as W3C writes it: deliveries are children of it."},
             "datacontenttype": {"const": "application/json"},
             "data": content(of),
         },
@@ -93,17 +94,18 @@ impl Wire {
 fn form(of: &EventType, wire: Option<&Wire>) -> (Json, Json, &'static str) {
     let text = |about: &str| json!({"type": "string", "description": about});
     let id = text("The id of the event, in every mode.");
+    let trace = text("The trace that the event was told in, in every mode, where it was told in one.");
     let whole = event(of);
     let Some(wire) = wire else {
         let kind = json!({"enum": [STRUCTURED, CONTENT], "description": "The latter in binary mode: attributes are headers \
             that begin with `ce_`, and the value is `data`."});
         let headers = json!({"type": "object", "required": ["ce_id", "content-type"],
-            "properties": {"ce_id": id, "content-type": kind}});
+            "properties": {"ce_id": id, "content-type": kind, "traceparent": trace}});
         return (headers, whole, "application/cloudevents+json");
     };
     if !wire.binary {
         let headers = json!({"type": "object", "required": ["ce_id", "content-type"],
-            "properties": {"ce_id": id, "content-type": {"const": STRUCTURED}}});
+            "properties": {"ce_id": id, "content-type": {"const": STRUCTURED}, "traceparent": trace}});
         return (headers, whole, "application/cloudevents+json");
     }
     let is_attribute = |name: &str| !["data", "datacontenttype"].contains(&name);
@@ -111,6 +113,7 @@ fn form(of: &EventType, wire: Option<&Wire>) -> (Json, Json, &'static str) {
     let mut properties: Map<String, Json> =
         properties.map(|(name, schema)| (format!("ce_{name}"), schema.clone())).collect();
     properties.insert("content-type".into(), json!({"const": CONTENT}));
+    properties.insert("traceparent".into(), trace);
     let required = whole["required"].as_array().into_iter().flatten().filter_map(Json::as_str);
     let mut required: Vec<String> =
         required.filter(|name| is_attribute(name)).map(|name| format!("ce_{name}")).collect();

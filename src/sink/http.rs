@@ -1,8 +1,11 @@
-//! What sinks that speak HTTP have in common. The only home of reqwest, with those sinks.
+//! What all that speaks HTTP has in common.
 
 use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
+
+pub use reqwest::Client;
+use reqwest::header::{HeaderName, HeaderValue};
 
 /// The largest file with certificates.
 const CERTIFICATES_BYTES_MAX: u64 = 1024 * 1024;
@@ -22,11 +25,32 @@ pub(super) fn address(text: &str) -> Result<String, String> {
     Ok(url.into())
 }
 
+/// The address of a collector: `https`, or `http` where no header that may be a secret goes in the clear to another
+/// machine.
+pub fn collector(text: &str, has_headers: bool) -> Result<String, String> {
+    let url = reqwest::Url::parse(text).map_err(|_| "the endpoint is no address".to_owned())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the endpoint holds a password, which belongs into a header".into());
+    }
+    let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    match url.scheme() {
+        "https" => Ok(url.into()),
+        "http" if local || !has_headers => Ok(url.into()),
+        "http" => Err("headers go to another machine by https alone".into()),
+        _ => Err("the endpoint must begin with https:// or http://".into()),
+    }
+}
+
+/// Whether a header can be sent.
+pub fn is_header(name: &str, value: &str) -> bool {
+    HeaderName::from_bytes(name.as_bytes()).is_ok() && HeaderValue::from_str(value).is_ok()
+}
+
 /// A client that follows nobody elsewhere and waits no longer than it is told.
-pub(super) fn client(time_max: Duration, ca_file: Option<&Path>) -> Result<reqwest::Client, String> {
+pub fn client(time_max: Duration, ca_file: Option<&Path>) -> Result<Client, String> {
     // Made once for the process; that it is there already is no fault.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = reqwest::Client::builder()
+    let mut builder = Client::builder()
         .user_agent(concat!("argus/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .timeout(time_max)
@@ -47,7 +71,7 @@ pub(super) fn client(time_max: Duration, ca_file: Option<&Path>) -> Result<reqwe
 }
 
 /// What went wrong, without the address, which may hold a secret.
-pub(super) fn told(error: reqwest::Error) -> String {
+pub fn told(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use super::{Asked, DELIVERY_TIME_MAX, Delivered, Destination, secret};
 use crate::event::Topic;
-use crate::event::cloud::{CONTENT, Event, STRUCTURED};
+use crate::event::cloud::{CONTENT, Event, STRUCTURED, TRACE_HEADER};
 use crate::event::people::PseudonymKey;
 
 /// What stands before the attributes of an event in binary mode. The id stands there in every mode: whoever looks for what
@@ -305,7 +305,7 @@ impl Kafka {
         let topic = self.settings.topic(event.topic());
         let key = if event.key().is_empty() { NOBODY } else { event.key() };
         let id = format!("{ATTRIBUTE}id");
-        let mut headers = OwnedHeaders::new_with_capacity(wire.attributes.len() + 1);
+        let mut headers = OwnedHeaders::new_with_capacity(wire.attributes.len() + 2);
         let (value, kind) = match self.settings.mode {
             Mode::Structured => {
                 headers = headers.insert(Header { key: &id, value: Some(&event.id) });
@@ -319,6 +319,9 @@ impl Kafka {
             }
         };
         headers = headers.insert(Header { key: "content-type", value: Some(kind) });
+        if let Some(trace) = &event.trace {
+            headers = headers.insert(Header { key: TRACE_HEADER, value: Some(trace) });
+        }
         let mut record = FutureRecord::to(&topic)
             .key(key)
             .payload(&value)

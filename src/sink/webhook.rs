@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Asked, DELIVERY_TIME_MAX, Delivered, Destination, http, secret};
-use crate::event::cloud::{Event, STRUCTURED};
+use crate::event::cloud::{Event, STRUCTURED, TRACE_HEADER};
 use crate::event::people::PseudonymKey;
 
 /// How long one request may take.
@@ -86,6 +86,13 @@ impl std::fmt::Debug for Webhook {
     }
 }
 
+/// What is sent.
+struct Message {
+    id: String,
+    trace: Option<String>,
+    body: String,
+}
+
 /// How one request ended.
 enum Answer {
     Taken,
@@ -108,10 +115,11 @@ impl Destination for Webhook {
     /// is no time for is not sent: the next turn begins with it.
     fn deliver<'a>(&'a mut self, events: &'a [Event], pseudonyms: Option<&'a PseudonymKey>) -> Asked<'a, Delivered> {
         Box::pin(async move {
-            let mut by_organization: BTreeMap<&str, Vec<(usize, String, String)>> = BTreeMap::new();
+            let mut by_organization: BTreeMap<&str, Vec<(usize, Message)>> = BTreeMap::new();
             for (place, event) in events.iter().enumerate() {
                 let body = event.on_the_wire(pseudonyms).structured();
-                by_organization.entry(event.key()).or_default().push((place, event.id.clone(), body));
+                let message = Message { id: event.id.clone(), trace: event.trace.clone(), body };
+                by_organization.entry(event.key()).or_default().push((place, message));
             }
             let last_call = Instant::now() + (DELIVERY_TIME_MAX - REQUEST_TIME_MAX);
             let (places, mut under_way) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
@@ -121,11 +129,11 @@ impl Destination for Webhook {
                 under_way.spawn(async move {
                     let _place = places.acquire().await;
                     let mut answers = Vec::new();
-                    for (place, id, body) in events {
+                    for (place, message) in events {
                         if Instant::now() >= last_call {
                             break;
                         }
-                        let answer = post(&client, &url, &signing, &id, body).await;
+                        let answer = post(&client, &url, &signing, message).await;
                         let failed = matches!(answer, Answer::Failed(_));
                         answers.push((place, answer));
                         if failed {
@@ -151,15 +159,19 @@ impl Destination for Webhook {
     }
 }
 
-async fn post(client: &reqwest::Client, url: &str, signing: &Signing, id: &str, body: String) -> Answer {
+async fn post(client: &reqwest::Client, url: &str, signing: &Signing, message: Message) -> Answer {
+    let Message { id, trace, body } = message;
     let moment = Utc::now().timestamp();
-    let request = client
+    let mut request = client
         .post(url)
         .header("content-type", STRUCTURED)
-        .header("webhook-id", id)
+        .header("webhook-id", &id)
         .header("webhook-timestamp", moment.to_string())
-        .header("webhook-signature", signing.of(id, moment, &body))
+        .header("webhook-signature", signing.of(&id, moment, &body))
         .body(body);
+    if let Some(trace) = trace {
+        request = request.header(TRACE_HEADER, trace);
+    }
     match request.send().await {
         Ok(response) if response.status().is_success() => Answer::Taken,
         Ok(response) if response.status().as_u16() == 413 => Answer::Refused("it is too large for the receiver".into()),

@@ -2,28 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 
 use super::Store;
 use super::error::StoreError;
 use crate::event::Draft;
 use crate::event::telling::{DRIFT, Lasting};
+use crate::trace;
 
 /// The most that is told in one statement.
 const STATEMENT_EVENTS: usize = 2_000;
 
-/// Tells of things that have happened to an organization, in order.
+/// Tells of things that have happened to an organization, in order, as part of the trace that is at hand.
 pub(super) async fn tell(
     connection: &mut PgConnection,
     organization: &str,
     run: Option<&str>,
     drafts: &[Draft],
 ) -> Result<(), sqlx::Error> {
+    let trace = trace::current().map(|here| here.to_string());
     for drafts in drafts.chunks(STATEMENT_EVENTS) {
         let column = |of: fn(&Draft) -> &str| drafts.iter().map(of).collect::<Vec<&str>>();
-        sqlx::query("SELECT argus.tell($1, $2, NULL, $3, $4, $5)")
+        sqlx::query("SELECT argus.tell($1, $2, $3, $4, $5, $6)")
             .bind(organization)
             .bind(run)
+            .bind(trace.as_deref())
             .bind(column(|draft| draft.of))
             .bind(column(|draft| &draft.subject))
             .bind(column(|draft| &draft.content))
@@ -171,16 +174,19 @@ impl Store {
 
     /// How many events wait for each sink, and since when the oldest does, in seconds.
     pub async fn backlog(&self) -> Result<Vec<(String, i64, f64)>, StoreError> {
-        let mut transaction = self.reconciling().await?;
-        let rows = sqlx::query(
-            "SELECT s.name, count(d.position),
-                    COALESCE(extract(epoch FROM clock_timestamp() - min(e.at))::float8, 0)
-             FROM argus.sink s LEFT JOIN argus.delivery d ON d.sink = s.name
-             LEFT JOIN argus.event e ON e.organization = d.organization AND e.position = d.position
-             GROUP BY s.name ORDER BY s.name",
-        )
-        .fetch_all(&mut *transaction)
-        .await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+        Ok(backlog(&mut *self.reconciling().await?).await?)
     }
+}
+
+/// How many events wait for each sink, and since when the oldest does, in seconds.
+pub(super) async fn backlog(connection: &mut PgConnection) -> Result<Vec<(String, i64, f64)>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT s.name, count(d.position),
+                COALESCE(extract(epoch FROM clock_timestamp() - min(e.at))::float8, 0)
+         FROM argus.sink s LEFT JOIN argus.delivery d ON d.sink = s.name
+         LEFT JOIN argus.event e ON e.organization = d.organization AND e.position = d.position
+         GROUP BY s.name ORDER BY s.name",
+    )
+    .fetch_all(connection)
+    .await
 }

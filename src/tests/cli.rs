@@ -29,6 +29,7 @@ mod secrets;
 mod snapshot;
 mod soak;
 mod solutions;
+mod telemetry;
 mod tiers;
 
 use std::path::{Path, PathBuf};
@@ -228,7 +229,8 @@ fn bare(arguments: &[&str]) -> Command {
     command.args(arguments).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if name.starts_with("ARGUS_") || name.starts_with("PG") || name == "NO_COLOR" || name == "CI" {
+        let ours = ["ARGUS_", "PG", "OTEL_"].iter().any(|beginning| name.starts_with(beginning));
+        if ours || matches!(&*name, "NO_COLOR" | "CI" | "TRACEPARENT") {
             command.env_remove(name);
         }
     }

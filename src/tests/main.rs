@@ -2,6 +2,7 @@
 
 mod access;
 mod approval;
+mod charts;
 mod cli;
 mod comments;
 mod diff_properties;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use crate::support::collector::Collector;
 use crate::support::kafka::{Broker, Message, PARTITIONS, shared};
 use crate::support::postgres::{Database, scratch};
 use crate::support::receiver::Receiver;
@@ -152,6 +153,39 @@ async fn in_binary_mode_the_attributes_are_headers_and_people_have_other_names()
     let person = messages[0].json()["name"].as_str().expect("a name").to_owned();
     assert!(person.starts_with("person-"), "{person}");
     assert_eq!(messages[0].header("ce_subject"), Some(format!("Member/{person}").as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_says_which_trace_it_is_part_of_in_either_mode() {
+    let collector = Collector::start();
+    for (mode, more) in [("structured", ""), ("binary", "      mode: binary\n")] {
+        let post = Post::new(shared(), more).await;
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        for (organization, trace) in [("acme", format!("'{trace}'")), ("globex", "NULL".into())] {
+            post.sql(&format!(
+                "SELECT argus.tell('{organization}', NULL, {trace}, '{{resource.created}}', '{{Team/core}}',
+                     ARRAY['{{\"name\": \"core\"}}'])"
+            ));
+        }
+        let mut relay = post.command(&["relay", "--once"]);
+        relay.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url());
+        assert!(relay.output().expect("it runs").status.success());
+        for message in post.read(shared()) {
+            let expected = Some(trace).filter(|_| message.key == "acme");
+            assert_eq!(message.header("traceparent"), expected, "{mode}: {message:?}");
+            match mode {
+                "binary" => assert_eq!(message.header("ce_traceparent"), expected, "{message:?}"),
+                _ => assert_eq!(message.json()["traceparent"].as_str(), expected, "{message:?}"),
+            }
+        }
+    }
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 2, "what is in no trace has no span: {spans:?}");
+    for span in spans {
+        assert_eq!((&*span.trace, &*span.parent), ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"));
+        assert_eq!((&*span.name, span.of("messaging.system")), ("send broker", "kafka"));
+        assert_eq!(span.of("cloudevents.event_type"), "io.argus.resource.created");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,6 +30,8 @@ const FLOORS: &[Floor] = &[
         apart: false,
     },
     Floor { about: "faces of values", modules: &["render"], apart: false },
+    // What the floors above tell of their work: to whom, the tops decide.
+    Floor { about: "signals", modules: &["metrics", "trace"], apart: true },
     // Adapters to the world know nothing of each other; the engine is where they meet.
     Floor { about: "world", modules: &["source", "store", "sandbox", "sink", "delivery"], apart: true },
     Floor { about: "engine", modules: &["engine"], apart: false },

@@ -6,6 +6,7 @@ use super::{Source, assert_none, code_of, mentions, root, sources};
 
 /// Where each direct dependency may be named. A new dependency needs a line here, and so a thought.
 const HOMES: &[(&str, Home)] = &[
+    ("axum", Home::In(&["server"])),
     ("base64", Home::In(&["sink/webhook"])),
     ("chrono", Home::Anywhere("the words for moments")),
     ("chrono_tz", Home::In(&["brake"])),
@@ -18,6 +19,10 @@ const HOMES: &[(&str, Home)] = &[
     ("kube", Home::In(&["controller", "source/cluster", "delivery"])),
     ("mimalloc", Home::In(&["main"])),
     ("libc", Home::Anywhere("constants and calls of the system that std lacks")),
+    ("opentelemetry", Home::In(&["telemetry", "trace"])),
+    ("opentelemetry_http", Home::In(&["telemetry/otlp"])),
+    ("opentelemetry_otlp", Home::In(&["telemetry/otlp"])),
+    ("opentelemetry_sdk", Home::In(&["telemetry"])),
     ("pgp", Home::In(&["signature/openpgp"])),
     ("rdkafka", Home::In(&["sink/kafka"])),
     ("regex", Home::In(&["commands/policy"])),
@@ -40,6 +45,7 @@ const HOMES: &[(&str, Home)] = &[
     ("thiserror", Home::Anywhere("one error enum per step")),
     ("tokio", Home::Anywhere("the pure floors are checked on their own")),
     ("tracing", Home::Anywhere("one line where a failure is handled")),
+    ("tracing_opentelemetry", Home::In(&["telemetry", "trace"])),
     ("tracing_subscriber", Home::In(&["telemetry"])),
 ];
 

@@ -9,7 +9,11 @@ use std::sync::{Arc, Mutex};
 pub struct Request {
     /// Its headers, by their names in lower case.
     pub headers: Vec<(String, String)>,
+    /// What it asked for: `/events`.
+    pub path: String,
     /// What it carried.
+    pub bytes: Vec<u8>,
+    /// The same as text.
     pub body: String,
 }
 
@@ -87,5 +91,6 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { headers, body: String::from_utf8(body).ok()? })
+    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    Some(Request { headers, path, body: String::from_utf8_lossy(&body).into_owned(), bytes: body })
 }

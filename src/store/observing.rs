@@ -1,0 +1,136 @@
+//! What a relay tells of the database to whoever watches over it: outbox, drift, the audit, and how the last runs ended.
+
+use std::time::Duration;
+
+use super::Store;
+use super::error::StoreError;
+use crate::event::telling::{DRIFT, SOURCE};
+
+/// How long each question may take: a database that is busy is not kept busy by those who watch it.
+const STATEMENT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How many organizations that are not ready are told one by one.
+pub const UNREADY_MAX: i64 = 200;
+
+/// How a source was left by its last run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastRun {
+    /// Its name.
+    pub source: String,
+    /// Whether it took back another one.
+    pub rolls_back: bool,
+    /// How it ended: `succeeded`, `partial`, `failed`, `held`, …
+    pub outcome: String,
+    /// When it ended, as seconds since 1970.
+    pub ended: f64,
+    /// The commit, where it was of one: `main@sha1:…`.
+    pub revision: Option<String>,
+}
+
+/// What is seen.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// How the sources were left.
+    pub runs: Vec<LastRun>,
+    /// The sources that cannot be read or trusted now.
+    pub stalled: Vec<String>,
+    /// How many organizations they left in which state.
+    pub organizations: Vec<(String, String, i64)>,
+    /// Some of those that were not applied: source, organization, and what became of it (`held`, `failed`, …).
+    pub unready: Vec<(String, String, String)>,
+    /// How many resources have drifted and were left so, by source and kind.
+    pub drift: Vec<(String, String, i64)>,
+    /// How many rows of the audit are not sealed.
+    pub unsealed: i64,
+    /// How many chains end behind their last signed head.
+    pub unsigned: i64,
+    /// How long ago a head was signed, in seconds.
+    pub head_age: Option<f64>,
+    /// How many events each sink has refused for good.
+    pub undeliverable: Vec<(String, i64)>,
+    /// How many events wait for each sink, and for how long the oldest does, in seconds.
+    pub backlog: Vec<(String, i64, f64)>,
+}
+
+/// The last run of each source that has ended.
+const LAST: &str =
+    "SELECT DISTINCT ON (r.source) r.source, r.id AS run, r.rolls_back IS NOT NULL AS rolls_back, r.outcome,
+           extract(epoch FROM r.finished_at)::float8 AS ended, r.revision
+    FROM argus.run r WHERE r.finished_at IS NOT NULL AND r.outcome IS NOT NULL
+    ORDER BY r.source, r.started_at DESC";
+
+/// A row of these: source, run, whether it took back another one, outcome, when it ended, revision.
+type Row = (String, String, bool, String, f64, Option<String>);
+
+impl Store {
+    /// Looks at everything that metrics tell of the database.
+    pub async fn observe(&self) -> Result<Observed, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let limit = format!("SET LOCAL statement_timeout = {}", STATEMENT_TIME_MAX.as_millis());
+        sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(&mut *transaction).await?;
+        let rows: Vec<Row> = sqlx::query_as(LAST).fetch_all(&mut *transaction).await?;
+        let run = |(source, _, rolls_back, outcome, ended, revision): Row| LastRun {
+            source,
+            rolls_back,
+            outcome,
+            ended,
+            revision,
+        };
+        let runs = rows.into_iter().map(run).collect();
+        let organizations = format!(
+            "SELECT l.source, o.outcome, count(*) FROM ({LAST}) l
+             JOIN argus.run_organization o ON o.run = l.run GROUP BY 1, 2 ORDER BY 1, 2"
+        );
+        let organizations = sqlx::query_as(sqlx::AssertSqlSafe(organizations)).fetch_all(&mut *transaction).await?;
+        let unready = format!(
+            "SELECT l.source, o.organization, o.outcome FROM ({LAST}) l
+             JOIN argus.run_organization o ON o.run = l.run
+             WHERE o.outcome <> 'applied' ORDER BY 1, 2 LIMIT $1"
+        );
+        let unready = sqlx::query_as(sqlx::AssertSqlSafe(unready));
+        let unready = unready.bind(UNREADY_MAX).fetch_all(&mut *transaction).await?;
+        let drift = sqlx::query_as(
+            "SELECT source, split_part(substr(matter, length($1) + 1), '/', 1), count(*) FROM argus.told
+             WHERE starts_with(matter, $1) GROUP BY 1, 2 ORDER BY 1, 2",
+        );
+        let drift = drift.bind(DRIFT).fetch_all(&mut *transaction).await?;
+        let stalled =
+            sqlx::query_scalar("SELECT source FROM argus.told WHERE organization = '' AND matter = $1 ORDER BY 1");
+        let stalled = stalled.bind(SOURCE).fetch_all(&mut *transaction).await?;
+        let unsealed = sqlx::query_scalar(
+            "SELECT count(*) FROM argus.unsealed u
+             JOIN argus.audit a ON a.organization = u.organization AND a.version = u.version
+             LEFT JOIN argus.seal s
+               ON s.organization = a.organization AND s.version = a.version AND s.ordinal = a.ordinal
+             WHERE s.organization IS NULL",
+        );
+        let unsealed = unsealed.fetch_one(&mut *transaction).await?;
+        let (unsigned, head_age) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM argus.chain c
+                     WHERE c.sequence > 0 AND NOT EXISTS (SELECT FROM argus.head h
+                         WHERE h.organization = c.organization AND h.sequence = c.sequence)),
+                    (SELECT extract(epoch FROM clock_timestamp() - max(at))::float8 FROM argus.head)",
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        let undeliverable = sqlx::query_as(
+            "SELECT s.name, count(u.position) FROM argus.sink s
+                            LEFT JOIN argus.undeliverable u ON u.sink = s.name GROUP BY s.name ORDER BY s.name",
+        )
+        .fetch_all(&mut *transaction)
+        .await?;
+        let backlog = super::events::backlog(&mut transaction).await?;
+        Ok(Observed {
+            stalled,
+            runs,
+            organizations,
+            unready,
+            drift,
+            unsealed,
+            unsigned,
+            head_age,
+            undeliverable,
+            backlog,
+        })
+    }
+}

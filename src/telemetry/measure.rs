@@ -1,0 +1,147 @@
+//! What commands measure: plans, verdicts, what was applied, how long it took; and what the relay sees in the database.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::engine::Outcome;
+use crate::exit_code::ExitCode;
+use crate::guard;
+use crate::metrics::Metrics;
+use crate::metrics::table::{
+    AUDIT_HEAD_AGE, AUDIT_UNSEALED, AUDIT_UNSIGNED_CHAINS, CHANGES, DATABASE_UP, DRIFT, GUARD_TRIPS, ORGANIZATIONS,
+    OUTBOX_BACKLOG, OUTBOX_OLDEST_AGE, POLICY_VERDICTS, RECONCILE_DURATION, RESOURCE_INFO, RUN_END, UNDELIVERABLE,
+};
+use crate::model::finding::Finding;
+use crate::plan::Plan;
+use crate::store::observing::{Observed, UNREADY_MAX};
+use crate::verdict::Told;
+
+/// The commands that reconcile, which are measured as runs.
+pub const RUNS: &[&str] = &["apply", "plan", "drift", "rollback"];
+
+/// What was planned: the drift that was found, by kind.
+pub fn planned(metrics: &Metrics, plan: &Plan) {
+    let mut drift: BTreeMap<&str, usize> = BTreeMap::new();
+    for change in plan.organizations.iter().flat_map(|organization| organization.drift()) {
+        *drift.entry(change.kind.get().name).or_default() += 1;
+    }
+    metrics.clear(&DRIFT);
+    for (kind, many) in drift {
+        metrics.set(&DRIFT, &[&plan.source, kind], many as f64);
+    }
+}
+
+/// What was said of a plan: by rules of policies, and by guards.
+pub fn judged(metrics: &Metrics, told: &Told) {
+    let Told { rules_digest: _, held, denied, stopped: _, blocked: _, warned } = told;
+    let rule = |verdict: &str, finding: &Finding| {
+        if let Some(rule) = &finding.rule {
+            metrics.add(&POLICY_VERDICTS, &[verdict, rule], 1.0);
+        }
+    };
+    denied.values().flatten().for_each(|finding| rule("deny", finding));
+    warned.values().flatten().for_each(|finding| rule("warn", finding));
+    for finding in held.values().flatten().map(|held| &held.finding) {
+        match &finding.rule {
+            Some(_) => rule("hold", finding),
+            None => metrics.add(&GUARD_TRIPS, &[guard::name(finding.code)], 1.0),
+        }
+    }
+}
+
+/// What came of a plan.
+pub fn applied(metrics: &Metrics, plan: &Plan, outcome: &Outcome) {
+    let source = &*plan.source;
+    let summary = outcome.summary();
+    let done = [
+        ("create", summary.add),
+        ("update", summary.change),
+        ("delete", summary.destroy),
+        ("release", summary.release),
+    ];
+    for (action, many) in done {
+        metrics.add(&CHANGES, &[source, action], many as f64);
+    }
+    let mut states: BTreeMap<&str, usize> = BTreeMap::from([("applied", outcome.applied.len())]);
+    for (name, (refusal, _)) in outcome.refused.iter() {
+        let many = states.entry(refusal.word()).or_default();
+        *many += 1;
+        if *many as i64 <= UNREADY_MAX {
+            metrics.set(&RESOURCE_INFO, &["Organization", source, name, "False", refusal.word(), ""], 1.0);
+        }
+    }
+    for (state, many) in states {
+        metrics.set(&ORGANIZATIONS, &[source, state], many as f64);
+    }
+    let revision = plan.revision.as_ref().map(ToString::to_string).unwrap_or_default();
+    metrics.set(&RESOURCE_INFO, &["Source", source, source, ready(outcome.word()), outcome.word(), &revision], 1.0);
+}
+
+/// Whether a source is ready that a run has left like this: what waits for people is as it should be.
+fn ready(outcome: &str) -> &'static str {
+    match outcome {
+        "succeeded" | "observed" => "True",
+        _ => "False",
+    }
+}
+
+/// How a run ended.
+pub fn ended(metrics: &Metrics, kind: &str, source: &str, code: ExitCode, took: Duration, now: f64) {
+    let labels = [kind, source, code.word()];
+    metrics.observe(&RECONCILE_DURATION, &labels, took.as_secs_f64());
+    metrics.set(&RUN_END, &labels, now);
+}
+
+/// What the relay sees in the database; nothing where it does not answer, so that nobody relies on what was.
+pub fn observed(metrics: &Metrics, observed: Option<&Observed>) {
+    metrics.set(&DATABASE_UP, &[], f64::from(u8::from(observed.is_some())));
+    let seen = [
+        RESOURCE_INFO,
+        ORGANIZATIONS,
+        RUN_END,
+        DRIFT,
+        AUDIT_UNSEALED,
+        AUDIT_UNSIGNED_CHAINS,
+        AUDIT_HEAD_AGE,
+        OUTBOX_BACKLOG,
+        OUTBOX_OLDEST_AGE,
+        UNDELIVERABLE,
+    ];
+    seen.iter().for_each(|metric| metrics.clear(metric));
+    let Some(observed) = observed else { return };
+    let Observed { runs, stalled, organizations, unready, drift, unsealed, unsigned, head_age, undeliverable, backlog } =
+        observed;
+    for run in runs {
+        let kind = if run.rolls_back { "rollback" } else { "apply" };
+        let (source, outcome) = (&*run.source, &*run.outcome);
+        let revision = run.revision.as_deref().unwrap_or_default();
+        if !stalled.contains(&run.source) {
+            metrics.set(&RESOURCE_INFO, &["Source", source, source, ready(outcome), outcome, revision], 1.0);
+        }
+        metrics.set(&RUN_END, &[kind, source, outcome], run.ended);
+    }
+    for source in stalled {
+        metrics.set(&RESOURCE_INFO, &["Source", source, source, "False", "stalled", ""], 1.0);
+    }
+    for (source, organization, outcome) in unready {
+        metrics.set(&RESOURCE_INFO, &["Organization", source, organization, "False", outcome, ""], 1.0);
+    }
+    for (source, state, many) in organizations {
+        metrics.set(&ORGANIZATIONS, &[source, state], *many as f64);
+    }
+    for (source, kind, many) in drift {
+        metrics.set(&DRIFT, &[source, kind], *many as f64);
+    }
+    metrics.set(&AUDIT_UNSEALED, &[], *unsealed as f64);
+    metrics.set(&AUDIT_UNSIGNED_CHAINS, &[], *unsigned as f64);
+    if let Some(age) = head_age {
+        metrics.set(&AUDIT_HEAD_AGE, &[], *age);
+    }
+    for (sink, many) in undeliverable {
+        metrics.set(&UNDELIVERABLE, &[sink], *many as f64);
+    }
+    for (sink, many, age) in backlog {
+        metrics.set(&OUTBOX_BACKLOG, &[sink], *many as f64);
+        metrics.set(&OUTBOX_OLDEST_AGE, &[sink], *age);
+    }
+}
