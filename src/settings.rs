@@ -18,6 +18,7 @@ use crate::model::origin::{Origin, Position};
 use crate::model::time::parse_duration;
 use crate::sandbox::Limits;
 use crate::sink::SinkSettings;
+use crate::sink::courier::NotificationSettings;
 use crate::source::git::settings::GitSettings;
 use crate::verdict::Terms;
 
@@ -41,6 +42,9 @@ const MACHINE_ONLY: &[&str] = &[
     "approvers",
     "sinks",
     "kafka",
+    "notifications",
+    "smtp",
+    "secretsDir",
     "signers",
     "credentials",
     "token",
@@ -74,6 +78,8 @@ pub struct Machine {
     pub git: GitSettings,
     /// Where events go.
     pub sinks: Vec<SinkSettings>,
+    /// How messages go to the channels of organizations; without it they do not.
+    pub notifications: Option<NotificationSettings>,
     /// What signs the audit, and whose signatures count.
     pub audit: AuditSettings,
 }

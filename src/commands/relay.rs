@@ -6,8 +6,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::context::{Context, Done, Failure};
+use super::notify;
 use super::output::report;
 use crate::cli::Relay;
+use crate::engine::notifying;
 use crate::engine::relay::{self, RelayError, Relayed, Relaying};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
@@ -22,7 +24,12 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
     if let Some(sink) = &args.forget {
         return forget(context, sink).await;
     }
-    let sinks = chosen(context.sinks(), &args.sinks)?;
+    let courier = notify::courier(context, &args.sinks)?;
+    let named: Vec<String> =
+        args.sinks.iter().filter(|sink| courier.is_none() || *sink != notify::SINK).cloned().collect();
+    // Whoever asks for notifications alone, or has nothing else, needs no sink.
+    let alone = courier.is_some() && named.is_empty() && (!args.sinks.is_empty() || context.sinks().is_empty());
+    let sinks = if alone { Vec::new() } else { chosen(context.sinks(), &named)? };
     let keep = parse_duration(&args.keep).ok().and_then(|keep| keep.to_std().ok()).ok_or_else(|| {
         let why = format!("`{}` is no length of time", args.keep);
         Failure::from(Finding::error(Code::BadSettings, why).hint("write `--keep 30d` or `--keep 12h`"))
@@ -37,10 +44,18 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
     let stop = stop_signal().map_err(|error| {
         Failure::from(Finding::error(Code::CannotDeliver, format!("signals cannot be listened to: {error}")))
     })?;
-    let relayed = relay::run(&database.store, &sinks, &relaying, stop).await.map_err(|error| match error {
+    let notifying = async {
+        match courier {
+            None => Ok(None),
+            Some(courier) => notifying::run(&database.store, courier, &relaying, stop.clone()).await.map(Some),
+        }
+    };
+    let (relayed, notified) = tokio::join!(relay::run(&database.store, &sinks, &relaying, stop.clone()), notifying);
+    let relayed = relayed.map_err(|error| match error {
         RelayError::BadSink(why) => bad(why.to_string()),
         RelayError::Store(error) => Failure::from(error),
     })?;
+    let notified = notified?.map(|notified| notify::told(&notified)).unwrap_or_default();
     let Relayed { delivered, found, refused, failed } = relayed;
     if !failed.is_empty() {
         let failed: BTreeSet<(String, String)> = failed.into_iter().collect();
@@ -55,7 +70,7 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
     let others: String = others.collect();
     // Standard output may be a sink.
     if sinks.iter().all(|sink| sink.lines.is_none()) {
-        report(&format!("Delivered {}{others}.\n", counted(delivered as usize, "event")), ExitCode::Done)?;
+        report(&format!("Delivered {}{others}.\n{notified}", counted(delivered as usize, "event")), ExitCode::Done)?;
     }
     Ok(ExitCode::Done)
 }

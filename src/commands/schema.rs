@@ -15,6 +15,7 @@ use crate::render::json::{
 use crate::render::{asyncapi, schema};
 use crate::store::audit::SealedRow;
 use crate::store::history::{AuditRow, RunRow};
+use crate::store::notifications::Listed;
 
 /// Prints a schema.
 pub fn run(_: &Context, args: &Schema) -> Done {
@@ -32,6 +33,7 @@ pub fn run(_: &Context, args: &Schema) -> Done {
         SchemaOf::Audit => json::schema::<ListDocument<SealedRow>>(),
         SchemaOf::AuditHeads => json::schema::<ListDocument<HeadItem>>(),
         SchemaOf::AuditVerification => json::schema::<Verification>(),
+        SchemaOf::Notifications => json::schema::<ListDocument<Listed>>(),
         SchemaOf::PolicyInput => json::schema::<Input<'_>>(),
         SchemaOf::Events => asyncapi::events(),
         SchemaOf::Asyncapi => asyncapi::document(),

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 /// A request that came.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Where it went: `/hooks/1`.
+    pub path: String,
     /// Its headers, by their names in lower case.
     pub headers: Vec<(String, String)>,
     /// What it carried.
@@ -21,8 +23,19 @@ impl Request {
     }
 }
 
+/// What a request is answered.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// Lines of the head, each with its end.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
 /// What decides about the answer: the request, and how many came before it.
-type Answer = dyn Fn(&Request, usize) -> u16 + Send + Sync;
+type Answer = dyn Fn(&Request, usize) -> Reply + Send + Sync;
 
 /// A server on loopback. Its thread ends with the test binary.
 pub struct Receiver {
@@ -31,8 +44,13 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Starts a server that answers like this.
+    /// Starts a server that answers with this status.
     pub fn start(answer: impl Fn(&Request, usize) -> u16 + Send + Sync + 'static) -> Receiver {
+        Receiver::replying(move |request, before| Reply { status: answer(request, before), ..Reply::default() })
+    }
+
+    /// Starts a server that answers like this.
+    pub fn replying(answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -51,6 +69,11 @@ impl Receiver {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What has come so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("nobody has panicked").clone()
@@ -66,8 +89,11 @@ fn serve(stream: &TcpStream, kept: &Mutex<Vec<Request>>, answer: &Answer) {
             kept.push(request.clone());
             kept.len() - 1
         };
-        let status = answer(&request, before);
-        let text = format!("HTTP/1.1 {status} So\r\ncontent-length: 0\r\nlocation: http://127.0.0.1:1/\r\n\r\n");
+        let Reply { status, head, body } = answer(&request, before);
+        let length = body.len();
+        let text = format!(
+            "HTTP/1.1 {status} So\r\ncontent-length: {length}\r\nlocation: http://127.0.0.1:1/\r\n{head}\r\n{body}"
+        );
         if (&mut &*stream).write_all(text.as_bytes()).is_err() {
             return;
         }
@@ -77,6 +103,7 @@ fn serve(stream: &TcpStream, kept: &Mutex<Vec<Request>>, answer: &Answer) {
 fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -87,5 +114,5 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { headers, body: String::from_utf8(body).ok()? })
+    Some(Request { path, headers, body: String::from_utf8(body).ok()? })
 }
