@@ -16,6 +16,9 @@ const DISCORD_CHARS_MAX: usize = 2_000;
 /// The longest card of Teams, in bytes; what Teams takes is a little more.
 const TEAMS_BYTES_MAX: usize = 25 * 1024;
 
+/// What a line of a card takes beside its text.
+const TEAMS_BLOCK_BYTES: usize = 110;
+
 /// The most lines of a card.
 const TEAMS_LINES_MAX: usize = 100;
 
@@ -103,26 +106,32 @@ pub fn teams(message: &Message) -> Json {
     let text = without_calls(&message.whole_text());
     let mut room = TEAMS_BYTES_MAX;
     let mut lines: Vec<String> = Vec::new();
-    for line in text.lines() {
-        // What JSON makes of it is what counts; a character may become six bytes.
-        let bytes = json!(line).to_string().len() + 120;
-        if bytes > room || lines.len() == TEAMS_LINES_MAX {
-            let mut part = String::new();
-            for c in line.chars().take_while(|_| lines.len() < TEAMS_LINES_MAX) {
-                part.push(c);
-                if part.len() * 6 + 200 > room {
-                    break;
-                }
-            }
-            lines.push(format!("{part}{CUT}"));
+    'text: for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        if lines.len() == TEAMS_LINES_MAX {
+            lines.push(CUT.into());
             break;
         }
-        room -= bytes;
-        lines.push(line.to_owned());
+        room = room.saturating_sub(TEAMS_BLOCK_BYTES);
+        let mut whole = String::with_capacity(line.len());
+        for c in line.chars() {
+            // What JSON makes of it is what counts.
+            let bytes = match c {
+                '"' | '\\' => 2,
+                c if c.is_control() => 6,
+                c => c.len_utf8(),
+            };
+            if bytes + CUT.len() > room {
+                lines.push(whole + CUT);
+                break 'text;
+            }
+            room -= bytes;
+            whole.push(c);
+        }
+        lines.push(whole);
     }
     let block = |text: &str, weight: &str| json!({"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, "weight": weight}]});
     let mut body = vec![block(&without_calls(&message.title), "Bolder")];
-    body.extend(lines.iter().filter(|line| !line.trim().is_empty()).map(|line| block(line, "Default")));
+    body.extend(lines.iter().map(|line| block(line, "Default")));
     json!({
         "type": "message",
         "attachments": [{

@@ -310,21 +310,19 @@ async fn channel(connection: &mut PgConnection, organization: &str, name: &str) 
     .await?;
     let Some(row) = row else { return Ok(None) };
     let of: String = row.try_get(0)?;
+    // A type that this binary does not know came with a newer one, which sends.
+    let Some(of) = ChannelType::named(&of) else { return Ok(None) };
     let (secret, key): (Option<String>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
-    Ok(ChannelType::named(&of)
-        .map(|of| {
-            Ok::<_, StoreError>(Channel {
-                organization: organization.into(),
-                name: name.into(),
-                of,
-                addresses: row.try_get(1)?,
-                url: row.try_get(2)?,
-                secret: secret.zip(key).map(|(name, key)| SecretRef { name, key }),
-                rate_limit: row.try_get(5)?,
-                enabled: row.try_get(6)?,
-            })
-        })
-        .transpose()?)
+    Ok(Some(Channel {
+        organization: organization.into(),
+        name: name.into(),
+        of,
+        addresses: row.try_get(1)?,
+        url: row.try_get(2)?,
+        secret: secret.zip(key).map(|(name, key)| SecretRef { name, key }),
+        rate_limit: row.try_get(5)?,
+        enabled: row.try_get(6)?,
+    }))
 }
 
 fn queued(organization: &str, row: &PgRow) -> Result<Queued, StoreError> {

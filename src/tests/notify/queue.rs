@@ -51,6 +51,35 @@ async fn a_relay_that_dies_anywhere_loses_no_message_and_sends_what_it_repeats_u
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn relays_that_work_together_send_each_message_once_and_matching_again_adds_none() {
+    let receiver = Receiver::start(|_, _| 200);
+    let desk = Desk::to(&receiver, "", ALL).await;
+    for number in 0..60 {
+        desk.tell("drift.detected", &format!("Team/{number}"), &json!({}));
+    }
+    let relays: Vec<_> = (0..3).map(|_| desk.command(&["relay", "--once"]).spawn().expect("it starts")).collect();
+    for mut relay in relays {
+        assert!(relay.wait().expect("it ends").success());
+    }
+    // What others held when one of them ended is there for the next.
+    desk.relays();
+    let mut came = ids(&receiver.requests());
+    came.sort();
+    let all = came.len();
+    came.dedup();
+    assert_eq!((all, came.len()), (60, 60));
+    desk.sql(
+        "INSERT INTO argus.delivery SELECT 'notifications', argus.shard_of(organization), organization, position
+         FROM argus.event WHERE organization = 'acme' AND type = 'drift.detected'",
+    );
+    assert_eq!(desk.done(&["relay", "--once", "--sink", "notifications"]), "Delivered 0 events.\nSent 0 messages.\n");
+    assert_eq!(receiver.requests().len(), 60);
+    desk.done(&["relay", "--forget", "notifications"]);
+    desk.tell("drift.detected", "Team/a", &json!({}));
+    assert_eq!(desk.sql("SELECT count(*) FROM argus.delivery"), "0", "nobody waits for it any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn receivers_that_never_answer_delay_no_other() {
     // They take connections, and that is all.
     let dead = TcpListener::bind("127.0.0.1:0").expect("a port");
