@@ -2,8 +2,8 @@
 //!
 //! Two that take turns beside the relay. The one who matches takes the events that wait under a name of their own, and queues
 //! messages in the transaction that notes that the events were matched. The one who sends takes channels by a lease, many
-//! at a time and each by itself, so that one that does not answer delays no other. Dying between sending and noting sends the message
-//! again, under the same id.
+//! at a time and each by itself, so that one that does not answer delays no other. Dying between sending and noting sends
+//! the message again, under the same id.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -22,7 +22,7 @@ const TEAMS_BLOCK_BYTES: usize = 110;
 /// The most lines of a card.
 const TEAMS_LINES_MAX: usize = 100;
 
-/// Text in which each character is written in its escaped form, cut where the next one would be too much. `weight` is what a form counts.
+/// Text with each character in its escaped form, cut where the next one would be too much, and never within a form.
 fn escaped(text: &str, max: usize, escape: impl Fn(char) -> Option<&'static str>) -> String {
     let room = max.saturating_sub(CUT.encode_utf16().count());
     let (mut out, mut units, mut fits) = (String::with_capacity(text.len()), 0, 0);
