@@ -5,6 +5,7 @@
 //! at a time and each by itself, so that one that does not answer delays no other. Dying between sending and noting sends
 //! the message again, under the same id.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::notification;
 use crate::plan::sha256_hex;
 use crate::sink::courier::{Courier, MESSAGE_TIME_MAX, Sent};
 use crate::store::Store;
+use crate::store::deliveries::Shard;
 use crate::store::ear::Word;
 use crate::store::error::StoreError;
 use crate::store::notifications::{Gate, Outcome, Queued, SINK};
@@ -88,7 +90,8 @@ pub async fn run(
     }
     let news = Arc::new(Notify::new());
     let tidying = tokio::spawn(tidy(store.clone(), relaying.keep));
-    let matcher = Matcher { store: store.clone(), holder: format!("{}/matching", relaying.holder) };
+    let holder = format!("{}/matching", relaying.holder);
+    let matcher = Matcher { store: store.clone(), holder, shards: Vec::new(), beaten: None };
     let sender = Sender { store: store.clone(), courier: Arc::new(courier), once: relaying.once, news: news.clone() };
     let mut all = Notified::default();
     if relaying.once {
@@ -118,11 +121,13 @@ async fn tidy(store: Store, keep: Duration) {
 struct Matcher {
     store: Store,
     holder: String,
+    shards: Vec<Shard>,
+    beaten: Option<Instant>,
 }
 
 impl Matcher {
     /// Matches until told to stop, or until no event waits. Gives how many messages were queued.
-    async fn work(&self, once: bool, mut stop: watch::Receiver<bool>, news: &Notify) -> Result<u64, StoreError> {
+    async fn work(mut self, once: bool, mut stop: watch::Receiver<bool>, news: &Notify) -> Result<u64, StoreError> {
         let (mut queued, mut ear) = (0, None);
         while !*stop.borrow() {
             let turn = self.turn().await;
@@ -137,6 +142,8 @@ impl Matcher {
                     if let Err(error) = turn {
                         tracing::warn!(%error, "events are not matched with the rules of notifications: {error}");
                         ear = None;
+                        // What is held may be somebody else's by now.
+                        self.beaten = None;
                     }
                     if ear.is_none() {
                         ear = self.store.ear(Word::Events).await.ok();
@@ -160,29 +167,27 @@ impl Matcher {
     }
 
     /// Matches some events. Gives how many messages were queued, or nothing if no event waits.
-    async fn turn(&self) -> Result<Option<u64>, StoreError> {
-        let (mut new, mut some) = (0, false);
-        let shards = self.store.hold_shards(SINK, &self.holder, LEASE).await?;
-        let held = Instant::now();
-        // Nothing leaves the database here, so that nothing is ever uncertain.
-        while held.elapsed() < BEAT {
-            let events = self.store.claim(SINK, &shards, CLAIM_MAX).await?;
-            if events.is_empty() {
-                break;
-            }
-            some = true;
-            let mut organizations: Vec<&str> = events.iter().map(|event| event.organization.as_str()).collect();
-            organizations.sort_unstable();
-            organizations.dedup();
-            let rules = self.store.notification_rules(&organizations).await?;
-            let told = notification::told(&events, &rules);
-            failpoint("notify.after_match", SINK);
-            let of: std::collections::BTreeSet<i16> = events.iter().map(|event| event.shard).collect();
-            let claimed: Vec<_> = shards.iter().filter(|shard| of.contains(&shard.number)).copied().collect();
-            new += self.store.queue_notifications(&claimed, &events, &told).await?;
-            failpoint("notify.after_queue", SINK);
+    async fn turn(&mut self) -> Result<Option<u64>, StoreError> {
+        if self.beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT) {
+            self.shards = self.store.hold_shards(SINK, &self.holder, LEASE).await?;
+            self.beaten = Some(Instant::now());
         }
-        Ok(some.then_some(new))
+        // Nothing leaves the database here, so that nothing is ever uncertain.
+        let events = self.store.claim(SINK, &self.shards, CLAIM_MAX).await?;
+        if events.is_empty() {
+            return Ok(None);
+        }
+        let mut organizations: Vec<&str> = events.iter().map(|event| event.organization.as_str()).collect();
+        organizations.sort_unstable();
+        organizations.dedup();
+        let rules = self.store.notification_rules(&organizations).await?;
+        let told = notification::told(&events, &rules);
+        failpoint("notify.after_match", SINK);
+        let of: BTreeSet<i16> = events.iter().map(|event| event.shard).collect();
+        let claimed: Vec<Shard> = self.shards.iter().filter(|shard| of.contains(&shard.number)).copied().collect();
+        let new = self.store.queue_notifications(&claimed, &events, &told).await?;
+        failpoint("notify.after_queue", SINK);
+        Ok(Some(new))
     }
 }
 

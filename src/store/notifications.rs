@@ -131,7 +131,8 @@ impl Store {
                  SELECT g.organization, g.channel
                  FROM argus.notification_gate g JOIN waiting w USING (organization, channel)
                  WHERE w.place <= $4 AND g.held_until <= clock_timestamp()
-                 ORDER BY w.wake LIMIT $2 FOR UPDATE OF g SKIP LOCKED)
+                 -- One that has failed for the first time does not wait behind those that are long dead.
+                 ORDER BY g.failures, w.wake LIMIT $2 FOR UPDATE OF g SKIP LOCKED)
              UPDATE argus.notification_gate g SET held_until = clock_timestamp() + make_interval(secs => $3)
              FROM due WHERE g.organization = due.organization AND g.channel = due.channel
              RETURNING g.organization, g.channel, g.failures",

@@ -7,6 +7,7 @@ mod queue;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use crate::support::authority::authority;
 use crate::support::mail::MailServer;
 use crate::support::postgres::{Database, scratch};
 use crate::support::receiver::{Receiver, Request};
@@ -125,6 +126,15 @@ impl Desk {
     }
 }
 
+/// Waits until something is so. What never comes to be ends the test.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(90), "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
 impl Drop for Desk {
     fn drop(&mut self) {
         // What cannot be removed is left to whoever cleans up.
@@ -151,7 +161,7 @@ fn text(request: &Request) -> String {
 fn smtp(desk: &Desk, server: &MailServer, tls: &str) -> String {
     let (user, password) = MailServer::login();
     std::fs::write(desk.folder.join("password"), format!("{password}\n")).expect("the password");
-    std::fs::write(desk.folder.join("ca.pem"), MailServer::certificate()).expect("the certificate");
+    std::fs::write(desk.folder.join("ca.pem"), &authority().certificate).expect("the certificate");
     let folder = desk.folder.display();
     format!(
         "smtp: {{host: localhost, port: {}, tls: {tls}, user: {user}, passwordFile: {folder}/password, from: 'Argus <{user}>', \

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod authority;
 pub mod git;
 pub mod git_http;
 pub mod git_ssh;

@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{Desk, said, smtp};
+use crate::support::authority::authority;
 use crate::support::mail::{MailServer, Tls};
 use crate::support::receiver::Receiver;
 
@@ -89,19 +90,22 @@ async fn a_program_is_sent_the_event_itself_and_a_signature_where_there_is_a_key
     assert_eq!(json["data"]["event"]["data"]["displayName"], HOSTILE, "JSON is no markup");
     assert_eq!((&json["data"]["rule"], &json["data"]["priority"]), (&json!("all"), &json!("high")));
 
-    let receiver = Receiver::start(|_, _| 204);
-    let desk = Desk::new(
-        "- {name: ops, type: webhook, config: {url: 'https://hooks.example/x', secretRef: {name: ops, key: key}}}",
-        RULE,
-    )
-    .await;
-    // No certificate is there for a receiver on loopback: that the address is http is written behind Argus' back.
-    desk.sql("ALTER TABLE argus.notification_channel DROP CONSTRAINT notification_channel_config_url_check");
-    desk.sql(&format!("UPDATE argus.notification_channel SET config_url = '{}'", receiver.url("/signed")));
+    let receiver = Receiver::encrypted();
+    let config = "{url: 'https://hooks.example/x', secretRef: {name: ops, key: key}}";
+    let desk = Desk::new(&format!("- {{name: ops, type: webhook, config: {config}}}"), RULE).await;
+    // A manifest can name no host of this machine.
+    let url = format!("https://localhost:{}/signed", receiver.port());
+    desk.sql(&format!("UPDATE argus.notification_channel SET config_url = '{url}'; DELETE FROM argus.delivery"));
     desk.secret("ops", "key", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     desk.tell("drift.detected", "Team/a", &json!({}));
+    assert_eq!(desk.relays(), "Delivered 0 events.\nSent 0 messages, 1 tried again later.\n");
+    assert!(desk.states().contains("certificate"), "nobody trusts it: {}", desk.states());
+    std::fs::write(desk.folder.join("ca.pem"), &authority().certificate).expect("the certificate");
+    desk.settings(&format!("allow: [localhost]\ncaFile: {}/ca.pem", desk.folder.display()));
+    desk.later();
     assert_eq!(desk.relays(), "Delivered 0 events.\nSent 1 message.\n");
     let request = &receiver.requests()[0];
+    assert_eq!(request.path, "/signed");
     let data: Json = serde_json::from_str(&request.body).expect("JSON");
     assert_eq!(data["data"]["id"], request.header("webhook-id"));
     let signed = format!("{}.{}.{}", request.header("webhook-id"), request.header("webhook-timestamp"), request.body);
@@ -167,7 +171,7 @@ async fn mail_goes_over_a_server_of_the_organization_where_the_channel_names_one
         "[]",
     )
     .await;
-    std::fs::write(desk.folder.join("ca.pem"), MailServer::certificate()).expect("the certificate");
+    std::fs::write(desk.folder.join("ca.pem"), &authority().certificate).expect("the certificate");
     let trust = format!("caFile: {}/ca.pem", desk.folder.display());
     desk.settings(&format!("{trust}\nallow: [localhost]"));
     let address = |password: &str| format!("smtps://argus%40acme.example:{password}@localhost:{}", server.port());

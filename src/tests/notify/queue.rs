@@ -1,10 +1,11 @@
 //! What waits, what goes first, what is tried again and what is given up.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 use serde_json::json;
 
-use super::{CANARY, Desk, ids, said, text};
+use super::{CANARY, Desk, ids, said, text, until};
 use crate::support::receiver::{Receiver, Reply};
 
 const ALL: &str = "- {name: all, channel: ops, events: ['*']}";
@@ -102,20 +103,14 @@ async fn receivers_that_never_answer_delay_no_other() {
     desk.secret("works", "url", &alive.url("/"));
     desk.tell("drift.detected", "Team/a", &json!({}));
     let mut relay = desk.command(&["relay"]).spawn().expect("it starts");
-    while alive.requests().is_empty() {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    until("the one that works is told", || !alive.requests().is_empty());
     // None of the others has come to an end yet.
     let ended = desk.sql("SELECT count(*) FROM argus.notification WHERE channel LIKE 'dead%' AND attempts > 0");
     assert_eq!(ended, "0");
-    while desk.sql("SELECT count(*) FROM argus.notification WHERE attempts = 0") != "0" {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    until("the others were tried", || desk.sql("SELECT count(*) FROM argus.notification WHERE attempts = 0") == "0");
     // The dead are known to be dead; what happens now still arrives at once.
     desk.tell("drift.detected", "Team/b", &json!({}));
-    while alive.requests().len() < 2 {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    until("the one that works is told again", || alive.requests().len() == 2);
     relay.kill().expect("it ends");
     relay.wait().expect("it has ended");
     let why = desk.sql("SELECT DISTINCT why FROM argus.notification WHERE channel = 'dead00' AND attempts > 0");
@@ -153,6 +148,30 @@ async fn what_is_not_taken_is_tried_again_and_what_never_will_be_is_not() {
     // The first three were the same message.
     let ids = ids(&receiver.requests());
     assert!(ids[0] == ids[1] && ids[1] == ids[2] && ids[2] != ids[3] && ids.len() == 5, "{ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_answers_without_end_is_cut_short() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut request = [0; 65536];
+                let _ = stream.read(&mut request);
+                let mut more = stream.write_all(b"HTTP/1.1 500 So\r\ntransfer-encoding: chunked\r\n\r\n");
+                while more.is_ok() {
+                    more = stream.write_all(b"8\r\nagain...\r\n");
+                }
+            });
+        }
+    });
+    let desk = Desk::to(&Receiver::start(|_, _| 200), "", ALL).await;
+    desk.secret("ops", "url", &format!("http://127.0.0.1:{port}/"));
+    desk.tell("drift.detected", "Team/a", &json!({}));
+    assert_eq!(desk.relays(), "Delivered 0 events.\nSent 0 messages, 1 tried again later.\n");
+    let told = desk.states();
+    assert!(told.starts_with("waiting 1 the receiver answers 500: again...again") && told.len() < 200, "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

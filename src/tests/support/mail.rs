@@ -2,14 +2,14 @@
 //! by an authority of its own. It keeps what it is given.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
+
+use super::authority::authority;
 
 /// A mail that was handed over.
 #[derive(Clone, Debug)]
@@ -75,40 +75,7 @@ pub struct MailServer {
 /// Whoever may log in.
 const LOGIN: (&str, &str) = ("argus@acme.example", "a canary/password");
 
-struct Authority {
-    certificate: String,
-    tls: Arc<ServerConfig>,
-}
-
-fn authority() -> &'static Authority {
-    static AUTHORITY: OnceLock<Authority> = OnceLock::new();
-    AUTHORITY.get_or_init(|| {
-        let mut params = CertificateParams::new([]).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.self_signed(&key).expect("a certificate").pem();
-        let issuer = Issuer::new(params, key);
-        let names = ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()];
-        let own_key = KeyPair::generate().expect("a key");
-        let own = CertificateParams::new(names).expect("names").signed_by(&own_key, &issuer).expect("a certificate");
-        let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own_key.serialize_der()));
-        let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions of TLS")
-            .with_no_client_auth()
-            .with_single_cert(vec![own.der().clone()], secret)
-            .expect("the key fits");
-        Authority { certificate, tls: Arc::new(tls) }
-    })
-}
-
 impl MailServer {
-    /// The certificate of the authority, in PEM.
-    pub fn certificate() -> &'static str {
-        &authority().certificate
-    }
-
     /// Who may log in, and with which password.
     pub fn login() -> (&'static str, &'static str) {
         LOGIN

@@ -1,8 +1,12 @@
 //! A small HTTP server that keeps what it is sent and answers as it is told.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
+
+use rustls::{ServerConnection, StreamOwned};
+
+use super::authority::authority;
 
 /// A request that came.
 #[derive(Clone, Debug)]
@@ -49,8 +53,17 @@ impl Receiver {
         Receiver::replying(move |request, before| Reply { status: answer(request, before), ..Reply::default() })
     }
 
+    /// Starts a server that speaks TLS, by the authority of the tests, and takes everything.
+    pub fn encrypted() -> Receiver {
+        Receiver::listening(|_, _| Reply { status: 204, ..Reply::default() }, true)
+    }
+
     /// Starts a server that answers like this.
     pub fn replying(answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Receiver {
+        Receiver::listening(answer, false)
+    }
+
+    fn listening(answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static, encrypted: bool) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -58,7 +71,13 @@ impl Receiver {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (kept, answer) = (kept.clone(), answer.clone());
-                std::thread::spawn(move || serve(&stream, &kept, &*answer));
+                std::thread::spawn(move || match encrypted {
+                    false => serve(stream, &kept, &*answer),
+                    true => {
+                        let connection = ServerConnection::new(authority().tls.clone()).expect("a connection");
+                        serve(StreamOwned::new(connection, stream), &kept, &*answer);
+                    }
+                });
             }
         });
         Receiver { port, requests }
@@ -81,7 +100,7 @@ impl Receiver {
 }
 
 /// Serves a connection until the other side is done.
-fn serve(stream: &TcpStream, kept: &Mutex<Vec<Request>>, answer: &Answer) {
+fn serve(stream: impl Read + Write, kept: &Mutex<Vec<Request>>, answer: &Answer) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader) {
         let before = {
@@ -94,13 +113,14 @@ fn serve(stream: &TcpStream, kept: &Mutex<Vec<Request>>, answer: &Answer) {
         let text = format!(
             "HTTP/1.1 {status} So\r\ncontent-length: {length}\r\nlocation: http://127.0.0.1:1/\r\n{head}\r\n{body}"
         );
-        if (&mut &*stream).write_all(text.as_bytes()).is_err() {
+        let stream = reader.get_mut();
+        if stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).is_err() {
             return;
         }
     }
 }
 
-fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
+fn read(reader: &mut BufReader<impl Read>) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
