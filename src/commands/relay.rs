@@ -44,18 +44,20 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
     let stop = stop_signal().map_err(|error| {
         Failure::from(Finding::error(Code::CannotDeliver, format!("signals cannot be listened to: {error}")))
     })?;
-    let notifying = async {
-        match courier {
-            None => Ok(None),
-            Some(courier) => notifying::run(&database.store, courier, &relaying, stop.clone()).await.map(Some),
-        }
+    let delivering = async {
+        let relayed = relay::run(&database.store, &sinks, &relaying, stop.clone()).await;
+        relayed.map_err(|error| match error {
+            RelayError::BadSink(why) => bad(why.to_string()),
+            RelayError::Store(error) => Failure::from(error),
+        })
     };
-    let (relayed, notified) = tokio::join!(relay::run(&database.store, &sinks, &relaying, stop.clone()), notifying);
-    let relayed = relayed.map_err(|error| match error {
-        RelayError::BadSink(why) => bad(why.to_string()),
-        RelayError::Store(error) => Failure::from(error),
-    })?;
-    let notified = notified?.map(|notified| notify::told(&notified)).unwrap_or_default();
+    let notifying = async {
+        let Some(courier) = courier else { return Ok(String::new()) };
+        let notified = notifying::run(&database.store, courier, &relaying, stop.clone()).await;
+        notified.map(|notified| notify::told(&notified)).map_err(Failure::from)
+    };
+    // What one of both cannot begin is told at once, and not when the other is told to stop.
+    let (relayed, notified) = tokio::try_join!(delivering, notifying)?;
     let Relayed { delivered, found, refused, failed } = relayed;
     if !failed.is_empty() {
         let failed: BTreeSet<(String, String)> = failed.into_iter().collect();

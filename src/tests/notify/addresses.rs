@@ -93,6 +93,24 @@ async fn no_address_of_a_tenant_leads_into_a_network_of_the_machine() {
     desk.settings("allow: ['10.0.0.0/99']");
     let (_, said) = test("https://hooks.example/");
     assert!(said.contains("ARG") && said.contains("is no host, no address and no network"), "{said}");
+    let doctor = said_by(&desk, &["doctor"]);
+    assert!(doctor.contains("BAD   notifications: `10.0.0.0/99` under `allow`"), "{doctor}");
+    // A relay says so at once, and so it does of a sink.
+    assert!(said_by(&desk, &["relay"]).contains("is no host, no address and no network"));
+    let machine = desk.folder.join("machine.yaml");
+    let sink = |name: &str| {
+        let text = format!(
+            "notifications: {{}}\nsinks: [{{name: {name}, webhook: {{url: 'https://a.example', secretFile: nowhere}}}}]\n"
+        );
+        std::fs::write(&machine, text).expect("the settings");
+        said_by(&desk, &["relay"])
+    };
+    assert!(sink("hook").contains("nowhere cannot be read"));
+    assert!(sink("notifications").contains("a sink is called `notifications`"));
+}
+
+fn said_by(desk: &Desk, arguments: &[&str]) -> String {
+    said(&desk.run(arguments))
 }
 
 #[tokio::test(flavor = "multi_thread")]
