@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod brakes;
+pub mod notify;
 pub mod policy;
 pub mod schema;
 
@@ -165,6 +166,8 @@ pub enum Command {
     Snapshot(Snapshot),
     /// Deliver events to the sinks that the settings of this machine name
     Relay(Relay),
+    /// Try the channels of an organization, and show what waits for them
+    Notify(notify::Notify),
     /// Look whether all that the settings of this machine name is there and works
     Doctor,
     /// Print a saved plan, or one that is held

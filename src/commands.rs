@@ -15,6 +15,7 @@ pub mod held;
 pub mod history;
 pub mod judges;
 pub mod manual;
+pub mod notify;
 pub mod output;
 mod place;
 pub mod plan;
@@ -88,6 +89,7 @@ async fn carried_out(context: &Context, command: Command) -> ExitCode {
         Command::Resume(args) => resume::run(context, &args).await,
         Command::Snapshot(args) => snapshot::run(context, &args).await,
         Command::Doctor => doctor::run(context).await,
+        Command::Notify(args) => notify::run(context, &args).await,
         Command::Relay(args) => relay::run(context, &args).await,
         Command::Show(args) => show::run(context, &args).await,
         Command::Approve(args) => approve::run(context, &args).await,

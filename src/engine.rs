@@ -6,6 +6,7 @@ mod attribute;
 pub mod ground;
 pub mod hearing;
 pub mod judging;
+pub mod notifying;
 mod outcome;
 pub mod picture;
 pub mod provenance;

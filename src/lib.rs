@@ -26,6 +26,7 @@ pub mod digest;
 pub mod event;
 pub mod guard;
 pub mod identity;
+pub mod notification;
 pub mod plan;
 pub mod policy;
 pub mod rollback;

@@ -14,5 +14,6 @@ pub mod secret;
 pub mod shape;
 pub mod state;
 pub mod suggest;
+pub mod template;
 pub mod time;
 pub mod value;

@@ -21,6 +21,7 @@ use crate::model::time::parse_duration;
 use crate::sandbox::Limits;
 use crate::settings::telemetry::TelemetrySettings;
 use crate::sink::SinkSettings;
+use crate::sink::courier::NotificationSettings;
 use crate::source::git::settings::GitSettings;
 use crate::verdict::Terms;
 
@@ -44,6 +45,9 @@ const MACHINE_ONLY: &[&str] = &[
     "approvers",
     "sinks",
     "kafka",
+    "notifications",
+    "smtp",
+    "secretsDir",
     "signers",
     "credentials",
     "token",
@@ -78,6 +82,8 @@ pub struct Machine {
     pub git: GitSettings,
     /// Where events go.
     pub sinks: Vec<SinkSettings>,
+    /// How messages go to the channels of organizations; without it they do not.
+    pub notifications: Option<NotificationSettings>,
     /// What signs the audit, and whose signatures count.
     pub audit: AuditSettings,
     /// How logs look, and where traces go.

@@ -1,5 +1,7 @@
-//! Sinks: where events go. Each is one file, and one line in the table here.
+//! Sinks: where events go. Each is one file, and one line in the table here. Beside them stands the courier, who brings
+//! messages to the channels of organizations.
 
+pub mod courier;
 pub mod http;
 pub mod kafka;
 pub mod lines;

@@ -14,6 +14,7 @@ pub mod error;
 pub mod events;
 pub mod history;
 pub mod migrate;
+pub mod notifications;
 pub mod observing;
 pub mod planning;
 pub mod private;

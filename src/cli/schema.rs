@@ -43,6 +43,8 @@ pub enum SchemaOf {
     AuditHeads,
     /// What `audit verify` prints as JSON.
     AuditVerification,
+    /// What `notify list` prints as JSON.
+    Notifications,
     /// What policies are told, as `policy input` prints it.
     PolicyInput,
     /// What `policy eval` prints as JSON.

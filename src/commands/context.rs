@@ -24,6 +24,7 @@ use crate::sandbox::Limits;
 use crate::settings::telemetry::TelemetrySettings;
 use crate::settings::{AuditSettings, Machine, Source};
 use crate::sink::SinkSettings;
+use crate::sink::courier::NotificationSettings;
 use crate::source::git::index::IsSettled;
 use crate::source::git::settings::{GitSettings, Verify};
 use crate::store::error::StoreError;
@@ -399,6 +400,11 @@ impl Context {
     /// Where events go.
     pub fn sinks(&self) -> &[SinkSettings] {
         &self.machine.sinks
+    }
+
+    /// How messages go to the channels of organizations, if they do.
+    pub fn notifications(&self) -> Option<&NotificationSettings> {
+        self.machine.notifications.as_ref()
     }
 
     /// Draws the findings of manifests with the lines that they point at.

@@ -2,12 +2,14 @@
 
 use super::context::{Context, Done};
 use super::output::report;
-use super::relay;
+use super::{notify, relay};
 use crate::exit_code::ExitCode;
 use crate::render::inert;
 use crate::render::text::counted;
 use crate::sink::Sink;
+use crate::sink::courier::NotificationSettings;
 use crate::store::Store;
+use crate::store::notifications::Tally;
 
 /// Since when something may wait before somebody should have a look, in seconds.
 const WAIT_SECONDS_MAX: f64 = 300.0;
@@ -47,6 +49,7 @@ pub async fn run(context: &Context) -> Done {
         }
     }
     sinks(context, &mut diagnosis).await;
+    notifications(context, &mut diagnosis);
     report(&diagnosis.text, if diagnosis.ill { ExitCode::Failed } else { ExitCode::Done })
 }
 
@@ -59,7 +62,9 @@ async fn waiting(
     let refused = store.undeliverable().await?;
     for (sink, many, age) in store.backlog().await? {
         let what = format!("{} for the sink `{sink}`", counted(many.max(0) as usize, "event"));
-        if !context.sinks().iter().any(|settings| settings.name == sink) {
+        let named = context.sinks().iter().any(|settings| settings.name == sink)
+            || (sink == notify::SINK && context.notifications().is_some());
+        if !named {
             let hint = format!("if it is gone for good, `argus relay --forget {sink}`");
             diagnosis.bad(&format!("{what} wait, and these settings do not name it"), &hint);
         } else if age > WAIT_SECONDS_MAX {
@@ -75,7 +80,36 @@ async fn waiting(
                 .bad(&format!("the sink `{sink}` has refused {} for good", counted(*many as usize, "event")), hint);
         }
     }
+    messages(context, store, diagnosis).await
+}
+
+/// How many messages wait for the channels of organizations, and how many went nowhere.
+async fn messages(
+    context: &Context,
+    store: &Store,
+    diagnosis: &mut Diagnosis,
+) -> Result<(), crate::store::error::StoreError> {
+    let tally = store.notification_tally(None).await?;
+    if context.notifications().is_none() && tally == Tally::default() {
+        return Ok(());
+    }
+    let Tally { waiting, failed, overflowed, .. } = tally;
+    let many = |number: i64| counted(number.max(0) as usize, "message");
+    diagnosis.good(&format!("{} waiting for channels of organizations, {failed} not taken", many(waiting)));
+    if overflowed > 0 {
+        let hint = "`argus notify list -O ORG` says which organizations and why";
+        diagnosis.bad(&format!("{} given up because a queue was full", many(overflowed)), hint);
+    }
     Ok(())
+}
+
+/// Whether what the settings say of notifications makes sense.
+fn notifications(context: &Context, diagnosis: &mut Diagnosis) {
+    match context.notifications().map(NotificationSettings::check) {
+        None => {}
+        Some(Ok(())) => diagnosis.good("the settings of notifications make sense"),
+        Some(Err(why)) => diagnosis.bad(&format!("notifications: {why}"), "see docs/notifications.md"),
+    }
 }
 
 /// Whether each sink could be delivered to now.

@@ -6,8 +6,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::context::{Context, Done, Failure};
+use super::notify;
 use super::output::report;
 use crate::cli::Relay;
+use crate::engine::notifying;
 use crate::engine::relay::{self, RelayError, Relayed, Relaying};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
@@ -24,7 +26,12 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
     if let Some(sink) = &args.forget {
         return forget(context, sink).await;
     }
-    let sinks = chosen(context.sinks(), &args.sinks)?;
+    let courier = notify::courier(context, &args.sinks)?;
+    let named: Vec<String> =
+        args.sinks.iter().filter(|sink| courier.is_none() || *sink != notify::SINK).cloned().collect();
+    // Whoever asks for notifications alone, or has nothing else, needs no sink.
+    let alone = courier.is_some() && named.is_empty() && (!args.sinks.is_empty() || context.sinks().is_empty());
+    let sinks = if alone { Vec::new() } else { chosen(context.sinks(), &named)? };
     let keep = parse_duration(&args.keep).ok().and_then(|keep| keep.to_std().ok()).ok_or_else(|| {
         let why = format!("`{}` is no length of time", args.keep);
         Failure::from(Finding::error(Code::BadSettings, why).hint("write `--keep 30d` or `--keep 12h`"))
@@ -55,10 +62,20 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
         }
         None => None,
     };
-    let relayed = relay::run(&database.store, &sinks, &relaying, stop).await.map_err(|error| match error {
-        RelayError::BadSink(why) => bad(why.to_string()),
-        RelayError::Store(error) => Failure::from(error),
-    })?;
+    let delivering = async {
+        let relayed = relay::run(&database.store, &sinks, &relaying, stop.clone()).await;
+        relayed.map_err(|error| match error {
+            RelayError::BadSink(why) => bad(why.to_string()),
+            RelayError::Store(error) => Failure::from(error),
+        })
+    };
+    let notifying = async {
+        let Some(courier) = courier else { return Ok(String::new()) };
+        let notified = notifying::run(&database.store, courier, &relaying, stop.clone()).await;
+        notified.map(|notified| notify::told(&notified)).map_err(Failure::from)
+    };
+    // What one of both cannot begin is told at once, and not when the other is told to stop.
+    let (relayed, notified) = tokio::try_join!(delivering, notifying)?;
     if let Some(server) = server {
         server.abort();
     }
@@ -79,7 +96,7 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
     let others: String = others.collect();
     // Standard output may be a sink.
     if sinks.iter().all(|sink| sink.lines.is_none()) {
-        report(&format!("Delivered {}{others}.\n", counted(delivered as usize, "event")), ExitCode::Done)?;
+        report(&format!("Delivered {}{others}.\n{notified}", counted(delivered as usize, "event")), ExitCode::Done)?;
     }
     Ok(ExitCode::Done)
 }

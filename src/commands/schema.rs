@@ -21,6 +21,7 @@ use crate::render::schema;
 use crate::sink::kafka::{Mechanism, Mode};
 use crate::store::audit::SealedRow;
 use crate::store::history::{AuditRow, RunRow};
+use crate::store::notifications::Listed;
 
 /// Prints a schema.
 pub fn run(context: &Context, args: &Schema) -> Done {
@@ -42,6 +43,7 @@ pub fn run(context: &Context, args: &Schema) -> Done {
         SchemaOf::Audit => json::schema::<ListDocument<SealedRow>>(),
         SchemaOf::AuditHeads => json::schema::<ListDocument<HeadItem>>(),
         SchemaOf::AuditVerification => json::schema::<Verification>(),
+        SchemaOf::Notifications => json::schema::<ListDocument<Listed>>(),
         SchemaOf::PolicyInput => json::schema::<Input<'_>>(),
         SchemaOf::Events => asyncapi::events(),
         SchemaOf::Asyncapi => asyncapi::document(wire(context, args.sink.as_deref())?.as_ref()),

@@ -337,6 +337,10 @@ codes! {
     // 19xx: events and where they go
     /// A sink does not take what it is given.
     CannotDeliver = 1901,
+    /// A message does not reach a channel.
+    CannotNotify = 1902,
+    /// A template of messages cannot be read.
+    BadTemplate = 1903,
 
     // 50xx: the world around
     /// The database cannot be reached.

@@ -48,6 +48,11 @@ pub fn is_header(name: &str, value: &str) -> bool {
 
 /// A client that follows nobody elsewhere and waits no longer than it is told.
 pub fn client(time_max: Duration, ca_file: Option<&Path>) -> Result<Client, String> {
+    builder(time_max, ca_file)?.build().map_err(told)
+}
+
+/// What makes such a client.
+pub(super) fn builder(time_max: Duration, ca_file: Option<&Path>) -> Result<reqwest::ClientBuilder, String> {
     // Made once for the process; that it is there already is no fault.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -56,18 +61,23 @@ pub fn client(time_max: Duration, ca_file: Option<&Path>) -> Result<Client, Stri
         .timeout(time_max)
         .connect_timeout(time_max);
     if let Some(file) = ca_file {
-        let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", file.display());
-        if std::fs::metadata(file).map_err(unreadable)?.len() > CERTIFICATES_BYTES_MAX {
-            return Err(format!("{} has more than {CERTIFICATES_BYTES_MAX} bytes", file.display()));
-        }
-        let pem = std::fs::read(file).map_err(unreadable)?;
+        let pem = certificates(file)?;
         let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| error.to_string())?;
         if certificates.is_empty() {
             return Err(format!("{} holds no certificate", file.display()));
         }
         builder = builder.tls_certs_merge(certificates);
     }
-    builder.build().map_err(told)
+    Ok(builder)
+}
+
+/// A file with certificates.
+pub(super) fn certificates(file: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", file.display());
+    if std::fs::metadata(file).map_err(unreadable)?.len() > CERTIFICATES_BYTES_MAX {
+        return Err(format!("{} has more than {CERTIFICATES_BYTES_MAX} bytes", file.display()));
+    }
+    std::fs::read(file).map_err(unreadable)
 }
 
 /// What went wrong, without the address, which may hold a secret.

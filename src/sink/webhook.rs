@@ -50,10 +50,10 @@ impl WebhookSettings {
 
 /// What requests are signed with.
 #[derive(Clone)]
-struct Signing(Vec<u8>);
+pub(super) struct Signing(Vec<u8>);
 
 impl Signing {
-    fn read(text: &str) -> Result<Signing, String> {
+    pub(super) fn read(text: &str) -> Result<Signing, String> {
         let bytes = match text.strip_prefix("whsec_") {
             Some(encoded) => STANDARD.decode(encoded).map_err(|_| "the secret is no base64".to_owned())?,
             None => text.as_bytes().to_vec(),
@@ -65,7 +65,7 @@ impl Signing {
     }
 
     /// The signature of a body that is sent under an id at a moment.
-    fn of(&self, id: &str, moment: i64, body: &str) -> String {
+    pub(super) fn of(&self, id: &str, moment: i64, body: &str) -> String {
         // A key of any length will do, so this cannot fail.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
         mac.update(format!("{id}.{moment}.{body}").as_bytes());

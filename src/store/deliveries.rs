@@ -212,36 +212,7 @@ impl Store {
         settled: bool,
     ) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
-        let set = if settled { "NULL" } else { "s.sending" };
-        fenced(&mut transaction, &format!("UPDATE argus.shard s SET sending = {set}"), sink, shards).await?;
-        let (mut organizations, mut positions) = (Vec::new(), Vec::new());
-        for (event, _) in arrivals {
-            organizations.push(event.organization.as_str());
-            positions.push(event.position);
-        }
-        sqlx::query(
-            "DELETE FROM argus.delivery d USING unnest($2::text[], $3::bigint[]) AS a(organization, position)
-             WHERE d.sink = $1 AND d.shard = argus.shard_of(a.organization) AND d.organization = a.organization
-               AND d.position = a.position",
-        )
-        .bind(sink)
-        .bind(organizations)
-        .bind(positions)
-        .execute(&mut *transaction)
-        .await?;
-        for (event, arrival) in arrivals {
-            let Arrival::Refused(why) = arrival else { continue };
-            sqlx::query(
-                "INSERT INTO argus.undeliverable (sink, organization, position, why) VALUES ($1, $2, $3, left($4, 1000))
-                 ON CONFLICT DO NOTHING",
-            )
-            .bind(sink)
-            .bind(&event.organization)
-            .bind(event.position)
-            .bind(why)
-            .execute(&mut *transaction)
-            .await?;
-        }
+        confirm(&mut transaction, sink, shards, arrivals, settled).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -266,6 +237,47 @@ impl Store {
             .await?;
         Ok(rows.into_iter().collect())
     }
+}
+
+/// Notes what has arrived, within a transaction of somebody's.
+pub(super) async fn confirm(
+    connection: &mut PgConnection,
+    sink: &str,
+    shards: &[Shard],
+    arrivals: &[(&Event, Arrival)],
+    settled: bool,
+) -> Result<(), StoreError> {
+    let set = if settled { "NULL" } else { "s.sending" };
+    fenced(connection, &format!("UPDATE argus.shard s SET sending = {set}"), sink, shards).await?;
+    let (mut organizations, mut positions) = (Vec::new(), Vec::new());
+    for (event, _) in arrivals {
+        organizations.push(event.organization.as_str());
+        positions.push(event.position);
+    }
+    sqlx::query(
+        "DELETE FROM argus.delivery d USING unnest($2::text[], $3::bigint[]) AS a(organization, position)
+         WHERE d.sink = $1 AND d.shard = argus.shard_of(a.organization) AND d.organization = a.organization
+           AND d.position = a.position",
+    )
+    .bind(sink)
+    .bind(organizations)
+    .bind(positions)
+    .execute(&mut *connection)
+    .await?;
+    for (event, arrival) in arrivals {
+        let Arrival::Refused(why) = arrival else { continue };
+        sqlx::query(
+            "INSERT INTO argus.undeliverable (sink, organization, position, why) VALUES ($1, $2, $3, left($4, 1000))
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(sink)
+        .bind(&event.organization)
+        .bind(event.position)
+        .bind(why)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 fn numbers(shards: &[Shard]) -> Vec<i16> {

@@ -12,6 +12,7 @@ mod house;
 mod identity;
 mod manifests;
 mod mutants;
+mod notify;
 mod patch;
 mod policies;
 mod reference;

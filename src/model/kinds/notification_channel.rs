@@ -23,8 +23,16 @@ pub static KIND: Kind = Kind {
             Shape::Set { item: &Shape::Email, items_max: 50 },
             "The addresses of an email channel.",
         ),
-        Field::new("config.url", Shape::Url, "The address of a webhook that is no secret."),
-        Field::new("config.secretRef.name", Shape::Name, "The secret that holds the address or the signing key."),
+        Field::new(
+            "config.url",
+            Shape::Url,
+            "The address of a webhook that is no secret; then the secret, if there is one, signs.",
+        ),
+        Field::new(
+            "config.secretRef.name",
+            Shape::Name,
+            "The secret: the address of Slack, Discord, Teams or a webhook; what signs for a webhook with a `url`; for email `smtps://user:password@host:port`, if not the server of the machine.",
+        ),
         Field::new("config.secretRef.key", Shape::Line { chars_max: 253 }, "The key within the secret."),
         Field::new("rateLimitPerHour", Shape::Int { min: 1, max: 100_000 }, "How many messages an hour it takes."),
         Field::new("enabled", Shape::Bool, "Whether it is in use.").preset(Preset::Bool(true)),
@@ -42,7 +50,7 @@ spec:
     addresses: [ops@acme.example]
     secretRef:
       name: ops-smtp
-      key: password
+      key: server
   rateLimitPerHour: 60
   enabled: true
 "#,

@@ -21,6 +21,7 @@ const SHOWN_ELSEWHERE: &[(std::ops::RangeInclusive<u16>, &str)] = &[
     (1701..=1725, "src/tests/cli/git.rs"),
     (1801..=1808, "src/tests/cli/audit.rs"),
     (1901..=1901, "src/tests/relay.rs"),
+    (1902..=1903, "src/tests/notify.rs"),
     (2017..=2017, "src/plan/beyond.rs"),
 ];
 

@@ -20,6 +20,7 @@ const OF: &[&str] = &[
     "audit",
     "audit-heads",
     "audit-verification",
+    "notifications",
     "policy-input",
     "judgement",
     "events",
@@ -106,11 +107,16 @@ fn what_is_printed_as_json_is_as_its_schema_says() {
         (&["get", "members", "-o", "json"], "rows", 0),
         (&["get", "runs", "-o", "json"], "runs", 0),
         (&["get", "suspensions", "-o", "json"], "suspensions", 0),
+        (&["notify", "list", "-O", "acme", "-o", "json"], "notifications", 0),
         (&["history", "--format", "json"], "history", 0),
         (&["audit", "tail", "--format", "json"], "audit", 0),
         (&["audit", "heads", "--format", "json"], "audit-heads", 0),
         (&["audit", "verify", "--format", "json"], "audit-verification", 0),
     ];
+    world.sql(
+        "INSERT INTO argus.notification (organization, event, position, type, subject, rule, channel, priority, title, text, why)
+         VALUES ('acme', gen_random_uuid(), 1, 'drift.detected', 'Team/core', 'all', 'ops', 1, 'x', 'x', 'not taken')",
+    );
     let check = |ran: super::Ran, of: &str| {
         let schema: Value = run(bare(&["schema", of])).ends(0).json();
         let printed = ran.json();

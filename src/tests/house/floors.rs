@@ -22,6 +22,7 @@ const FLOORS: &[Floor] = &[
             "signature",
             "audit",
             "event",
+            "notification",
             "identity",
             "policy",
             "brake",

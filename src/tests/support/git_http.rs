@@ -7,16 +7,15 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::git::run_with;
 use super::postgres::scratch;
-use super::tls::authority;
+use super::tls::{authority, server};
 
 /// The largest request.
 const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -73,23 +72,6 @@ struct Shared {
     tls: Arc<ServerConfig>,
 }
 
-/// What is shown to whoever connects.
-fn tls() -> Arc<ServerConfig> {
-    static TLS: OnceLock<Arc<ServerConfig>> = OnceLock::new();
-    let make = || {
-        let own = authority().issue(&["localhost", "127.0.0.1"]);
-        let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.key.serialize_der()));
-        let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions of TLS")
-            .with_no_client_auth()
-            .with_single_cert(vec![own.certificate.der().clone()], secret)
-            .expect("the key fits");
-        Arc::new(tls)
-    };
-    TLS.get_or_init(make).clone()
-}
-
 impl GitHttp {
     /// Serves the repositories under a folder, to anybody.
     pub fn start(root: &Path) -> GitHttp {
@@ -113,7 +95,7 @@ impl GitHttp {
             answers: Mutex::default(),
             requests: Mutex::default(),
             stopped: AtomicBool::new(false),
-            tls: tls(),
+            tls: server(),
         });
         let theirs = shared.clone();
         let listening = std::thread::spawn(move || {

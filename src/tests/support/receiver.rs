@@ -1,16 +1,20 @@
 //! A small HTTP server that keeps what it is sent and answers as it is told.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
+
+use rustls::{ServerConnection, StreamOwned};
+
+use super::tls::server;
 
 /// A request that came.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Where it went: `/hooks/1`.
+    pub path: String,
     /// Its headers, by their names in lower case.
     pub headers: Vec<(String, String)>,
-    /// What it asked for: `/events`.
-    pub path: String,
     /// What it carried.
     pub bytes: Vec<u8>,
     /// The same as text.
@@ -25,8 +29,19 @@ impl Request {
     }
 }
 
+/// What a request is answered.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// Lines of the head, each with its end.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
 /// What decides about the answer: the request, and how many came before it.
-type Answer = dyn Fn(&Request, usize) -> u16 + Send + Sync;
+type Answer = dyn Fn(&Request, usize) -> Reply + Send + Sync;
 
 /// A server on loopback. Its thread ends with the test binary.
 pub struct Receiver {
@@ -35,8 +50,22 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Starts a server that answers like this.
+    /// Starts a server that answers with this status.
     pub fn start(answer: impl Fn(&Request, usize) -> u16 + Send + Sync + 'static) -> Receiver {
+        Receiver::replying(move |request, before| Reply { status: answer(request, before), ..Reply::default() })
+    }
+
+    /// Starts a server that speaks TLS, by the authority of the tests, and takes everything.
+    pub fn encrypted() -> Receiver {
+        Receiver::listening(|_, _| Reply { status: 204, ..Reply::default() }, true)
+    }
+
+    /// Starts a server that answers like this.
+    pub fn replying(answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Receiver {
+        Receiver::listening(answer, false)
+    }
+
+    fn listening(answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static, encrypted: bool) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -44,7 +73,13 @@ impl Receiver {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (kept, answer) = (kept.clone(), answer.clone());
-                std::thread::spawn(move || serve(&stream, &kept, &*answer));
+                std::thread::spawn(move || match encrypted {
+                    false => serve(stream, &kept, &*answer),
+                    true => {
+                        let connection = ServerConnection::new(server()).expect("a connection");
+                        serve(StreamOwned::new(connection, stream), &kept, &*answer);
+                    }
+                });
             }
         });
         Receiver { port, requests }
@@ -55,6 +90,11 @@ impl Receiver {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What has come so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("nobody has panicked").clone()
@@ -62,7 +102,7 @@ impl Receiver {
 }
 
 /// Serves a connection until the other side is done.
-fn serve(stream: &TcpStream, kept: &Mutex<Vec<Request>>, answer: &Answer) {
+fn serve(stream: impl Read + Write, kept: &Mutex<Vec<Request>>, answer: &Answer) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader) {
         let before = {
@@ -70,17 +110,22 @@ fn serve(stream: &TcpStream, kept: &Mutex<Vec<Request>>, answer: &Answer) {
             kept.push(request.clone());
             kept.len() - 1
         };
-        let status = answer(&request, before);
-        let text = format!("HTTP/1.1 {status} So\r\ncontent-length: 0\r\nlocation: http://127.0.0.1:1/\r\n\r\n");
-        if (&mut &*stream).write_all(text.as_bytes()).is_err() {
+        let Reply { status, head, body } = answer(&request, before);
+        let length = body.len();
+        let text = format!(
+            "HTTP/1.1 {status} So\r\ncontent-length: {length}\r\nlocation: http://127.0.0.1:1/\r\n{head}\r\n{body}"
+        );
+        let stream = reader.get_mut();
+        if stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).is_err() {
             return;
         }
     }
 }
 
-fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
+fn read(reader: &mut BufReader<impl Read>) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -91,6 +136,5 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).ok()?;
-    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-    Some(Request { headers, path, body: String::from_utf8_lossy(&body).into_owned(), bytes: body })
+    Some(Request { path, headers, body: String::from_utf8_lossy(&body).into_owned(), bytes: body })
 }

@@ -1,8 +1,10 @@
 //! An authority that nobody knows, and certificates that it signs.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// The authority.
 pub struct Authority {
@@ -23,6 +25,23 @@ pub struct Issued {
 pub fn authority() -> &'static Authority {
     static AUTHORITY: OnceLock<Authority> = OnceLock::new();
     AUTHORITY.get_or_init(|| Authority::new("An authority of the tests"))
+}
+
+/// What a server on `localhost` shows to whoever connects.
+pub fn server() -> Arc<ServerConfig> {
+    static SERVER: OnceLock<Arc<ServerConfig>> = OnceLock::new();
+    let make = || {
+        let own = authority().issue(&["localhost", "127.0.0.1"]);
+        let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.key.serialize_der()));
+        let settings = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_no_client_auth()
+            .with_single_cert(vec![own.certificate.der().clone()], secret)
+            .expect("the key fits");
+        Arc::new(settings)
+    };
+    SERVER.get_or_init(make).clone()
 }
 
 impl Authority {
