@@ -8,6 +8,7 @@ use crate::render::inert;
 use crate::render::text::counted;
 use crate::sink::Sink;
 use crate::store::Store;
+use crate::telemetry;
 
 /// Since when something may wait before somebody should have a look, in seconds.
 const WAIT_SECONDS_MAX: f64 = 300.0;
@@ -47,6 +48,7 @@ pub async fn run(context: &Context) -> Done {
         }
     }
     sinks(context, &mut diagnosis).await;
+    collector(&mut diagnosis);
     report(&diagnosis.text, if diagnosis.ill { ExitCode::Failed } else { ExitCode::Done })
 }
 
@@ -76,6 +78,15 @@ async fn waiting(
         }
     }
     Ok(())
+}
+
+/// Whether the collector takes traces, if there should be one.
+fn collector(diagnosis: &mut Diagnosis) {
+    match tokio::task::block_in_place(telemetry::collector) {
+        None => {}
+        Some(Ok(())) => diagnosis.good("the collector takes traces"),
+        Some(Err(why)) => diagnosis.bad(&format!("no traces are exported: {why}"), "see docs/telemetry.md"),
+    }
 }
 
 /// Whether each sink could be delivered to now.
