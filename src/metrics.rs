@@ -20,16 +20,23 @@ const LABEL_CHARS_MAX: usize = 200;
 /// What stands in a label whose metric has too many series already.
 const OTHER: &str = "other";
 
-/// The media type of the text that is served.
-pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// How the text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// OpenMetrics 1.0, which Prometheus scrapes.
     Open,
-    /// The text format 0.0.4, which the node exporter reads from files.
+    /// The text format 0.0.4, which everything reads, and the node exporter from files.
     Text,
+}
+
+impl Form {
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Form::Open => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Form::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
 }
 
 /// The value of a series.

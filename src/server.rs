@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::serve::Listener;
@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use crate::metrics::{Form, Metrics, OPEN_METRICS};
+use crate::metrics::{Form, Metrics};
 use crate::store::Store;
 use crate::telemetry::measure;
 
@@ -50,13 +50,13 @@ struct Served {
 }
 
 impl Served {
-    /// Looks at the database, unless somebody just did. Gives whether it answers, and all metrics.
-    async fn look(&self) -> (bool, String) {
+    /// Looks at the database, unless somebody just did. Gives whether it answers, and all metrics in a form.
+    async fn look(&self, form: Form) -> (bool, String) {
         let mut seen = self.seen.lock().await;
         if let Some((at, up)) = *seen
             && at.elapsed() < SEEN_FOR
         {
-            return (up, self.metrics.text(Form::Open));
+            return (up, self.metrics.text(form));
         }
         let observed = match timeout(LOOK_TIME_MAX, self.store.observe()).await {
             Ok(Ok(observed)) => Some(observed),
@@ -72,7 +72,7 @@ impl Served {
         measure::observed(&self.metrics, observed.as_ref());
         *seen = Some((Instant::now(), observed.is_some()));
         // Nobody else clears anything as long as it is this one's turn.
-        (observed.is_some(), self.metrics.text(Form::Open))
+        (observed.is_some(), self.metrics.text(form))
     }
 }
 
@@ -100,13 +100,15 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, store: Store, m
     }
 }
 
-async fn tell_metrics(State(served): State<Served>) -> impl IntoResponse {
-    let (_, text) = served.look().await;
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], text)
+async fn tell_metrics(State(served): State<Served>, headers: HeaderMap) -> impl IntoResponse {
+    let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
+    let form = if accepted.contains("application/openmetrics-text") { Form::Open } else { Form::Text };
+    let (_, text) = served.look(form).await;
+    ([(header::CONTENT_TYPE, form.media_type())], text)
 }
 
 async fn tell_readiness(State(served): State<Served>) -> impl IntoResponse {
-    match served.look().await.0 {
+    match served.look(Form::Text).await.0 {
         true => (StatusCode::OK, "ready\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }

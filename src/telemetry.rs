@@ -6,10 +6,11 @@ pub mod measure;
 pub mod otlp;
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SdkTracerProvider};
+use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator};
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, FilterFn, LevelFilter};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
@@ -25,7 +26,18 @@ const FLUSH_TIME_MAX: Duration = Duration::from_secs(3);
 /// What has to be ended when a command is done.
 #[derive(Debug)]
 pub struct Telemetry {
-    spans: Option<SdkTracerProvider>,
+    spans: Option<otlp::Collecting>,
+}
+
+/// What sends spans, or why it could not be started; nothing where nobody collects them.
+static COLLECTING: OnceLock<Result<Option<otlp::Collecting>, String>> = OnceLock::new();
+
+/// Whether the collector takes spans now, if there is one that should.
+pub fn collector() -> Option<Result<(), String>> {
+    match COLLECTING.get()? {
+        Ok(collecting) => collecting.as_ref().map(otlp::Collecting::ask),
+        Err(why) => Some(Err(why.clone())),
+    }
 }
 
 /// Starts logging, and sending spans if somebody collects them; a filter that cannot be read counts as `warn`. Nothing
@@ -36,14 +48,14 @@ pub fn start(filter: &str, format: LogFormat, settings: &TelemetrySettings) -> T
     let ids = RandomIdGenerator::default();
     match &parent {
         Ok(Some(parent)) => trace::begin(*parent, true),
-        _ => trace::begin(TraceParent::unrecorded(ids.new_trace_id(), ids.new_span_id()), false),
+        _ => trace::begin(TraceParent::new(ids.new_trace_id(), ids.new_span_id(), false), false),
     }
     wrong.extend(parent.err());
-    let spans = spans.unwrap_or_else(|why| {
-        wrong.push(format!("no traces are exported: {why}"));
-        None
-    });
-    let collecting = spans.as_ref().map(|spans| {
+    wrong.extend(spans.as_ref().err().map(|why| format!("no traces are exported: {why}")));
+    let _ = COLLECTING.set(spans.clone());
+    let spans = spans.ok().flatten();
+    let layer = spans.as_ref().map(|collecting| {
+        let spans = &collecting.provider;
         opentelemetry::global::set_tracer_provider(spans.clone());
         trace::delivery::collect();
         let layer = tracing_opentelemetry::layer().with_tracer(spans.tracer(trace::SCOPE));
@@ -69,7 +81,7 @@ pub fn start(filter: &str, format: LogFormat, settings: &TelemetrySettings) -> T
         }
     };
     // A second start, in tests, changes nothing.
-    let _ = tracing_subscriber::registry().with(collecting).with(lines).try_init();
+    let _ = tracing_subscriber::registry().with(layer).with(lines).try_init();
     for wrong in wrong {
         tracing::warn!("{wrong}");
     }
@@ -96,7 +108,7 @@ impl Telemetry {
     /// Sends what is left, within a bounded time.
     pub fn finish(self) {
         if let Some(spans) = self.spans
-            && let Err(why) = spans.shutdown_with_timeout(FLUSH_TIME_MAX)
+            && let Err(why) = spans.provider.shutdown_with_timeout(FLUSH_TIME_MAX)
         {
             tracing::warn!(%why, "traces are not exported: the collector takes too long");
         }

@@ -36,9 +36,9 @@ pub struct TraceParent {
 pub struct NoTraceParent;
 
 impl TraceParent {
-    /// A place that nobody records: it ties together what is said of the same work.
-    pub fn unrecorded(trace: TraceId, span: SpanId) -> TraceParent {
-        TraceParent { trace, span, sampled: false }
+    /// A place. One that nobody records ties together what is said of the same work all the same.
+    pub fn new(trace: TraceId, span: SpanId, sampled: bool) -> TraceParent {
+        TraceParent { trace, span, sampled }
     }
 
     fn of(context: &SpanContext) -> Option<TraceParent> {
@@ -62,7 +62,7 @@ impl TraceParent {
     }
 
     /// The same, as the parent of what happens here.
-    fn context(&self) -> opentelemetry::Context {
+    pub fn context(&self) -> opentelemetry::Context {
         let flags = if self.sampled { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
         let remote = SpanContext::new(self.trace, self.span, flags, true, TraceState::NONE);
         opentelemetry::Context::new().with_remote_span_context(remote)

@@ -10,6 +10,7 @@ use crate::sink::Sink;
 use crate::sink::courier::NotificationSettings;
 use crate::store::Store;
 use crate::store::notifications::Tally;
+use crate::telemetry;
 
 /// Since when something may wait before somebody should have a look, in seconds.
 const WAIT_SECONDS_MAX: f64 = 300.0;
@@ -50,6 +51,7 @@ pub async fn run(context: &Context) -> Done {
     }
     sinks(context, &mut diagnosis).await;
     notifications(context, &mut diagnosis);
+    collector(&mut diagnosis);
     report(&diagnosis.text, if diagnosis.ill { ExitCode::Failed } else { ExitCode::Done })
 }
 
@@ -109,6 +111,15 @@ fn notifications(context: &Context, diagnosis: &mut Diagnosis) {
         None => {}
         Some(Ok(())) => diagnosis.good("the settings of notifications make sense"),
         Some(Err(why)) => diagnosis.bad(&format!("notifications: {why}"), "see docs/notifications.md"),
+    }
+}
+
+/// Whether the collector takes traces, if there should be one.
+fn collector(diagnosis: &mut Diagnosis) {
+    match tokio::task::block_in_place(telemetry::collector) {
+        None => {}
+        Some(Ok(())) => diagnosis.good("the collector takes traces"),
+        Some(Err(why)) => diagnosis.bad(&format!("no traces are exported: {why}"), "see docs/telemetry.md"),
     }
 }
 

@@ -8,16 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{Protocol, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter,
+    BatchConfigBuilder, BatchSpanProcessor, IdGenerator as _, RandomIdGenerator, Sampler, SdkTracerProvider, SpanData,
+    SpanExporter,
 };
 
 use crate::settings::telemetry::TelemetrySettings;
 use crate::sink::{http, secret};
+use crate::trace::{self, TraceParent};
 
 /// How long one request may take when nobody says so.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
@@ -47,8 +50,29 @@ fn endpoint(settings: &TelemetrySettings) -> Option<String> {
     named.or_else(|| settings.otlp.as_ref().map(|otlp| below(otlp.endpoint.clone())))
 }
 
+/// What makes spans and sends them.
+#[derive(Clone, Debug)]
+pub struct Collecting {
+    /// What makes them.
+    pub provider: SdkTracerProvider,
+    /// Why the last of them were not taken.
+    why: Arc<Mutex<Option<String>>>,
+}
+
+impl Collecting {
+    /// Sends a span of its own, and says whether it was taken. It takes its time, which is bounded.
+    pub fn ask(&self) -> Result<(), String> {
+        let (ids, tracer) = (RandomIdGenerator::default(), self.provider.tracer(trace::SCOPE));
+        // Whatever share is sampled, this one is.
+        let parent = TraceParent::new(ids.new_trace_id(), ids.new_span_id(), true);
+        tracer.span_builder("argus doctor asks").start_with_context(&tracer, &parent.context()).end();
+        let why = || self.why.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.provider.force_flush().map_err(|_| why().unwrap_or_else(|| "it takes too long".into()))
+    }
+}
+
 /// What makes spans and sends them, if anybody collects them.
-pub fn provider(settings: &TelemetrySettings) -> Result<Option<SdkTracerProvider>, String> {
+pub fn provider(settings: &TelemetrySettings) -> Result<Option<Collecting>, String> {
     let Some(endpoint) = endpoint(settings) else { return Ok(None) };
     let protocol = said("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| said("OTEL_EXPORTER_OTLP_PROTOCOL"));
     if let Some(other) = protocol.filter(|protocol| protocol != "http/protobuf") {
@@ -84,14 +108,14 @@ pub fn provider(settings: &TelemetrySettings) -> Result<Option<SdkTracerProvider
     if said("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
         batches = batches.with_max_queue_size(SPANS_MAX);
     }
-    let exporter = Exporter { exporter, why, told: AtomicBool::new(false) };
+    let exporter = Exporter { exporter, why: why.clone(), told: AtomicBool::new(false) };
     let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches.build()).build();
     let mut provider = SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource());
     if let Some(share) = settings.sample.filter(|_| said("OTEL_TRACES_SAMPLER").is_none()) {
         let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(share)));
         provider = provider.with_sampler(sampler);
     }
-    Ok(Some(provider.build()))
+    Ok(Some(Collecting { provider: provider.build(), why }))
 }
 
 /// What makes the spans: what the variables say of it, and a name where they give none.
@@ -189,12 +213,15 @@ impl SpanExporter for Exporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let many = batch.len();
         let done = self.exporter.export(batch).await;
-        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
         match &done {
-            Ok(()) => self.told.store(false, Ordering::Relaxed),
+            Ok(()) => {
+                *why = None;
+                self.told.store(false, Ordering::Relaxed);
+            }
             Err(_) if self.told.swap(true, Ordering::Relaxed) => {}
             Err(_) => {
-                let why = why.unwrap_or_else(|| "the collector does not take them".into());
+                let why = why.as_deref().unwrap_or("the collector does not take them");
                 tracing::warn!(spans = many, why, "traces are not exported: {why}");
             }
         }

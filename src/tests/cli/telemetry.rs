@@ -204,6 +204,24 @@ fn a_collector_that_does_not_answer_fails_nothing_and_is_told_of_once() {
 }
 
 #[test]
+fn the_doctor_asks_the_collector() {
+    let (taking, refusing) = (Collector::start(), Collector::answering(403));
+    let world = World::new();
+    for (endpoint, code, told) in [
+        (taking.url().as_str(), 0, "ok    the collector takes traces"),
+        (refusing.url().as_str(), 1, "BAD   no traces are exported: the collector answers 403"),
+        ("nowhere", 1, "BAD   no traces are exported: the endpoint is no address"),
+    ] {
+        world.write("machine/machine.yaml", &format!("telemetry: {{sample: 0, otlp: {{endpoint: '{endpoint}'}}}}\n"));
+        let mut doctor = world.command(&["doctor", "--config"]);
+        doctor.arg(world.path("machine/machine.yaml"));
+        run(doctor).ends(code).says(told);
+    }
+    assert_eq!(taking.spans().len(), 1, "{:?}", taking.spans());
+    world.argus(&["doctor"]).ends(0).does_not_say("collector");
+}
+
+#[test]
 fn settings_of_a_collector_that_make_no_sense_are_told_and_fail_nothing() {
     let world = World::with(ACME);
     world.write("machine/headers", "authorization Bearer canary\n");

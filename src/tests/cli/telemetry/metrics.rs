@@ -55,7 +55,8 @@ impl Relay {
     }
 
     fn metrics(&self) -> String {
-        let (status, text) = self.ask("GET /metrics HTTP/1.1");
+        let (status, text) =
+            self.ask("GET /metrics HTTP/1.1\r\naccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
         assert_eq!(status, 200, "{text}");
         text
     }
@@ -189,6 +190,13 @@ fn the_server_serves_nothing_else_and_says_when_the_database_is_away() {
     let relay = Relay::start(&world);
     assert_eq!(relay.ask("GET /healthz HTTP/1.1"), (200, "ok\n".into()));
     assert_eq!(relay.ask("GET /readyz HTTP/1.1"), (200, "ready\n".into()));
+    // As OpenMetrics to whoever asks for that, and to others in the format that everything reads.
+    assert!(relay.metrics().ends_with("# EOF\n"));
+    let (_, text) = relay.ask("GET /metrics HTTP/1.1");
+    assert!(
+        text.contains("# TYPE argus_database_up gauge\nargus_database_up 1\n") && !text.contains("# EOF"),
+        "{text}"
+    );
     for (request, status) in [
         ("GET / HTTP/1.1", 404),
         ("GET /metrics/../../etc/passwd HTTP/1.1", 404),
@@ -214,11 +222,14 @@ fn the_server_serves_nothing_else_and_says_when_the_database_is_away() {
     drop(idle);
 
     let name = world.sql("SELECT current_database()");
-    let kill = format!(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
-    );
-    world.sql(&format!("ALTER DATABASE \"{name}\" WITH CONNECTION LIMIT 0; {kill}"));
-    world.sql(&format!("UPDATE pg_database SET datallowconn = false WHERE datname = '{name}'; {kill}"));
+    // Those that are there go once nobody new can come.
+    world.sql(&format!(
+        "DO $$ BEGIN
+             UPDATE pg_database SET datallowconn = false WHERE datname = '{name}';
+             COMMIT;
+             PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid();
+         END $$"
+    ));
     relay.until("argus_database_up", |up| up == 0.0);
     assert_eq!(relay.ask("GET /readyz HTTP/1.1").0, 503);
     assert_eq!(relay.ask("GET /healthz HTTP/1.1").0, 200);

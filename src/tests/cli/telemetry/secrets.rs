@@ -29,7 +29,8 @@ fn a_secret_in_any_place_is_in_no_log_metric_or_span() {
     world.write(
         "machine/machine.yaml",
         &format!(
-            "sinks: [{{name: hook, webhook: {{url: '{url}', secretFile: '{key}'}}, pseudonymKeyFile: '{key}'}}]\n\
+            "sinks:\n- {{name: hook, webhook: {{url: '{url}', secretFile: '{key}'}}, pseudonymKeyFile: '{key}'}}\n\
+             - name: broker\n  kafka: {{brokers: ['127.0.0.1:1'], sasl: {{username: ada, passwordFile: '{git}'}}}}\n\
              git: {{username: ada, passwordFile: '{git}'}}\n\
              telemetry: {{logs: json, otlp: {{endpoint: '{}', headersFile: '{headers}'}}}}\n",
             collector.url()
@@ -46,28 +47,31 @@ fn a_secret_in_any_place_is_in_no_log_metric_or_span() {
     let address = format!("https://ada:{CANARY}@127.0.0.1:1/acme.git");
     let plain = "https://127.0.0.1:1/acme.git".to_owned();
 
-    let mut spans = 0;
-    for arguments in [
-        &["apply", "--auto-approve", "acme.yaml"][..],
-        &["plan", "orgs/key.yaml"],
-        &["apply", "--auto-approve", "--git", &address],
-        &["plan", "--git", &plain],
-        &["relay", "--once"],
-        &["relay", "--once"],
-        &["doctor"],
+    let (mut spans, mut loudest) = (0, false);
+    world.sql("INSERT INTO argus.sink (name) VALUES ('broker')");
+    for (arguments, code) in [
+        (&["apply", "--auto-approve", "acme.yaml"][..], 0),
+        (&["plan", "orgs/key.yaml"], 1),
+        (&["apply", "--auto-approve", "--git", &address], 1),
+        (&["plan", "--git", &plain], 1),
+        (&["relay", "--once", "--sink", "hook"], 1),
+        (&["relay", "--once", "--sink", "hook"], 0),
+        (&["relay", "--once", "--sink", "broker"], 1),
+        (&["doctor"], 1),
     ] {
         let mut command = traced(&world, &collector, arguments);
         command.env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
         command.env("ARGUS_DATABASE_URL", &database).env("ARGUS_GIT_PASSWORD", CANARY);
         command.args(["--log", "trace", "--metrics-file"]).arg(world.path("argus.prom"));
         command.arg("--config").arg(world.path("machine/machine.yaml"));
-        let ran = run(command);
+        let ran = run(command).ends(code);
         assert!(!holds(ran.all().as_bytes()), "{ran}");
-        assert!(lines(&ran).iter().any(|line| line["level"] == "TRACE"), "it is the loudest log: {ran}");
+        loudest |= lines(&ran).iter().any(|line| line["level"] == "TRACE");
         let metrics = std::fs::read(world.path("argus.prom")).expect("metrics");
         assert!(!metrics.is_empty() && !holds(&metrics), "{}", String::from_utf8_lossy(&metrics));
         spans = collector.spans().len().max(spans);
     }
+    assert!(loudest, "what libraries trace is searched as well");
     assert!(spans > 8, "{:?}", collector.spans());
     for request in collector.requests() {
         assert!(!holds(&request.bytes), "{}", request.body);
