@@ -132,6 +132,10 @@ fn a_message_says_what_the_template_says_and_otherwise_what_argus_says() {
         assert_eq!(says("drift.resolved", template), own, "{template:?}");
     }
     assert_eq!(says("key.rotated", None), "key.rotated: Team/core");
+    let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let held = event("plan.held", &json!({"planDigest": digest, "why": [{"message": "the last owner leaves"}]}));
+    let held = &told(&[held], &[rule()])[0].text;
+    assert_eq!(*held, format!("The plan {digest} of acme waits until people agree: the last owner leaves"));
     assert_eq!(told(&[event("key.rotated", &json!({}))], &[rule()])[0].title, "[high] acme: key.rotated Team/core");
 }
 

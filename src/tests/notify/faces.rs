@@ -203,6 +203,9 @@ async fn mail_is_never_sent_in_the_open_and_a_recipient_that_is_refused_is_told(
     desk.settings(&smtp(&desk, &server, "none"));
     let output = said(&desk.run(&["notify", "test", "-O", "acme", "ops"]));
     assert!(output.contains("would send the password in the open"), "{output}");
+    desk.settings(&format!("smtp: {{host: localhost, port: {}, tls: none, from: argus@acme.example}}", server.port()));
+    assert_eq!(desk.done(&["notify", "test", "-O", "acme", "ops"]), "Sent a test message to ops (email).\n");
+    assert!(server.mails().len() == 1 && !server.mails()[0].encrypted, "the settings of the machine may say so");
     let strict =
         MailServer::start(Tls::Implicit, |to| if to.starts_with("sec") { "550 nobody here" } else { "250 ok" });
     desk.settings(&smtp(&desk, &strict, "implicit"));
