@@ -212,6 +212,7 @@ impl Command {
             Command::Resume(_) => "resume",
             Command::Snapshot(_) => "snapshot",
             Command::Relay(_) => "relay",
+            Command::Notify(_) => "notify",
             Command::Doctor => "doctor",
             Command::Show(_) => "show",
             Command::Approve(_) => "approve",

@@ -7,10 +7,10 @@ mod queue;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::tls::authority;
 use crate::support::mail::MailServer;
 use crate::support::postgres::{Database, scratch};
 use crate::support::receiver::{Receiver, Request};
+use crate::support::tls::authority;
 
 /// The binary.
 const ARGUS: &str = env!("CARGO_BIN_EXE_argus");

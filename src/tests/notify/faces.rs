@@ -3,9 +3,9 @@
 use serde_json::{Value as Json, json};
 
 use super::{Desk, said, smtp};
-use crate::support::tls::authority;
 use crate::support::mail::{MailServer, Tls};
 use crate::support::receiver::Receiver;
+use crate::support::tls::authority;
 
 /// A name that wants to be more than one.
 const HOSTILE: &str = "<!channel> <@U1> @here @everyone *b* _i_ `c` [x](https://evil.example) <https://evil.example|y> & ||s||\r\nBcc: eve@evil.example\u{202e}";
