@@ -319,6 +319,14 @@ async fn the_list_tells_of_every_message_as_a_table_and_as_json() {
         (&json["items"][0]["type"], &json["items"][0]["why"]),
         (&json!("drift.detected"), &json!("the receiver answers 404"))
     );
+    // A tenant sees its own queue and changes nothing of it.
+    let app = |organization: &str, sql: &str| {
+        desk.sql(&format!("SET argus.org = '{organization}'; SET ROLE argus_app; {sql}"))
+    };
+    assert_eq!(app("acme", "SELECT count(*) FROM argus.notification"), "3");
+    assert_eq!(app("globex", "SELECT count(*) FROM argus.notification"), "0");
+    let may = "SELECT has_table_privilege('argus_app', 'argus.notification', 'INSERT, UPDATE, DELETE')";
+    assert_eq!(desk.sql(may), "f");
     let nobody = desk.run(&["notify", "list", "-O", "globex"]);
     assert!(
         nobody.status.code() == Some(1) && said(&nobody).contains("there is no organization `globex`"),
@@ -328,4 +336,31 @@ async fn the_list_tells_of_every_message_as_a_table_and_as_json() {
     let doctor = said(&desk.run(&["doctor"]));
     assert!(doctor.contains("ok    1 message waiting for channels of organizations, 1 not taken"), "{doctor}");
     assert!(doctor.contains("0 events for the sink `notifications` wait") && !doctor.contains("BAD"), "{doctor}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_organization_takes_all_places_and_a_channel_is_held_by_one_at_a_time() {
+    let desk = Desk::new("[]", "[]").await;
+    let store = desk.database.store().await;
+    desk.sql(
+        "INSERT INTO argus.notification_gate (organization, channel, wake)
+         SELECT 'acme', 'c' || n, '-infinity' FROM generate_series(1, 100) n UNION ALL SELECT 'globex', 'c1', clock_timestamp();
+         INSERT INTO argus.notification_gate (organization, channel, wake, failures) VALUES
+             ('initech', 'long-dead', '-infinity', 30), ('initech', 'once', clock_timestamp(), 1)",
+    );
+    let lease = std::time::Duration::from_secs(60);
+    let hold = async |failing, at_most| store.hold_gates(failing, at_most, lease).await.expect("gates");
+    let held = hold(false, 256).await;
+    assert_eq!(held.iter().filter(|gate| gate.organization == "acme").count(), 64);
+    assert!(held.iter().any(|gate| gate.organization == "globex") && held.len() == 65);
+    assert_eq!(hold(false, 256).await, [], "they are held");
+    assert_eq!(hold(true, 1).await[0].channel, "once", "before one that is long dead");
+    // Whoever held them has died: when the lease has ended they are free.
+    desk.sql("UPDATE argus.notification_gate SET held_until = clock_timestamp() - interval '1 second'");
+    let held = hold(false, 256).await;
+    assert_eq!(held.len(), 65);
+    for gate in &held {
+        store.release_gate(gate, 0, std::time::Duration::ZERO).await.expect("it is free");
+    }
+    assert_eq!(hold(false, 256).await.len(), 36, "for the others nothing is due");
 }
