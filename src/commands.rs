@@ -63,7 +63,8 @@ pub async fn run(context: &Context, command: Command) -> ExitCode {
     let metrics = context.metrics();
     if let Some(source) = context.source().filter(|_| measure::RUNS.contains(&name)) {
         let now = context.now().timestamp_millis() as f64 / 1000.0;
-        measure::ended(metrics, name, source, code, began.elapsed(), now);
+        let outcome = context.outcome.get().copied().unwrap_or(code.word());
+        measure::ended(metrics, name, source, outcome, began.elapsed(), now);
     }
     match &context.global.metrics_file {
         Some(file) => match output::write_file(file, &metrics.text(Form::Text), false) {

@@ -39,9 +39,8 @@ impl ExitCode {
     /// In one word, for metrics.
     pub fn word(self) -> &'static str {
         match self {
-            ExitCode::Done => "done",
+            ExitCode::Done | ExitCode::Differences => "succeeded",
             ExitCode::Failed => "failed",
-            ExitCode::Differences => "differences",
             ExitCode::Denied => "denied",
             ExitCode::Held => "held",
             ExitCode::Stale => "stale",

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::metrics::{Form, Metrics};
 use crate::store::Store;
-use crate::telemetry::measure;
+use crate::telemetry::measure::{self, Counted};
 
 /// The most connections at the same time; more wait until one of them ends.
 const CONNECTIONS_MAX: usize = 32;
@@ -46,14 +46,21 @@ const SEEN_FOR: Duration = Duration::from_secs(1);
 struct Served {
     metrics: Arc<Metrics>,
     store: Store,
-    seen: Arc<Mutex<Option<(Instant, bool)>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What was seen, and when.
+#[derive(Default)]
+struct Seen {
+    last: Option<(Instant, bool)>,
+    runs: Counted,
 }
 
 impl Served {
     /// Looks at the database, unless somebody just did. Gives whether it answers, and all metrics in a form.
     async fn look(&self, form: Form) -> (bool, String) {
         let mut seen = self.seen.lock().await;
-        if let Some((at, up)) = *seen
+        if let Some((at, up)) = seen.last
             && at.elapsed() < SEEN_FOR
         {
             return (up, self.metrics.text(form));
@@ -70,7 +77,10 @@ impl Served {
             }
         };
         measure::observed(&self.metrics, observed.as_ref());
-        *seen = Some((Instant::now(), observed.is_some()));
+        if let Some(observed) = &observed {
+            seen.runs.count(&self.metrics, &observed.ended);
+        }
+        seen.last = Some((Instant::now(), observed.is_some()));
         // Nobody else clears anything as long as it is this one's turn.
         (observed.is_some(), self.metrics.text(form))
     }

@@ -333,6 +333,7 @@ async fn carry_out(
     let tell = |done, total| progress.tell(done, total);
     let outcome = engine::apply(&database.store, plan, verdict, &applying, &tell).await?;
     measure::applied(context.metrics(), plan, &outcome);
+    let _ = context.outcome.set(outcome.word());
     Ok(outcome)
 }
 

@@ -111,6 +111,8 @@ pub struct Context {
     pub global: Global,
     machine: Machine,
     metrics: Arc<Metrics>,
+    /// How the run has ended, once it has.
+    pub outcome: OnceLock<&'static str>,
     /// The name of the source at hand, once it is known.
     source: OnceLock<String>,
 }
@@ -178,6 +180,7 @@ impl Context {
         Ok(Context {
             global,
             machine: machine.unwrap_or_default(),
+            outcome: OnceLock::new(),
             metrics: Arc::new(Metrics::new()),
             source: OnceLock::new(),
         })

@@ -92,6 +92,7 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
     }
     let outcome = outcome?;
     measure::applied(context.metrics(), &plan, &outcome);
+    let _ = context.outcome.set(outcome.word());
     audit::after_work(context, &database).await;
     let code = apply::exit_code(&plan, &outcome, failed);
     match args.format {

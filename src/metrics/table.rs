@@ -53,7 +53,7 @@ macro_rules! metrics {
 metrics! {
     BUILD_INFO: "argus_build_info", Kind::Gauge, ["version"], "1, for the version that measures.";
     RECONCILE_DURATION: "argus_reconcile_duration_seconds", Kind::Histogram(RUNS), ["kind", "source", "outcome"],
-        "How long a command took (kind: apply, plan, drift, rollback), by how it ended.";
+        "How long a run took (kind: apply, plan, drift, rollback), by how it ended; of the relay those that ended while it watched.";
     RUN_END: "argus_run_end_timestamp_seconds", Kind::Gauge, ["kind", "source", "outcome"],
         "When such a run last ended this way, as seconds since 1970.";
     RESOURCE_INFO: "argus_resource_info", Kind::Gauge, ["kind", "source", "name", "ready", "reason", "revision"],

@@ -9,6 +9,9 @@ use crate::event::telling::{DRIFT, SOURCE};
 /// How long each question may take: a database that is busy is not kept busy by those who watch it.
 const STATEMENT_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// For how long a run that has ended is told as one that has lately. Whoever looks more seldom misses some.
+const LATELY: Duration = Duration::from_secs(600);
+
 /// How many organizations that are not ready are told one by one.
 pub const UNREADY_MAX: i64 = 200;
 
@@ -27,6 +30,21 @@ pub struct LastRun {
     pub revision: Option<String>,
 }
 
+/// A run that has ended lately.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// Its id.
+    pub run: String,
+    /// Its source.
+    pub source: String,
+    /// Whether it took back another one.
+    pub rolls_back: bool,
+    /// How it ended.
+    pub outcome: String,
+    /// How long it took, in seconds.
+    pub took: f64,
+}
+
 /// What is seen.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -34,6 +52,8 @@ pub struct Observed {
     pub runs: Vec<LastRun>,
     /// The sources that cannot be read or trusted now.
     pub stalled: Vec<String>,
+    /// The runs that have ended lately.
+    pub ended: Vec<Ended>,
     /// How many organizations they left in which state.
     pub organizations: Vec<(String, String, i64)>,
     /// Some of those that were not applied: source, organization, and what became of it (`held`, `failed`, …).
@@ -77,6 +97,16 @@ impl Store {
             revision,
         };
         let runs = rows.into_iter().map(run).collect();
+        let rows: Vec<(String, String, bool, String, f64)> = sqlx::query_as(
+            "SELECT id, source, rolls_back IS NOT NULL, outcome, extract(epoch FROM finished_at - started_at)::float8
+             FROM argus.run WHERE finished_at > clock_timestamp() - make_interval(secs => $1) AND outcome IS NOT NULL
+             ORDER BY finished_at, id",
+        )
+        .bind(LATELY.as_secs_f64())
+        .fetch_all(&mut *transaction)
+        .await?;
+        let ended = |(run, source, rolls_back, outcome, took)| Ended { run, source, rolls_back, outcome, took };
+        let ended = rows.into_iter().map(ended).collect();
         let organizations = format!(
             "SELECT l.source, o.outcome, count(*) FROM ({LAST}) l
              JOIN argus.run_organization o ON o.run = l.run GROUP BY 1, 2 ORDER BY 1, 2"
@@ -121,6 +151,7 @@ impl Store {
         .await?;
         let backlog = super::events::backlog(&mut transaction).await?;
         Ok(Observed {
+            ended,
             stalled,
             runs,
             organizations,

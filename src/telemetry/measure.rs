@@ -1,10 +1,9 @@
 //! What commands measure: plans, verdicts, what was applied, how long it took; and what the relay sees in the database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::engine::Outcome;
-use crate::exit_code::ExitCode;
 use crate::guard;
 use crate::metrics::Metrics;
 use crate::metrics::table::{
@@ -13,7 +12,7 @@ use crate::metrics::table::{
 };
 use crate::model::finding::Finding;
 use crate::plan::Plan;
-use crate::store::observing::{Observed, UNREADY_MAX};
+use crate::store::observing::{Ended, Observed, UNREADY_MAX};
 use crate::verdict::Told;
 
 /// The commands that reconcile, which are measured as runs.
@@ -85,11 +84,32 @@ fn ready(outcome: &str) -> &'static str {
     }
 }
 
-/// How a run ended.
-pub fn ended(metrics: &Metrics, kind: &str, source: &str, code: ExitCode, took: Duration, now: f64) {
-    let labels = [kind, source, code.word()];
+/// How a command ended.
+pub fn ended(metrics: &Metrics, kind: &str, source: &str, outcome: &str, took: Duration, now: f64) {
+    let labels = [kind, source, outcome];
     metrics.observe(&RECONCILE_DURATION, &labels, took.as_secs_f64());
     metrics.set(&RUN_END, &labels, now);
+}
+
+/// The runs that a relay has counted, or that had ended before it came.
+#[derive(Debug, Default)]
+pub struct Counted(Option<BTreeSet<String>>);
+
+impl Counted {
+    /// Counts the runs that have ended since it was last asked.
+    pub fn count(&mut self, metrics: &Metrics, ended: &[Ended]) {
+        if let Some(counted) = &self.0 {
+            for run in ended.iter().filter(|ended| !counted.contains(&ended.run)) {
+                metrics.observe(&RECONCILE_DURATION, &[kind(run.rolls_back), &run.source, &run.outcome], run.took);
+            }
+        }
+        self.0 = Some(ended.iter().map(|ended| ended.run.clone()).collect());
+    }
+}
+
+/// The command that makes such a run.
+fn kind(rolls_back: bool) -> &'static str {
+    if rolls_back { "rollback" } else { "apply" }
 }
 
 /// What the relay sees in the database; nothing where it does not answer, so that nobody relies on what was.
@@ -109,16 +129,26 @@ pub fn observed(metrics: &Metrics, observed: Option<&Observed>) {
     ];
     seen.iter().for_each(|metric| metrics.clear(metric));
     let Some(observed) = observed else { return };
-    let Observed { runs, stalled, organizations, unready, drift, unsealed, unsigned, head_age, undeliverable, backlog } =
-        observed;
+    let Observed {
+        ended: _,
+        runs,
+        stalled,
+        organizations,
+        unready,
+        drift,
+        unsealed,
+        unsigned,
+        head_age,
+        undeliverable,
+        backlog,
+    } = observed;
     for run in runs {
-        let kind = if run.rolls_back { "rollback" } else { "apply" };
         let (source, outcome) = (&*run.source, &*run.outcome);
         let revision = run.revision.as_deref().unwrap_or_default();
         if !stalled.contains(&run.source) {
             metrics.set(&RESOURCE_INFO, &["Source", source, source, ready(outcome), outcome, revision], 1.0);
         }
-        metrics.set(&RUN_END, &[kind, source, outcome], run.ended);
+        metrics.set(&RUN_END, &[kind(run.rolls_back), source, outcome], run.ended);
     }
     for source in stalled {
         metrics.set(&RESOURCE_INFO, &["Source", source, source, "False", "stalled", ""], 1.0);

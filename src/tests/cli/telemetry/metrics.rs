@@ -130,6 +130,9 @@ fn a_sink_that_is_down_is_seen_in_a_backlog_that_rises_and_falls() {
     assert_eq!(value(&relay.metrics(), "argus_events_delivered_total{sink=\"hook\"}"), Some(0.0));
     let told: f64 = world.sql("SELECT count(*) FROM argus.event").parse().expect("a number");
     assert_eq!(waited, told);
+    // What the commands did is counted by whoever stays.
+    let runs = "argus_reconcile_duration_seconds_count{kind=\"apply\",source=\"default\",outcome=\"succeeded\"}";
+    relay.until(runs, |runs| runs == 3.0);
     down.store(false, Ordering::SeqCst);
     relay.until(backlog, |waiting| waiting == 0.0);
     let text = relay.metrics();
@@ -258,7 +261,7 @@ fn a_command_writes_its_metrics_when_it_ends_however_it_ends() {
     };
     let text = measured(&["apply", "--auto-approve"], 0);
     for (series, expected) in [
-        ("argus_reconcile_duration_seconds_count{kind=\"apply\",source=\"platform\",outcome=\"done\"}", 1.0),
+        ("argus_reconcile_duration_seconds_count{kind=\"apply\",source=\"platform\",outcome=\"succeeded\"}", 1.0),
         ("argus_organizations{source=\"platform\",state=\"applied\"}", 1.0),
         ("argus_changes_total{source=\"platform\",action=\"create\"}", 3.0),
         ("argus_policy_verdicts_total{verdict=\"warn\",rule=\"argus.names.warn\"}", 1.0),
@@ -269,7 +272,7 @@ fn a_command_writes_its_metrics_when_it_ends_however_it_ends() {
     let text = measured(&["drift", "--detailed-exitcode"], 2);
     assert_eq!(value(&text, "argus_drift_resources{source=\"platform\",kind=\"Organization\"}"), Some(1.0), "{text}");
     let text = measured(&["plan", "--format", "json"], 0);
-    assert!(text.contains("kind=\"plan\",source=\"platform\",outcome=\"done\""), "{text}");
+    assert!(text.contains("kind=\"plan\",source=\"platform\",outcome=\"succeeded\""), "{text}");
     // A policy denies one, a guard holds the other, and something is wrong with a file.
     world.write("orgs/globex.yaml", &ACME.replace("acme", "globex"));
     world.write("orgs/acme.yaml", ACME);
