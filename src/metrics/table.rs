@@ -90,4 +90,8 @@ metrics! {
         "How often delivering to a sink has failed, and is tried again.";
     UNDELIVERABLE: "argus_undeliverable_events", Kind::Gauge, ["sink"],
         "How many events that a sink refused wait for somebody to look at them.";
+    NOTIFICATIONS_WAITING: "argus_notifications_waiting", Kind::Gauge, [],
+        "How many messages wait for the channels of organizations.";
+    CHANNELS_FAILING: "argus_notification_channels_failing", Kind::Gauge, [],
+        "How many channels of organizations did not take the last message.";
 }

@@ -68,6 +68,8 @@ pub struct Observed {
     pub head_age: Option<f64>,
     /// How many events each sink has refused for good.
     pub undeliverable: Vec<(String, i64)>,
+    /// How many messages wait for channels, and how many channels did not take the last one.
+    pub notifications: (i64, i64),
     /// How many events wait for each sink, and for how long the oldest does, in seconds.
     pub backlog: Vec<(String, i64, f64)>,
 }
@@ -149,6 +151,11 @@ impl Store {
         )
         .fetch_all(&mut *transaction)
         .await?;
+        let notifications = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM argus.notification WHERE state = 'waiting'),
+                    (SELECT count(*) FROM argus.notification_gate WHERE failures > 0)",
+        );
+        let notifications = notifications.fetch_one(&mut *transaction).await?;
         let backlog = super::events::backlog(&mut transaction).await?;
         Ok(Observed {
             ended,
@@ -161,6 +168,7 @@ impl Store {
             unsigned,
             head_age,
             undeliverable,
+            notifications,
             backlog,
         })
     }

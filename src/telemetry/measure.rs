@@ -7,8 +7,9 @@ use crate::engine::Outcome;
 use crate::guard;
 use crate::metrics::Metrics;
 use crate::metrics::table::{
-    AUDIT_HEAD_AGE, AUDIT_UNSEALED, AUDIT_UNSIGNED_CHAINS, CHANGES, DATABASE_UP, DRIFT, GUARD_TRIPS, ORGANIZATIONS,
-    OUTBOX_BACKLOG, OUTBOX_OLDEST_AGE, POLICY_VERDICTS, RECONCILE_DURATION, RESOURCE_INFO, RUN_END, UNDELIVERABLE,
+    AUDIT_HEAD_AGE, AUDIT_UNSEALED, AUDIT_UNSIGNED_CHAINS, CHANGES, CHANNELS_FAILING, DATABASE_UP, DRIFT, GUARD_TRIPS,
+    NOTIFICATIONS_WAITING, ORGANIZATIONS, OUTBOX_BACKLOG, OUTBOX_OLDEST_AGE, POLICY_VERDICTS, RECONCILE_DURATION,
+    RESOURCE_INFO, RUN_END, UNDELIVERABLE,
 };
 use crate::model::finding::Finding;
 use crate::plan::Plan;
@@ -126,6 +127,8 @@ pub fn observed(metrics: &Metrics, observed: Option<&Observed>) {
         OUTBOX_BACKLOG,
         OUTBOX_OLDEST_AGE,
         UNDELIVERABLE,
+        NOTIFICATIONS_WAITING,
+        CHANNELS_FAILING,
     ];
     seen.iter().for_each(|metric| metrics.clear(metric));
     let Some(observed) = observed else { return };
@@ -140,8 +143,11 @@ pub fn observed(metrics: &Metrics, observed: Option<&Observed>) {
         unsigned,
         head_age,
         undeliverable,
+        notifications: (waiting, failing),
         backlog,
     } = observed;
+    metrics.set(&NOTIFICATIONS_WAITING, &[], *waiting as f64);
+    metrics.set(&CHANNELS_FAILING, &[], *failing as f64);
     for run in runs {
         let (source, outcome) = (&*run.source, &*run.outcome);
         let revision = run.revision.as_deref().unwrap_or_default();

@@ -34,7 +34,8 @@ impl Post {
             "sinks:\n  - name: broker\n    kafka:\n      brokers: ['{address}']\n      topics: {{{}}}\n{more}",
             named.join(", ")
         );
-        let post = Post { topics, ..Post::with(&settings).await };
+        let mut post = Post::with(&settings).await;
+        post.topics = topics;
         post.sql("INSERT INTO argus.sink (name) VALUES ('broker')");
         post
     }
@@ -94,6 +95,14 @@ impl Post {
     /// What stands in the topic of what was written.
     fn read(&self, broker: &Broker) -> Vec<Message> {
         broker.read(&format!("{}.audit", self.topics))
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
     }
 }
 

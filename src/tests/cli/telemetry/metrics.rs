@@ -159,10 +159,17 @@ fn the_relay_tells_how_runs_left_their_sources_and_what_has_drifted() {
     world.write("orgs/globex.yaml", &globex);
     world.argus(&["apply", "--auto-approve", "--no-drift"]).ends(4);
     world.mallory("psql", "UPDATE argus.organization SET display_name = 'Theirs' WHERE name = 'globex'");
+    world.sql(
+        "INSERT INTO argus.notification (organization, event, position, type, subject, rule, channel, priority, title, text)
+         VALUES ('acme', gen_random_uuid(), 1, 'drift.detected', 'x', 'r', 'c', 1, 'x', 'x');
+         INSERT INTO argus.notification_gate (organization, channel, wake, failures) VALUES ('acme', 'c', now(), 3)",
+    );
     let relay = Relay::start(&world);
     let text = relay.metrics();
     only_known(&text);
     for series in [
+        "argus_notifications_waiting",
+        "argus_notification_channels_failing",
         "argus_resource_info{kind=\"Source\",source=\"platform\",name=\"platform\",ready=\"False\",reason=\"partial\",revision=\"\"}",
         "argus_resource_info{kind=\"Organization\",source=\"platform\",name=\"globex\",ready=\"False\",reason=\"held\",revision=\"\"}",
         "argus_organizations{source=\"platform\",state=\"held\"}",
