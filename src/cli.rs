@@ -172,6 +172,8 @@ pub enum Command {
     Db(Db),
     /// Print a JSON Schema: of manifests for editors, of plans and findings for programs
     Schema(schema::Schema),
+    /// Print the CustomResourceDefinitions of Kubernetes
+    Crds(Crds),
     /// Print completions for a shell
     Completions(Completions),
     /// Print the manual page
@@ -514,6 +516,14 @@ pub struct Export {
     /// The schema that editors are told of
     #[arg(long, value_name = "URL", default_value = "argus.schema.json")]
     pub schema: String,
+}
+
+/// `argus crds`
+#[derive(Args, Debug)]
+pub struct Crds {
+    /// Write a file for each into this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 /// `argus get`

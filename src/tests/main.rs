@@ -3,7 +3,9 @@
 mod access;
 mod approval;
 mod cli;
+mod cluster;
 mod comments;
+mod crds;
 mod diff_properties;
 mod examples;
 mod git_servers;

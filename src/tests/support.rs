@@ -6,6 +6,7 @@ pub mod git_ssh;
 pub mod gnupg;
 pub mod kafka;
 pub mod keys;
+pub mod kubernetes;
 pub mod plans;
 pub mod postgres;
 pub mod receiver;

@@ -42,6 +42,8 @@ pub static KIND: Kind = Kind {
         Field::new("cooldown", Shape::Duration, "How long the same event is not told again."),
     ],
     protected: false,
+    columns: &["channel", "priority"],
+    rules: &[],
     check: |_, _| {},
     example: r#"apiVersion: argus.io/v1alpha1
 kind: NotificationRule
