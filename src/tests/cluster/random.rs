@@ -9,7 +9,7 @@ use super::{TRY, document, faults_of};
 use crate::support::kubernetes::shared;
 
 /// How many resources of each kind are tried.
-const RESOURCES: u64 = 150;
+const RESOURCES: u64 = 300;
 
 /// Decisions that look random and are the same in every run.
 struct Dice(u64);
@@ -223,20 +223,23 @@ fn item(kind: &Kind, number: u64, dice: &mut Dice) -> Value {
 
 /// Puts fields of a kind into a spec or an item.
 fn fields(kind: &Kind, spec: &mut Value, dice: &mut Dice) {
+    // With few fields most of them fit together, with many some do not.
+    let many = 1 + dice.throw(3);
     // What these take depends on other kinds, and the reader knows of the kinds that can go only among resources.
     let elsewhere = |field: &&Field| matches!(field.path, AUTHORITATIVE | IGNORE | "target.kind");
     for field in kind.fields.iter().filter(|field| !elsewhere(field)) {
-        let left_out = if field.required { dice.throw(30) == 0 } else { dice.throw(5) > 1 };
+        let left_out = if field.required { dice.throw(30) == 0 } else { dice.throw(6) >= many };
         if left_out {
             continue;
         }
         let given = if dice.throw(15) == 0 { Value::Null } else { value(&field.shape, dice) };
         match field.singular {
             Some(single) if dice.throw(2) == 0 => {
-                spec[single] = if given.is_array() { given.get(0).cloned().unwrap_or(json!("a")) } else { given };
-                if dice.throw(15) == 0 {
+                // Beside null the API server lets the other spelling be.
+                if dice.throw(15) == 0 && !given.is_null() {
                     spec[field.path] = json!(["a"]);
                 }
+                spec[single] = if given.is_array() { given.get(0).cloned().unwrap_or(json!("a")) } else { given };
             }
             _ => put(spec, field.path, given),
         }
@@ -276,7 +279,6 @@ fn random_resources_are_taken_by_both_or_by_neither() {
             assert_eq!(by_server, faults.is_empty(), "{document}\nthe reader: {faults:?}\nthe API server: {told:?}");
             taken += u64::from(by_server);
         }
-        // Few keys come out right, whose fields have to fit together in many ways.
-        assert!((RESOURCES / 20..RESOURCES).contains(&taken), "{taken} of {RESOURCES} were taken: {}", kind.name);
+        assert!((RESOURCES / 30..RESOURCES).contains(&taken), "{taken} of {RESOURCES} were taken: {}", kind.name);
     }
 }
