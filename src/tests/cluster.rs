@@ -103,6 +103,21 @@ fn the_example_of_every_kind_is_taken_and_comes_back_as_it_is() {
 
 #[test]
 #[ignore = "it needs an API server of Kubernetes: make e2e"]
+fn the_source_that_the_documentation_shows_is_taken_with_what_it_leaves_out() {
+    let namespace = shared().namespace();
+    let page = std::fs::read_to_string(Path::new(ROOT).join("docs/kubernetes.md")).expect("the page");
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    namespace.kubectl_with(&["create", "-f", "-"], example).well();
+    let stored = namespace.kubectl(&["get", "gitsrc", "acme-config", "-o", "json"]).well().json();
+    let mut expected: Value = serde_yaml::from_str(example).expect("YAML");
+    for (name, usual) in [("interval", json!("5m")), ("timeout", json!("10m")), ("suspend", json!(false))] {
+        expected["spec"][name] = usual;
+    }
+    assert_eq!(stored["spec"], expected["spec"]);
+}
+
+#[test]
+#[ignore = "it needs an API server of Kubernetes: make e2e"]
 fn the_example_of_an_organization_is_applied_by_the_server_and_by_the_client() {
     let files = resources(&Path::new(ROOT).join("examples/acme"));
     let documents: usize =
