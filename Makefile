@@ -1,11 +1,11 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint fmt bench measure reference
+.PHONY: help demo test e2e soak lint fmt bench measure reference
 
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 help: ## List these commands
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name about; do printf '  make %-10s %s\n' "$$name" "$$about"; done
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name about; do printf '  make %-10s %s\n' "$$name" "$$about"; done
 
 demo: ## Plan, apply and drift on examples/acme, with a private PostgreSQL; installs what it needs
 	@bash .ci/install
@@ -14,6 +14,10 @@ demo: ## Plan, apply and drift on examples/acme, with a private PostgreSQL; inst
 test: ## Run all tests; installs what they need
 	@bash .ci/install tests
 	cargo test --locked
+
+e2e: ## Run the tests against a real API server of Kubernetes; builds it once, which takes some minutes
+	@bash .ci/install e2e
+	ARGUS_KUBERNETES=$$(bash .ci/install kubernetes-path) cargo test --locked --test integration -- --ignored cluster::
 
 soak: ## Kill argus a thousand times, anywhere between a change and its events; ARGUS_SOAK says how often
 	@bash .ci/install tests

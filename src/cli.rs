@@ -194,6 +194,8 @@ pub enum Command {
     Db(Db),
     /// Print a JSON Schema: of manifests for editors, of plans and findings for programs
     Schema(schema::Schema),
+    /// Print the CustomResourceDefinitions of Kubernetes
+    Crds(Crds),
     /// Print completions for a shell
     Completions(Completions),
     /// Print the manual page
@@ -226,6 +228,7 @@ impl Command {
             Command::Policy(_) => "policy",
             Command::Db(_) => "db",
             Command::Schema(_) => "schema",
+            Command::Crds(_) => "crds",
             Command::Completions(_) => "completions",
             Command::Man => "man",
         }
@@ -571,6 +574,14 @@ pub struct Export {
     /// The schema that editors are told of
     #[arg(long, value_name = "URL", default_value = "argus.schema.json")]
     pub schema: String,
+}
+
+/// `argus crds`
+#[derive(Args, Debug)]
+pub struct Crds {
+    /// Write a file for each into this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 /// `argus get`

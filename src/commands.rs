@@ -4,6 +4,7 @@ pub mod apply;
 pub mod approve;
 pub mod audit;
 pub mod context;
+pub mod crds;
 pub mod db;
 pub mod diff;
 pub mod doctor;
@@ -104,6 +105,7 @@ async fn carried_out(context: &Context, command: Command) -> ExitCode {
         Command::Policy(args) => policy::run(context, &args).await,
         Command::Db(args) => db::run(context, &args).await,
         Command::Schema(args) => schema::run(context, &args),
+        Command::Crds(args) => crds::run(context, &args),
         Command::Completions(args) => manual::completions(context, &args),
         Command::Man => manual::page(context),
     };

@@ -10,6 +10,7 @@ pub mod origin;
 pub mod plain;
 pub mod resource;
 pub mod revision;
+pub mod rule;
 pub mod secret;
 pub mod shape;
 pub mod state;

@@ -2,6 +2,7 @@
 
 pub mod asyncapi;
 pub mod checks;
+pub mod crds;
 pub mod excerpt;
 pub mod inert;
 pub mod json;

@@ -5,6 +5,7 @@ use std::fmt;
 use super::finding::Fault;
 use super::kinds;
 use super::resource::Resource;
+use super::rule::Rule;
 use super::shape::{Field, Shape};
 
 /// Every kind, in the order in which they are created; they are deleted in the reverse order.
@@ -95,6 +96,10 @@ pub struct Kind {
     pub fields: &'static [Field],
     /// Whether losing one from the manifests is not enough to delete it.
     pub protected: bool,
+    /// The fields of single values that `kubectl get` shows at first glance.
+    pub columns: &'static [&'static str],
+    /// The part of `check` that an API server of Kubernetes sees to by itself.
+    pub rules: &'static [Rule],
     /// What its fields must fulfil together.
     pub check: fn(&Resource, &mut Vec<Fault>),
     /// A document of this kind that shows every field; contract tests apply it.

@@ -1,9 +1,13 @@
-//! `docs/kinds.md` says what `KINDS` says. `ARGUS_UPDATE=1` (or `make reference`) writes it anew.
+//! `docs/kinds.md` and the definitions in `crds` say what `KINDS` says. `ARGUS_UPDATE=1` (or `make reference`) writes
+//! them anew.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use argus::model::kind::{KINDS, Key, Kind, Scope};
 use argus::model::shape::{Column, Field, Preset, Shape};
+use argus::render::crds;
 
 const HEAD: &str = "\
 # Kinds
@@ -121,4 +125,31 @@ fn the_reference_has_a_row_for_every_field_of_every_kind() {
             assert!(section.contains(&format!("| `{}` |", field.path)), "{}.{}", kind.name, field.path);
         }
     }
+}
+
+#[test]
+fn the_definitions_for_kubernetes_say_what_the_registry_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
+    let wanted: BTreeMap<String, String> =
+        crds::all().iter().map(|definition| (format!("{}.yaml", definition.plural), definition.yaml())).collect();
+    if std::env::var_os("ARGUS_UPDATE").is_some() {
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for (name, text) in &wanted {
+            std::fs::write(folder.join(name), text).expect("a definition");
+        }
+    }
+    let written: BTreeMap<String, String> = std::fs::read_dir(&folder)
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| {
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(&path).expect("a definition"))
+        })
+        .collect();
+    let stale: Vec<&String> =
+        wanted.iter().filter(|(name, text)| written.get(*name) != Some(text)).map(|(n, _)| n).collect();
+    assert!(stale.is_empty(), "out of date in crds: {stale:?}; run `make reference` and look at what it changes");
+    let strange: Vec<&String> = written.keys().filter(|name| !wanted.contains_key(*name)).collect();
+    assert!(strange.is_empty(), "no kind belongs to these files in crds: {strange:?}");
 }

@@ -7,6 +7,7 @@ pub mod git_ssh;
 pub mod gnupg;
 pub mod kafka;
 pub mod keys;
+pub mod kubernetes;
 pub mod mail;
 pub mod plans;
 pub mod postgres;

@@ -6,9 +6,81 @@ use crate::model::code::Code;
 use crate::model::finding::Fault;
 use crate::model::kind::{Key, Kind, Scope};
 use crate::model::resource::Resource;
+use crate::model::rule::Rule;
 use crate::model::shape::{Field, Shape};
 use crate::model::time::{gap_at_least, parse_duration, parse_schedule, parse_time};
 use crate::model::value::Value;
+
+const RULES: &[Rule] = &[
+    Rule::needs(
+        "has(self.owner) && (has(self.owner.serviceAccount) || has(self.owner.user))",
+        "owner",
+        "a key needs an owner: give either `owner.serviceAccount` or `owner.user`",
+    ),
+    Rule::new(
+        "!has(self.owner) || !has(self.owner.serviceAccount) || !has(self.owner.user)",
+        "owner.user",
+        "a key has one owner, and this one has two: give either `owner.serviceAccount` or `owner.user`",
+    ),
+    Rule::new(
+        "!has(self.expiresAt) || !has(self.ttl)",
+        "ttl",
+        "a key ends at `expiresAt` or after `ttl`, not both: keep one of the two",
+    ),
+    Rule::new(
+        "!has(self.deliverTo) || [has(self.deliverTo.secret) && has(self.deliverTo.secret.name), \
+         has(self.deliverTo.age), has(self.deliverTo.vault) && has(self.deliverTo.vault.path)]\
+         .filter(given, given).size() <= 1",
+        "deliverTo",
+        "a key is delivered to one place: keep one of `deliverTo.secret`, `deliverTo.age` and `deliverTo.vault`",
+    ),
+    Rule::needs(
+        "!has(self.deliverTo) || !has(self.deliverTo.secret) || \
+         (has(self.deliverTo.secret.name) == has(self.deliverTo.secret.__namespace__) && \
+         (has(self.deliverTo.secret.name) || !has(self.deliverTo.secret.key)))",
+        "deliverTo.secret",
+        "a Kubernetes Secret is named by `namespace` and `name` together: add the missing field",
+    ),
+    Rule::needs(
+        "!has(self.deliverTo) || !has(self.deliverTo.vault) || has(self.deliverTo.vault.path) || \
+         !has(self.deliverTo.vault.key)",
+        "deliverTo.vault",
+        "`deliverTo.vault.key` needs `deliverTo.vault.path`: add the missing field",
+    ),
+    Rule::new(
+        "!has(self.deliverTo) || !has(self.deliverTo.age) || self.deliverTo.age.matches('^age1[0-9A-Za-z]{8,}$')",
+        "deliverTo.age",
+        "an age recipient is a public key that starts with `age1`: print it with `age-keygen -y`; the secret key never \
+         belongs here",
+    ),
+    Rule::needs(
+        "!has(self.rotation) || !has(self.rotation.overlap) || has(self.rotation.schedule)",
+        "rotation",
+        "`rotation.overlap` needs `rotation.schedule`: add the missing field",
+    ),
+    Rule::new(
+        "!has(self.ttl) || !self.ttl.startsWith('0')",
+        "ttl",
+        "a key that lives for no time is of no use: give a `ttl` such as 90d",
+    ),
+    Rule::new(
+        "!has(self.rotation) || !has(self.rotation.overlap) || !self.rotation.overlap.startsWith('0')",
+        "rotation.overlap",
+        "with an overlap of nothing, whoever holds the old key is locked out at once: give the time that a new key \
+         needs to reach everybody, such as 24h",
+    ),
+    Rule::new(
+        "!has(self.rotation) || !has(self.rotation.overlap) || !has(self.ttl) || \
+         !self.ttl.matches('^[0-9]{1,10}[wdhms]$') || !self.rotation.overlap.matches('^[0-9]{1,10}[wdhms]$') || \
+         int(self.rotation.overlap.substring(0, self.rotation.overlap.size() - 1)) * \
+         {'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}\
+         [self.rotation.overlap.substring(self.rotation.overlap.size() - 1)] < \
+         int(self.ttl.substring(0, self.ttl.size() - 1)) * \
+         {'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}[self.ttl.substring(self.ttl.size() - 1)]",
+        "rotation.overlap",
+        "the overlap is longer than the life of the key: make it shorter than `ttl`",
+    ),
+];
 
 /// The kind.
 pub static KIND: Kind = Kind {
@@ -43,6 +115,8 @@ pub static KIND: Kind = Kind {
         Field::new("deliverTo.vault.key", Shape::Line { chars_max: 253 }, "The key under that path."),
     ],
     protected: false,
+    columns: &["owner.serviceAccount", "owner.user", "expiresAt", "ttl"],
+    rules: RULES,
     check,
     example: r#"apiVersion: argus.io/v1alpha1
 kind: ApiKey

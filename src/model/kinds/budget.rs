@@ -4,11 +4,29 @@ use crate::model::code::Code;
 use crate::model::finding::Fault;
 use crate::model::kind::{Key, Kind, Scope};
 use crate::model::resource::Resource;
+use crate::model::rule::Rule;
 use crate::model::shape::{Field, Preset, Shape};
 use crate::model::value::Value;
 
 /// The fields of which at most one says whose budget it is; with none it is the organization's.
 pub const SUBJECTS: [&str; 4] = ["subject.team", "subject.project", "subject.serviceAccount", "subject.apiKey"];
+
+const RULES: &[Rule] = &[
+    Rule::new(
+        "!has(self.subject) || [has(self.subject.team), has(self.subject.project), has(self.subject.serviceAccount), \
+         has(self.subject.apiKey)].filter(given, given).size() <= 1",
+        "subject",
+        "a budget has one subject: keep one; without any the budget is that of the organization",
+    ),
+    Rule::new(
+        "!has(self.override) || !has(self.override.cap) || \
+         !self.limit.matches('^[0-9.]+ [A-Z]{3}$') || !self.override.cap.matches('^[0-9.]+ [A-Z]{3}$') || \
+         (self.limit.split(' ')[1] == self.override.cap.split(' ')[1] && \
+         double(self.limit.split(' ')[0]) <= double(self.override.cap.split(' ')[0]))",
+        "override.cap",
+        "an override lifts the limit, and this cap does not: give a cap in the same currency that is at least the limit",
+    ),
+];
 
 /// The kind.
 pub static KIND: Kind = Kind {
@@ -55,6 +73,8 @@ pub static KIND: Kind = Kind {
         .side("budget_channel", "channel"),
     ],
     protected: false,
+    columns: &["period", "limit", "onLimit"],
+    rules: RULES,
     check,
     example: r#"apiVersion: argus.io/v1alpha1
 kind: Budget

@@ -23,6 +23,8 @@ pub static KIND: Kind = Kind {
         Field::new("expiresAt", Shape::Time, "When the membership ends by itself."),
     ],
     protected: false,
+    columns: &["status"],
+    rules: &[],
     check: |_, _| {},
     example: r#"apiVersion: argus.io/v1alpha1
 kind: Member

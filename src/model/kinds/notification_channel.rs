@@ -4,8 +4,27 @@ use crate::model::code::Code;
 use crate::model::finding::Fault;
 use crate::model::kind::{Key, Kind, Scope};
 use crate::model::resource::Resource;
+use crate::model::rule::Rule;
 use crate::model::shape::{Field, Preset, Shape};
 use crate::model::value::Value;
+
+const RULES: &[Rule] = &[
+    Rule::needs(
+        "self.type == 'email' ? \
+         has(self.config) && has(self.config.addresses) && size(self.config.addresses) > 0 : \
+         has(self.config) && ((self.type == 'webhook' && has(self.config.url)) || \
+         (has(self.config.secretRef) && has(self.config.secretRef.name)))",
+        "config",
+        "the channel does not say where its messages go: email needs `config.addresses`; a webhook `config.url` or \
+         `config.secretRef`; the others `config.secretRef`",
+    ),
+    Rule::needs(
+        "!has(self.config) || !has(self.config.secretRef) || \
+         has(self.config.secretRef.name) == has(self.config.secretRef.key)",
+        "config.secretRef",
+        "a secret is named by `name` and `key` together: give both",
+    ),
+];
 
 /// The kind.
 pub static KIND: Kind = Kind {
@@ -38,6 +57,8 @@ pub static KIND: Kind = Kind {
         Field::new("enabled", Shape::Bool, "Whether it is in use.").preset(Preset::Bool(true)),
     ],
     protected: false,
+    columns: &["type", "enabled"],
+    rules: RULES,
     check,
     example: r#"apiVersion: argus.io/v1alpha1
 kind: NotificationChannel

@@ -4,6 +4,7 @@ use crate::model::code::Code;
 use crate::model::finding::Fault;
 use crate::model::kind::{Key, Kind, Scope};
 use crate::model::resource::Resource;
+use crate::model::rule::Rule;
 use crate::model::shape::{Field, Preset, Shape};
 use crate::model::value::Value;
 
@@ -20,6 +21,20 @@ const IGNORE_FIELDS: &[Field] = &[
         "fields",
         Shape::Set { item: &Shape::Line { chars_max: 100 }, items_max: 50 },
         "The fields; left out, the whole row is ignored.",
+    ),
+];
+
+const RULES: &[Rule] = &[
+    Rule::needs(
+        "!has(self.status) || self.status != 'suspended' || (has(self.statusReason) && self.statusReason != '')",
+        "status",
+        "a suspended organization needs a reason: add `statusReason`, so that its members can be told why",
+    ),
+    Rule::needs(
+        "!has(self.sso) || (has(self.sso.protocol) == has(self.sso.issuer) && \
+         has(self.sso.issuer) == has(self.sso.clientId) && has(self.sso.clientId) == has(self.sso.domain))",
+        "sso",
+        "sign-on is incomplete: give protocol, issuer, clientId and domain together, or `sso: null` to switch it off",
     ),
 ];
 
@@ -70,6 +85,8 @@ pub static KIND: Kind = Kind {
         .unstored(),
     ],
     protected: true,
+    columns: &["displayName", "tier", "status"],
+    rules: RULES,
     check,
     example: r#"apiVersion: argus.io/v1alpha1
 kind: Organization

@@ -42,6 +42,8 @@ pub static KIND: Kind = Kind {
         .side("project_team", ""),
     ],
     protected: true,
+    columns: &["status"],
+    rules: &[],
     check: |_, _| {},
     example: r#"apiVersion: argus.io/v1alpha1
 kind: Project

@@ -20,6 +20,8 @@ pub static KIND: Kind = Kind {
             .preset(Preset::Text("delete")),
     ],
     protected: false,
+    columns: &["target.kind", "target.name", "mode"],
+    rules: &[],
     check: |_, _| {},
     example: r#"apiVersion: argus.io/v1alpha1
 kind: Removal

@@ -4,6 +4,7 @@ use crate::model::code::Code;
 use crate::model::finding::Fault;
 use crate::model::kind::{Key, Kind, Scope};
 use crate::model::resource::Resource;
+use crate::model::rule::Rule;
 use crate::model::shape::{Field, Preset, Shape};
 
 /// A role that every organization has and nobody can change.
@@ -59,6 +60,12 @@ pub fn built_in(name: &str) -> Option<&'static BuiltIn> {
     BUILT_IN.iter().find(|role| role.name == name)
 }
 
+const RULES: &[Rule] = &[Rule::new(
+    "!({name} in ['owner', 'admin', 'member', 'viewer', 'billing_admin', 'maintainer', 'developer'])",
+    "name",
+    "this is a built-in role and cannot be declared: choose another name; built-in roles are the same everywhere",
+)];
+
 /// The kind.
 pub static KIND: Kind = Kind {
     name: "Role",
@@ -81,6 +88,8 @@ pub static KIND: Kind = Kind {
         .required(),
     ],
     protected: false,
+    columns: &["scope"],
+    rules: RULES,
     check,
     example: r#"apiVersion: argus.io/v1alpha1
 kind: Role

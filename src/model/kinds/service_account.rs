@@ -23,6 +23,8 @@ pub static KIND: Kind = Kind {
             .preset(Preset::Text("active")),
     ],
     protected: false,
+    columns: &["status"],
+    rules: &[],
     check: |_, _| {},
     example: r#"apiVersion: argus.io/v1alpha1
 kind: ServiceAccount

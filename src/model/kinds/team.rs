@@ -25,6 +25,8 @@ pub static KIND: Kind = Kind {
             .side("team_member", ""),
     ],
     protected: false,
+    columns: &["parent"],
+    rules: &[],
     check: |_, _| {},
     example: r#"apiVersion: argus.io/v1alpha1
 kind: Team

@@ -29,6 +29,8 @@ pub static KIND: Kind = Kind {
         Field::new("features", Shape::Map { items_max: 100 }, "Features by name."),
     ],
     protected: false,
+    columns: &["displayName"],
+    rules: &[],
     check: |_, _| {},
     example: r#"apiVersion: argus.io/v1alpha1
 kind: Tier

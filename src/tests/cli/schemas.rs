@@ -46,6 +46,26 @@ fn the_schemas_in_the_documentation_are_those_that_argus_prints() {
     assert!(stale.is_empty() && files == OF.len(), "stale, ARGUS_UPDATE=1 writes them anew: {stale:?}");
 }
 
+#[test]
+fn the_definitions_for_kubernetes_are_printed_and_written_as_they_are_kept() {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
+    let world = World::new();
+    world.argus(&["crds", "-o", "a/b"]).ends(0);
+    let printed = world.argus(&["crds"]).ends(0).out;
+    let documents: Vec<&str> = printed.split("---\n").collect();
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&kept).expect("the definitions") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).expect("a definition");
+        assert_eq!(std::fs::read_to_string(world.path("a/b").join(&name)).expect("it was written"), text);
+        assert!(documents.contains(&text.as_str()), "{name} is not printed");
+        names.push(name);
+    }
+    assert_eq!(documents.len(), names.len());
+    world.write("file", "").argus(&["crds", "-o", "file/b"]).ends(1).says("cannot make the directory");
+}
+
 /// Checks a value against the part of JSON Schema that the schemas of documents use.
 pub fn conforms(value: &Value, schema: &Value, root: &Value, at: &str) {
     if let Some(reference) = schema["$ref"].as_str() {

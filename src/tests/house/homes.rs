@@ -37,7 +37,7 @@ const HOMES: &[(&str, Home)] = &[
     ("serde_json", Home::Anywhere("the form of plans, records and events")),
     // Manifests are not read with it, because it keeps no places; the settings and the METADATA of a rule are small and
     // need none but for errors.
-    ("serde_yaml", Home::In(&["render/yaml", "sandbox/check/metadata", "settings"])),
+    ("serde_yaml", Home::In(&["render/crds", "render/yaml", "sandbox/check/metadata", "settings"])),
     ("sha2", Home::Anywhere("digests")),
     ("similar", Home::OneFileIn("render")),
     ("sqlx", Home::In(&["store"])),
