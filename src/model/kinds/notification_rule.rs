@@ -4,7 +4,6 @@ use crate::model::code::Code;
 use crate::model::finding::Fault;
 use crate::model::kind::{Key, Kind, Scope};
 use crate::model::resource::Resource;
-use crate::model::rule::Rule;
 use crate::model::shape::{Field, Preset, Shape};
 use crate::model::template;
 use crate::model::value::Value;
@@ -23,28 +22,6 @@ const CONDITION: &[Field] = &[
     )
     .preset(Preset::Text("equals")),
     Field::new("value", Shape::Line { chars_max: 500 }, "With what.").required(),
-];
-
-const RULES: &[Rule] = &[
-    Rule::new(
-        "!has(self.conditions) || self.conditions.all(each, \
-         each.field.matches('^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$'))",
-        "conditions",
-        "a condition names something else than a field of an event: name it like `severity` or `fields.path`",
-    ),
-    Rule::new(
-        "!has(self.conditions) || self.conditions.all(each, !has(each.operator) || \
-         !(each.operator in ['atLeast', 'atMost']) || \
-         each.value.matches('^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)$'))",
-        "conditions",
-        "`atLeast` and `atMost` compare numbers, and the value is none: write a number, or use `equals` or `contains`",
-    ),
-    Rule::new(
-        "!has(self.template) || \
-         self.template.matches('^([^{]|[{][^{]|[{][{][ ]*[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*[ ]*[}][}])*[{]?$')",
-        "template",
-        "a template is text with `{{ field }}` in it, such as `{{ subject }}` or `{{ why.message }}`, and no other form",
-    ),
 ];
 
 /// The kind.
@@ -80,7 +57,7 @@ pub static KIND: Kind = Kind {
     ],
     protected: false,
     columns: &["channel", "priority"],
-    rules: RULES,
+    rules: &[],
     check,
     example: r#"apiVersion: argus.io/v1alpha1
 kind: NotificationRule

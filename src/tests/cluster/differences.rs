@@ -19,7 +19,14 @@ fn member(user: &str) -> Value {
 }
 
 fn key(with: Value) -> Value {
-    let mut spec = json!({ "organization": "acme", "owner": { "serviceAccount": "a" }, "scopes": ["read"] });
+    merged(json!({ "organization": "acme", "owner": { "serviceAccount": "a" }, "scopes": ["read"] }), &with)
+}
+
+fn rule(with: Value) -> Value {
+    merged(json!({ "organization": "acme", "channel": "ops", "events": ["*"] }), &with)
+}
+
+fn merged(mut spec: Value, with: &Value) -> Value {
     for (name, value) in with.as_object().expect("a mapping") {
         spec[name] = value.clone();
     }
@@ -66,6 +73,19 @@ fn table() -> Vec<(&'static str, Value, Takes, &'static str)> {
             "a year that PostgreSQL does not write",
         ),
         ("ApiKey", key(json!({ "expiresAt": "2030-01-01 00:00:00Z" })), Reader, "a blank instead of the T"),
+        ("NotificationRule", rule(json!({ "template": "{{ a" })), ApiServer, "a template that is not closed"),
+        (
+            "NotificationRule",
+            rule(json!({ "conditions": [{ "field": "a b", "operator": "equals", "value": "x" }] })),
+            ApiServer,
+            "no field of an event",
+        ),
+        (
+            "NotificationRule",
+            rule(json!({ "conditions": [{ "field": "a", "operator": "atLeast", "value": "x" }] })),
+            ApiServer,
+            "more than no number",
+        ),
         (
             "ServiceAccount",
             json!({ "organization": "acme", "role": null, "roles": ["viewer"] }),

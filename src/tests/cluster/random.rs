@@ -272,8 +272,10 @@ fn random_resources_are_taken_by_both_or_by_neither() {
         for (number, document) in documents.iter().enumerate() {
             let by_server = ran.out.lines().any(|line| line == format!("{plain}x{number} created (server dry run)"));
             let mut faults = faults_of(&document.to_string(), "x.json");
-            // No rule knows when a schedule fires.
-            faults.retain(|fault| !fault.contains("between two rotations"));
+            // No rule knows when a schedule fires, and what conditions and templates hold is too dear to look at.
+            let unseen =
+                ["between two rotations", "something else than a field of an event", "compare numbers, and the value"];
+            faults.retain(|fault| !unseen.iter().any(|words| fault.contains(words)));
             let told: Vec<&str> =
                 ran.err.split("\"x").filter(|part| part.starts_with(&format!("{number}\""))).collect();
             assert_eq!(by_server, faults.is_empty(), "{document}\nthe reader: {faults:?}\nthe API server: {told:?}");
