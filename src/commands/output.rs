@@ -24,8 +24,22 @@ pub fn report(text: &str, code: ExitCode) -> Done {
     Ok(code)
 }
 
-/// Writes a file whole or not at all: to a neighbour first, then over the name.
+/// Writes a file whole or not at all: to a neighbour first, then over the name. A link stays, and leads to the new file. What
+/// is no file (`/dev/null`, a pipe) is written into, and never replaced.
 pub fn write_file(path: &Path, text: &str, private: bool) -> Result<(), Failure> {
+    let cannot = |error: &std::io::Error| cannot_write(&path.display().to_string(), error);
+    let real = match std::fs::metadata(path) {
+        Ok(there) if there.is_file() => std::fs::canonicalize(path).map_err(|error| cannot(&error))?,
+        Ok(_) => {
+            let open = std::fs::OpenOptions::new().write(true).open(path);
+            return open.and_then(|mut device| device.write_all(text.as_bytes())).map_err(|error| cannot(&error));
+        }
+        Err(_) => path.to_owned(),
+    };
+    replace(&real, text, private).map_err(|error| cannot(&error))
+}
+
+fn replace(path: &Path, text: &str, private: bool) -> std::io::Result<()> {
     let mut neighbour = path.as_os_str().to_owned();
     neighbour.push(format!(".{}.tmp", std::process::id()));
     let neighbour = Path::new(&neighbour);
@@ -34,9 +48,8 @@ pub fn write_file(path: &Path, text: &str, private: bool) -> Result<(), Failure>
         file.sync_all()?;
         std::fs::rename(neighbour, path)
     });
-    result.map_err(|error| {
+    result.inspect_err(|_| {
         let _ = std::fs::remove_file(neighbour);
-        cannot_write(&path.display().to_string(), &error)
     })
 }
 

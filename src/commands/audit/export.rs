@@ -49,6 +49,11 @@ struct Written {
 
 /// Writes the rows, and what the file holds beside it.
 pub async fn run(context: &Context, args: &ExportRows) -> Done {
+    if std::fs::metadata(&args.output).is_ok_and(|there| !there.is_file()) {
+        let message = format!("{} is there, and is no file", args.output.display());
+        let hint = "an export is a file with its manifest beside it; name one";
+        return Err(Failure::from(Finding::error(Code::CannotWrite, message).hint(hint)));
+    }
     let filter = filter(&args.filter, context.now())?;
     let key = key_of(context, args.sign_key.as_deref())?;
     let database = context.database().await?;

@@ -1,5 +1,7 @@
 //! Saved plans: what was read is what is applied, or nothing is.
 
+use std::process::{Command, Stdio};
+
 use argus::model::finding::Finding;
 use argus::plan::OrganizationPlan;
 use argus::render::json::{self, PlanDocument};
@@ -236,4 +238,25 @@ fn a_saved_plan_is_stale_once_its_rules_have_changed() {
     nothing();
     // As they were, it is what it was.
     world.remove("argus.yaml").argus(&["apply", "saved.plan", "--auto-approve"]).ends(3).says("ARG3101");
+}
+
+/// Whoever runs as root could otherwise lose `/dev/null` to a plan.
+#[test]
+fn what_is_no_file_is_written_into_and_a_link_stays_one() {
+    use std::os::unix::fs::FileTypeExt as _;
+    let world = World::with(ACME);
+    let (pipe, link) = (world.path(".pipe"), world.path(".link"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let reader = Command::new("cat").arg(&pipe).stdout(Stdio::piped()).spawn().expect("cat runs");
+    world.argus(&["plan", "-o", ".pipe"]).ends(0);
+    let read = reader.wait_with_output().expect("it ends").stdout;
+    assert!(serde_json::from_slice::<serde_json::Value>(&read).expect("a plan").is_object());
+    assert!(std::fs::symlink_metadata(&pipe).expect("it is there").file_type().is_fifo());
+    std::fs::write(world.path(".file"), "").expect("a file");
+    std::os::unix::fs::symlink(".file", &link).expect("a link");
+    world.argus(&["plan", "-o", ".link"]).ends(0);
+    assert!(std::fs::symlink_metadata(&link).expect("it is there").is_symlink());
+    world.argus(&["apply", ".file", "--auto-approve"]).ends(0);
+    world.argus(&["audit", "export", "-o", ".pipe"]).ends(1).says("is no file");
+    assert!(std::fs::symlink_metadata(&pipe).expect("it is there").file_type().is_fifo());
 }
