@@ -5,6 +5,8 @@ pub mod faces;
 pub mod fields;
 pub mod text;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Deserialize;
 
 use crate::event;
@@ -115,6 +117,28 @@ pub struct Told {
     pub text: String,
     /// How long the same is not told again, in seconds.
     pub cooldown: Option<i64>,
+}
+
+/// Of these organizations the first events, as many as make no more than so many messages of each; one in any case.
+pub fn first_of_each(
+    events: Vec<Event>,
+    organizations: &BTreeSet<String>,
+    rules: &[Rule],
+    messages_max: usize,
+) -> Vec<Event> {
+    let mut many: BTreeMap<&str, usize> = BTreeMap::new();
+    for rule in rules {
+        *many.entry(&rule.organization).or_default() += 1;
+    }
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    let mut events = events;
+    events.retain(|event| {
+        let most = messages_max / many.get(&*event.organization).copied().unwrap_or(1).max(1);
+        let taken = taken.entry(event.organization.clone()).or_default();
+        *taken += 1;
+        organizations.contains(&event.organization) && *taken <= most.max(1)
+    });
+    events
 }
 
 /// What the rules have told of these events, in the order of the events.

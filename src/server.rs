@@ -169,6 +169,13 @@ struct Connection {
     patience: Pin<Box<Sleep>>,
 }
 
+impl Connection {
+    /// Ends the connection where the other side takes nothing for too long; waits otherwise.
+    fn out_of_patience<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.patience.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -191,14 +198,22 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.stream).poll_write(context, bytes);
+        if polled.is_pending() {
+            return this.out_of_patience(context);
+        }
         // An answer: the other side has as long again for its next request.
-        let until = (Instant::now() + SILENCE_MAX).min(self.end);
-        self.patience.as_mut().reset(until);
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        this.patience.as_mut().reset((Instant::now() + SILENCE_MAX).min(this.end));
+        if Instant::now() > this.end { Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())) } else { polled }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let this = &mut *self;
+        match Pin::new(&mut this.stream).poll_flush(context) {
+            Poll::Pending => this.out_of_patience(context),
+            done => done,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::relay::Relaying;
+use crate::event::cloud::Event;
 use crate::failpoint::failpoint;
 use crate::notification;
 use crate::plan::sha256_hex;
@@ -32,8 +33,13 @@ const BEAT: Duration = Duration::from_secs(5);
 /// How long somebody waits for a word before they look.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How many events of a part are matched at once.
+/// How many events of a part are looked at at once.
 const CLAIM_MAX: i64 = 200;
+
+/// How many organizations are matched in a turn, and how many messages a turn may make for each: whoever has many rules and
+/// many events gets on in small steps, and keeps nobody else waiting.
+const TURN_ORGANIZATIONS: usize = 16;
+const TURN_MATCHES: usize = 500;
 
 /// How many channels are sent to at the same time, and how many of those may be ones that have failed last: however many
 /// of them do not answer, there is always room for the others.
@@ -43,6 +49,9 @@ const FAILING_AT_ONCE: usize = 64;
 /// How many messages a channel is given in a turn, and how long the turn may go on.
 const TURN_MESSAGES: i64 = 20;
 const TURN_TIME: Duration = Duration::from_secs(10);
+
+/// A message that takes longer than this is the last of its turn, and the channel counts as one that fails until it is quick.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// How long a channel is held: longer than any turn.
 const GATE_LEASE: Duration = Duration::from_secs(60);
@@ -86,12 +95,12 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> Result<Notified, StoreError> {
     if store.register_sink(SINK).await? {
-        tracing::info!("events are matched with the rules of notifications from now on");
+        tracing::warn!("events are matched with the rules of notifications from now on; what happened before is not");
     }
     let news = Arc::new(Notify::new());
     let tidying = tokio::spawn(tidy(store.clone(), relaying.keep));
     let holder = format!("{}/matching", relaying.holder);
-    let matcher = Matcher { store: store.clone(), holder, shards: Vec::new(), beaten: None };
+    let matcher = Matcher { store: store.clone(), holder, shards: Vec::new(), beaten: None, turns: 0 };
     let sender = Sender { store: store.clone(), courier: Arc::new(courier), once: relaying.once, news: news.clone() };
     let mut all = Notified::default();
     if relaying.once {
@@ -123,6 +132,7 @@ struct Matcher {
     holder: String,
     shards: Vec<Shard>,
     beaten: Option<Instant>,
+    turns: usize,
 }
 
 impl Matcher {
@@ -141,6 +151,7 @@ impl Matcher {
                 Ok(None) | Err(_) => {
                     if let Err(error) = turn {
                         tracing::warn!(%error, "events are not matched with the rules of notifications: {error}");
+                        self.store.register_again(SINK).await;
                         ear = None;
                         // What is held may be somebody else's by now.
                         self.beaten = None;
@@ -173,14 +184,14 @@ impl Matcher {
             self.beaten = Some(Instant::now());
         }
         // Nothing leaves the database here, so that nothing is ever uncertain.
-        let events = self.store.claim(SINK, &self.shards, CLAIM_MAX).await?;
-        if events.is_empty() {
+        let claimed = self.store.claim(SINK, &self.shards, CLAIM_MAX).await?;
+        if claimed.is_empty() {
             return Ok(None);
         }
-        let mut organizations: Vec<&str> = events.iter().map(|event| event.organization.as_str()).collect();
-        organizations.sort_unstable();
-        organizations.dedup();
-        let rules = self.store.notification_rules(&organizations).await?;
+        let organizations = self.next_organizations(&claimed);
+        let names: Vec<&str> = organizations.iter().map(String::as_str).collect();
+        let rules = self.store.notification_rules(&names).await?;
+        let events = notification::first_of_each(claimed, &organizations, &rules, TURN_MATCHES);
         let told = notification::told(&events, &rules);
         failpoint("notify.after_match", SINK);
         let of: BTreeSet<i16> = events.iter().map(|event| event.shard).collect();
@@ -188,6 +199,16 @@ impl Matcher {
         let new = self.store.queue_notifications(&claimed, &events, &told).await?;
         failpoint("notify.after_queue", SINK);
         Ok(Some(new))
+    }
+}
+
+impl Matcher {
+    /// The organizations that are matched in this turn: each gets its turn, however many there are.
+    fn next_organizations(&mut self, claimed: &[Event]) -> BTreeSet<String> {
+        let all: BTreeSet<&String> = claimed.iter().map(|event| &event.organization).collect();
+        let first = self.turns.wrapping_mul(TURN_ORGANIZATIONS) % all.len();
+        self.turns = self.turns.wrapping_add(1);
+        all.iter().cycle().skip(first).take(TURN_ORGANIZATIONS.min(all.len())).map(|name| (*name).clone()).collect()
     }
 }
 
@@ -277,11 +298,13 @@ impl ChannelTurn {
             if *self.stop.borrow() || begun.elapsed() >= TURN_TIME {
                 break;
             }
+            let sending = Instant::now();
             let sent = self.courier.send(&channel, &message, Utc::now()).await;
+            let slow = sending.elapsed() > SLOW;
             failpoint("notify.after_send", &gate.channel);
             let outcome = match sent {
                 Sent::Taken => {
-                    failures = 0;
+                    failures = i32::from(slow);
                     done.sent += 1;
                     Outcome::Sent
                 }
@@ -316,7 +339,7 @@ impl ChannelTurn {
             let failed = matches!(outcome, Outcome::Again(..));
             self.store.note_notification(&gate.organization, &message.id, &outcome).await?;
             failpoint("notify.after_note", &gate.channel);
-            if failed {
+            if failed || slow {
                 break;
             }
         }

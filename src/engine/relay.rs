@@ -92,7 +92,11 @@ pub async fn run(
     for settings in sinks {
         Sink::open(settings)?;
         if store.register_sink(&settings.name).await? {
-            tracing::info!(sink = settings.name, "events are kept for the sink {} from now on", settings.name);
+            let name = &settings.name;
+            tracing::warn!(
+                sink = name,
+                "events are kept for the sink {name} from now on; what happened before is not delivered"
+            );
         }
     }
     let told = Arc::new(Notify::new());
@@ -206,6 +210,7 @@ impl Worker {
                     let sink = self.sink.name().to_owned();
                     self.metrics.add(&DELIVERY_FAILURES, &[&sink], 1.0);
                     tracing::warn!(sink, why, "nothing can be delivered to the sink {sink}: {why}");
+                    self.store.register_again(&sink).await;
                     // What is held may have become uncertain, or somebody else's.
                     self.beaten = None;
                     if self.once {

@@ -187,3 +187,24 @@ fn the_subject_of_a_mail_is_one_line() {
     let told = Message { withheld: 3, ..message("text\n") };
     assert!(faces::mail(&told).1.starts_with("text\n(3 more like this were not told meanwhile.)\n"));
 }
+
+#[test]
+fn of_each_organization_come_as_many_events_as_make_no_more_messages_than_there_may_be() {
+    let of = |organization: &str, position| Event {
+        organization: organization.into(),
+        position,
+        ..event("drift.detected", &json!({}))
+    };
+    let events: Vec<Event> =
+        (1..=9).flat_map(|position| ["acme", "globex", "initech"].map(|name| of(name, position))).collect();
+    let both = BTreeSet::from(["acme".to_owned(), "globex".to_owned()]);
+    let rules = |name: &str, many| vec![Rule { organization: name.into(), ..rule() }; many];
+    let many = |rules: &[Rule], name: &str| {
+        first_of_each(events.clone(), &both, rules, 6).iter().filter(|event| event.organization == name).count()
+    };
+    let all = [rules("acme", 3), rules("globex", 100)].concat();
+    assert_eq!((many(&all, "acme"), many(&all, "globex"), many(&all, "initech")), (2, 1, 0));
+    assert_eq!(many(&[], "acme"), 6, "what no rule means is matched as well");
+    let first = first_of_each(events.clone(), &both, &all, 6);
+    assert_eq!(first.iter().map(|event| event.position).max(), Some(2), "the first of them");
+}

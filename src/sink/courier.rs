@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 use super::http;
 use super::webhook::Signing;
 use crate::model::plain::is_unseen;
-use crate::model::secret::mask;
+use crate::model::secret::{MASK, mask};
 use crate::notification::channel::{Channel, ChannelType, Message};
 use crate::notification::faces;
 use outside::{Allowed, Outside};
@@ -176,18 +176,22 @@ impl Courier {
     async fn post_to_secret(&self, channel: &Channel, face: &Json, message: &Message) -> Result<Sent, Sent> {
         let url = self.secret(channel).await?;
         let request = self.request(&url)?.header("webhook-id", &message.id).body(face.to_string());
-        Ok(answered(request.send().await, |status| matches!(status, 400 | 401 | 403 | 404 | 405 | 410 | 413)).await)
+        let for_good = |status| matches!(status, 400 | 401 | 403 | 404 | 405 | 410 | 413);
+        Ok(answered(request.send().await, for_good, &Hidden::of(&[&url])).await)
     }
 
     /// To somebody's program. Where the channel has an address, its secret signs; otherwise the secret is the address.
     async fn post_signed(&self, channel: &Channel, message: &Message, now: DateTime<Utc>) -> Result<Sent, Sent> {
-        let (url, signing) = match (&channel.url, &channel.secret) {
-            (Some(url), None) => (url.clone(), None),
+        let (url, signing, hidden) = match (&channel.url, &channel.secret) {
+            (Some(url), None) => (url.clone(), None, Hidden::default()),
             (Some(url), Some(_)) => {
                 let key = self.secret(channel).await?;
-                (url.clone(), Some(Signing::read(&key).map_err(Sent::failed)?))
+                (url.clone(), Some(Signing::read(&key).map_err(Sent::failed)?), Hidden::of(&[&key]))
             }
-            (None, _) => (self.secret(channel).await?, None),
+            (None, _) => {
+                let url = self.secret(channel).await?;
+                (url.clone(), None, Hidden::of(&[&url]))
+            }
         };
         let (body, moment) = (faces::webhook(message).to_string(), now.timestamp());
         let mut request =
@@ -195,7 +199,7 @@ impl Courier {
         if let Some(signing) = signing {
             request = request.header("webhook-signature", signing.of(&message.id, moment, &body));
         }
-        Ok(answered(request.body(body).send().await, |status| matches!(status, 410 | 413)).await)
+        Ok(answered(request.body(body).send().await, |status| matches!(status, 410 | 413), &hidden).await)
     }
 
     fn request(&self, url: &str) -> Result<reqwest::RequestBuilder, Sent> {
@@ -221,8 +225,45 @@ impl Courier {
     }
 }
 
+/// What is told of no answer: whoever is sent a secret may repeat it, whole or in parts.
+#[derive(Debug, Default)]
+struct Hidden(Vec<String>);
+
+impl Hidden {
+    /// The shortest part of a secret that is hidden by itself.
+    const PART_CHARS_MIN: usize = 4;
+
+    fn of(secrets: &[&str]) -> Hidden {
+        let parts = |text: &str| text.split(['/', '?', '&', '=', '#']).map(str::to_owned).collect::<Vec<_>>();
+        let mut all: Vec<String> = Vec::new();
+        for secret in secrets {
+            // Of an address what follows the host; of anything else all of it.
+            let rest =
+                secret.split_once("://").map_or(*secret, |(_, rest)| rest.split_once('/').map_or("", |(_, rest)| rest));
+            for form in [rest.to_owned(), mail::decoded(rest)] {
+                all.extend(parts(&form));
+                all.push(form);
+            }
+            all.push((*secret).to_owned());
+        }
+        all.retain(|part| part.chars().count() >= Hidden::PART_CHARS_MIN);
+        // The longest first: what is within it goes with it.
+        all.sort_by_key(|part| std::cmp::Reverse(part.len()));
+        all.dedup();
+        Hidden(all)
+    }
+
+    fn from(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, part| text.replace(part.as_str(), MASK))
+    }
+}
+
 /// What an answer means.
-async fn answered(answer: Result<reqwest::Response, reqwest::Error>, for_good: impl Fn(u16) -> bool) -> Sent {
+async fn answered(
+    answer: Result<reqwest::Response, reqwest::Error>,
+    for_good: impl Fn(u16) -> bool,
+    hidden: &Hidden,
+) -> Sent {
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
@@ -248,7 +289,7 @@ async fn answered(answer: Result<reqwest::Response, reqwest::Error>, for_good: i
     {
         body.extend_from_slice(&piece[..piece.len().min(ANSWER_BYTES_MAX - body.len())]);
     }
-    let said = excerpt(&String::from_utf8_lossy(&body));
+    let said = excerpt(&hidden.from(&String::from_utf8_lossy(&body)));
     let why = match said.is_empty() {
         true => format!("the receiver answers {}", status.as_u16()),
         false => format!("the receiver answers {}: {said}", status.as_u16()),

@@ -49,6 +49,13 @@ impl Store {
         Ok(new.rows_affected() > 0)
     }
 
+    /// Registers a sink that somebody has forgotten while events are delivered to it, and says so.
+    pub async fn register_again(&self, sink: &str) {
+        if let Ok(true) = self.register_sink(sink).await {
+            tracing::warn!(sink, "the sink {sink} was forgotten elsewhere; events are kept for it again from now on");
+        }
+    }
+
     /// Forgets a sink and all that waits for it. Says whether there was one.
     pub async fn forget_sink(&self, sink: &str) -> Result<bool, StoreError> {
         let mut transaction = self.reconciling().await?;

@@ -25,7 +25,10 @@ pub const SINK: &str = "notifications";
 pub const QUEUE_MAX: i64 = 10_000;
 
 /// The most channels of one organization that are sent to at the same time, so that none takes the place of all others.
-const ORGANIZATION_GATES_MAX: i64 = 64;
+const ORGANIZATION_GATES_MAX: i64 = 32;
+
+/// The most rules of one organization that are followed, by their names.
+pub const RULES_MAX: i64 = 100;
 
 /// How long a message is tried to be sent.
 pub const TRIED_DAYS: i32 = 3;
@@ -67,9 +70,12 @@ impl Store {
         let mut transaction = self.reconciling().await?;
         let rows = sqlx::query(
             "SELECT organization, name, channel, events, conditions::text, template, priority, cooldown
-             FROM argus.notification_rule WHERE organization = ANY ($1) ORDER BY organization, name",
+             FROM (SELECT r.*, row_number() OVER (PARTITION BY organization ORDER BY name) AS place
+                   FROM argus.notification_rule r WHERE organization = ANY ($1)) r
+             WHERE place <= $2 ORDER BY organization, name",
         )
         .bind(organizations)
+        .bind(RULES_MAX)
         .fetch_all(&mut *transaction)
         .await?;
         rows.iter().map(rule).collect()

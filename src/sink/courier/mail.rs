@@ -1,5 +1,6 @@
 //! Mail: one message to the addresses of a channel, handed over by SMTP. The only home of lettre.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,12 +10,18 @@ use lettre::message::{Mailbox, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use super::outside::{NOT_OUTSIDE, Outside};
 use super::{Encryption, MESSAGE_TIME_MAX, Sent, SmtpSettings, excerpt};
 use crate::model::id::normalize_email;
 use crate::notification::channel::Message;
 use crate::notification::faces;
+
+/// The most that a mail server says while it is handed one message, certificates included.
+const ANSWERS_BYTES_MAX: u64 = 256 * 1024;
 
 /// A server that takes mail, and who mail is from there.
 pub(super) struct Server {
@@ -100,7 +107,12 @@ impl Server {
             Ok(mail) => mail,
             Err(why) => return Sent::Refused(why),
         };
-        let transport = match self.transport() {
+        // Whoever answers without end fills no memory: lettre reads a line of any length.
+        let narrow = match Narrow::open(&self.connect_to, self.port).await {
+            Ok(narrow) => narrow,
+            Err(error) => return Sent::failed(format!("the mail server cannot be reached: {error}")),
+        };
+        let transport = match self.transport(narrow.at) {
             Ok(transport) => transport,
             Err(why) => return Sent::failed(why),
         };
@@ -157,7 +169,7 @@ impl Server {
         mail.singlepart(part).map_err(|error| error.to_string())
     }
 
-    fn transport(&self) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
+    fn transport(&self, at: SocketAddr) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
         let parameters = || {
             let mut parameters = TlsParameters::builder(self.host.clone());
             for authority in &self.authorities {
@@ -170,14 +182,46 @@ impl Server {
             Encryption::Implicit => Tls::Wrapper(parameters()?),
             Encryption::None => Tls::None,
         };
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(self.connect_to.clone())
-            .port(self.port)
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(at.ip().to_string())
+            .port(at.port())
             .tls(tls)
             .timeout(Some(MESSAGE_TIME_MAX - Duration::from_secs(1)));
         if let Some((user, password)) = &self.login {
             builder = builder.credentials(Credentials::new(user.clone(), password.clone()));
         }
         Ok(builder.build())
+    }
+}
+
+/// A way to a mail server on which no more than so many bytes come back. It takes one connection, and goes with it.
+struct Narrow {
+    at: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Narrow {
+    async fn open(host: &str, port: u16) -> std::io::Result<Narrow> {
+        let server = TcpStream::connect((host, port)).await?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let at = listener.local_addr()?;
+        let task = tokio::spawn(async move {
+            let Ok((client, _)) = listener.accept().await else { return };
+            drop(listener);
+            let ((mut said, mut to_server), (mut asked, mut to_client)) = (server.into_split(), client.into_split());
+            let mut answers = (&mut said).take(ANSWERS_BYTES_MAX);
+            // Whichever side ends first ends both.
+            tokio::select! {
+                _ = tokio::io::copy(&mut answers, &mut to_client) => {}
+                _ = tokio::io::copy(&mut asked, &mut to_server) => {}
+            }
+        });
+        Ok(Narrow { at, task })
+    }
+}
+
+impl Drop for Narrow {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -203,7 +247,7 @@ fn authorities(file: Option<&Path>) -> Result<Vec<Certificate>, String> {
 }
 
 /// Text of an address without its percent signs.
-fn decoded(text: &str) -> String {
+pub(super) fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while at < bytes.len() {

@@ -29,6 +29,12 @@ impl Secrets {
         }
         let file = folder.join(organization).join(name).join(key);
         let unreadable = |error: std::io::Error| format!("the secret `{name}/{key}` cannot be read: {}", error.kind());
+        // Links may lead about within the organization's folder, as Kubernetes makes them, and not out of it.
+        let own = tokio::fs::canonicalize(folder.join(organization)).await.map_err(unreadable)?;
+        let file = tokio::fs::canonicalize(&file).await.map_err(unreadable)?;
+        if !file.starts_with(&own) {
+            return Err(format!("the secret `{name}/{key}` leads out of the organization's folder"));
+        }
         let about = tokio::fs::metadata(&file).await.map_err(unreadable)?;
         if !about.is_file() || about.len() > SECRET_BYTES_MAX {
             return Err(format!("the secret `{name}/{key}` is no file of at most {SECRET_BYTES_MAX} bytes"));

@@ -131,7 +131,7 @@ async fn a_secret_stands_nowhere_but_in_its_file() {
     // Whoever answers may repeat what it was told.
     let receiver = Receiver::replying(|request, before| crate::support::receiver::Reply {
         status: if before % 2 == 0 { 500 } else { 404 },
-        body: format!("nothing at {}", request.path.replace(CANARY, "")),
+        body: format!("nothing at {} nor at {}", request.path, request.path.replace('-', "%2D")),
         ..Default::default()
     });
     let desk = Desk::to(&receiver, "", "- {name: all, channel: ops, events: ['*']}").await;
@@ -161,4 +161,46 @@ async fn a_secret_stands_nowhere_but_in_its_file() {
     assert!(all.contains("the receiver answers 500"), "{all}");
     let place = all.find(CANARY).map(|at| all[at.saturating_sub(200)..at].to_owned());
     assert_eq!(place, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_leads_about_in_the_folder_of_its_organization_and_not_out_of_it() {
+    let receiver = Receiver::start(|_, _| 200);
+    let desk = Desk::to(&receiver, "", "[]").await;
+    let secrets = desk.folder.join("secrets");
+    std::fs::create_dir_all(secrets.join("globex/other")).expect("a folder");
+    std::fs::write(secrets.join("globex/other/url"), receiver.url("/others")).expect("a secret");
+    let own = secrets.join("acme/ops/url");
+    std::fs::rename(&own, secrets.join("acme/ops/real")).expect("moved");
+    std::os::unix::fs::symlink("real", &own).expect("a link");
+    desk.done(&["notify", "test", "-O", "acme", "ops"]);
+    std::fs::remove_file(&own).expect("gone");
+    std::os::unix::fs::symlink("../../globex/other/url", &own).expect("a link");
+    let output = desk.run(&["notify", "test", "-O", "acme", "ops"]);
+    assert!(output.status.code() == Some(1) && said(&output).contains("leads out of"), "{}", said(&output));
+    assert_eq!(receiver.requests().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_talks_without_end_is_not_listened_to_for_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let talking = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody comes");
+        let mut told = 0_u64;
+        let _ = stream.write_all(b"220 ");
+        while stream.write_all(&[b'a'; 65536]).is_ok() {
+            told += 65536;
+        }
+        told
+    });
+    let desk = Desk::new(
+        "- {name: mail, type: email, config: {addresses: [a@acme.example], secretRef: {name: own, key: server}}}",
+        "[]",
+    )
+    .await;
+    desk.secret("own", "server", &format!("smtp://u%40acme.example:x@127.0.0.1:{port}"));
+    assert_eq!(desk.run(&["notify", "test", "-O", "acme", "mail"]).status.code(), Some(1));
+    let told = talking.join().expect("it was cut off");
+    assert!(told < 32 * 1024 * 1024, "{told} bytes were taken, buffers of sockets included");
 }

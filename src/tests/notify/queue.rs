@@ -351,16 +351,72 @@ async fn no_organization_takes_all_places_and_a_channel_is_held_by_one_at_a_time
     let lease = std::time::Duration::from_secs(60);
     let hold = async |failing, at_most| store.hold_gates(failing, at_most, lease).await.expect("gates");
     let held = hold(false, 256).await;
-    assert_eq!(held.iter().filter(|gate| gate.organization == "acme").count(), 64);
-    assert!(held.iter().any(|gate| gate.organization == "globex") && held.len() == 65);
+    assert_eq!(held.iter().filter(|gate| gate.organization == "acme").count(), 32);
+    assert!(held.iter().any(|gate| gate.organization == "globex") && held.len() == 33);
     assert_eq!(hold(false, 256).await, [], "they are held");
     assert_eq!(hold(true, 1).await[0].channel, "once", "before one that is long dead");
     // Whoever held them has died: when the lease has ended they are free.
     desk.sql("UPDATE argus.notification_gate SET held_until = clock_timestamp() - interval '1 second'");
     let held = hold(false, 256).await;
-    assert_eq!(held.len(), 65);
+    assert_eq!(held.len(), 33);
     for gate in &held {
         store.release_gate(gate, 0, std::time::Duration::ZERO).await.expect("it is free");
     }
-    assert_eq!(hold(false, 256).await.len(), 36, "for the others nothing is due");
+    assert_eq!(hold(false, 256).await.len(), 32, "for the others it is the turn now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_many_rules_has_as_many_as_are_followed_and_keeps_nobody_else_waiting() {
+    let rules: String =
+        (0..120).map(|number| format!("- {{name: r{number:03}, channel: ops, events: ['*']}}\n")).collect();
+    let receiver = Receiver::start(|_, _| 200);
+    let desk = Desk::to(&receiver, "", &rules).await;
+    for number in 0..12 {
+        desk.tell("drift.detected", &format!("Team/{number}"), &json!({}));
+    }
+    let store = desk.database.store().await;
+    assert_eq!(store.notification_rules(&["acme"]).await.expect("rules").len(), 100);
+    desk.relays();
+    assert_eq!(desk.sql("SELECT count(*) FROM argus.notification"), "1200", "in several turns");
+    assert_eq!(desk.sql("SELECT max(rule) FROM argus.notification"), "r099");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_takes_its_time_counts_as_one_that_fails_until_it_is_quick() {
+    let receiver = Receiver::start(|_, before| {
+        if before == 0 {
+            std::thread::sleep(std::time::Duration::from_secs(3));
+        }
+        200
+    });
+    let desk = Desk::to(&receiver, "", ALL).await;
+    for number in 0..3 {
+        desk.tell("drift.detected", &format!("Team/{number}"), &json!({}));
+    }
+    let _relay = Ended(desk.command(&["relay"]).spawn().expect("it runs"));
+    super::until("it was slow", || desk.sql("SELECT failures FROM argus.notification_gate") == "1");
+    super::until("all were taken", || receiver.requests().len() == 3 && !desk.states().contains("waiting"));
+    super::until("it is quick again", || desk.sql("SELECT failures FROM argus.notification_gate") == "0");
+}
+
+/// A process that ends with its test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_under_which_events_wait_is_registered_again_where_somebody_forgets_it() {
+    let receiver = Receiver::start(|_, _| 200);
+    let desk = Desk::to(&receiver, "", ALL).await;
+    let _relay = Ended(desk.command(&["relay"]).spawn().expect("it runs"));
+    super::until("it matches", || desk.sql("SELECT count(*) FROM argus.relay") == "1");
+    desk.sql("DELETE FROM argus.sink");
+    super::until("it is there again", || desk.sql("SELECT count(*) FROM argus.sink") == "1");
+    desk.tell("drift.detected", "Team/a", &json!({}));
+    super::until("what comes then is sent", || receiver.requests().len() == 1);
 }

@@ -231,6 +231,19 @@ fn the_server_serves_nothing_else_and_says_when_the_database_is_away() {
     assert_eq!(relay.ask("GET /healthz HTTP/1.1").0, 200);
     drop(idle);
 
+    // And others ask without end and read nothing: whoever writes to them does not wait for ever.
+    let asks = "GET /metrics HTTP/1.1\r\nhost: argus\r\n\r\n".repeat(700);
+    let deaf: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&relay.address).expect("it listens");
+            stream.set_write_timeout(Some(Duration::from_millis(200))).expect("a limit");
+            let _ = stream.write_all(asks.as_bytes());
+            stream
+        })
+        .collect();
+    assert_eq!(relay.ask("GET /healthz HTTP/1.1").0, 200);
+    drop(deaf);
+
     let name = world.sql("SELECT current_database()");
     // Those that are there go once nobody new can come.
     world.sql(&format!(
