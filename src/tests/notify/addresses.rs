@@ -1,5 +1,8 @@
 //! Where messages may go, and what nobody may see of it.
 
+use std::io::Write as _;
+use std::net::TcpListener;
+
 use serde_json::json;
 
 use super::{CANARY, Desk, said};

@@ -394,9 +394,9 @@ async fn a_receiver_that_takes_its_time_counts_as_one_that_fails_until_it_is_qui
         desk.tell("drift.detected", &format!("Team/{number}"), &json!({}));
     }
     let _relay = Ended(desk.command(&["relay"]).spawn().expect("it runs"));
-    super::until("it was slow", || desk.sql("SELECT failures FROM argus.notification_gate") == "1");
-    super::until("all were taken", || receiver.requests().len() == 3 && !desk.states().contains("waiting"));
-    super::until("it is quick again", || desk.sql("SELECT failures FROM argus.notification_gate") == "0");
+    until("it was slow", || desk.sql("SELECT failures FROM argus.notification_gate") == "1");
+    until("all were taken", || receiver.requests().len() == 3 && !desk.states().contains("waiting"));
+    until("it is quick again", || desk.sql("SELECT failures FROM argus.notification_gate") == "0");
 }
 
 /// A process that ends with its test.
@@ -414,9 +414,9 @@ async fn a_name_under_which_events_wait_is_registered_again_where_somebody_forge
     let receiver = Receiver::start(|_, _| 200);
     let desk = Desk::to(&receiver, "", ALL).await;
     let _relay = Ended(desk.command(&["relay"]).spawn().expect("it runs"));
-    super::until("it matches", || desk.sql("SELECT count(*) FROM argus.relay") == "1");
+    until("it matches", || desk.sql("SELECT count(*) FROM argus.relay") == "1");
     desk.sql("DELETE FROM argus.sink");
-    super::until("it is there again", || desk.sql("SELECT count(*) FROM argus.sink") == "1");
+    until("it is there again", || desk.sql("SELECT count(*) FROM argus.sink") == "1");
     desk.tell("drift.detected", "Team/a", &json!({}));
-    super::until("what comes then is sent", || receiver.requests().len() == 1);
+    until("what comes then is sent", || receiver.requests().len() == 1);
 }
