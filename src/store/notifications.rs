@@ -25,7 +25,7 @@ pub const SINK: &str = "notifications";
 pub const QUEUE_MAX: i64 = 10_000;
 
 /// The most channels of one organization that are sent to at the same time, so that none takes the place of all others.
-const ORGANIZATION_GATES_MAX: i64 = 32;
+const ORGANIZATION_GATES_MAX: i64 = 64;
 
 /// The most rules of one organization that are followed, by their names.
 pub const RULES_MAX: i64 = 100;
