@@ -7,6 +7,7 @@ use super::context::{Done, Failure};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
+use crate::source::git::mirror::own_user;
 
 /// Prints text as it is.
 pub fn print(text: &str) -> Result<(), Failure> {
@@ -24,12 +25,13 @@ pub fn report(text: &str, code: ExitCode) -> Done {
     Ok(code)
 }
 
-/// Writes a file whole or not at all: to a neighbour first, then over the name. A link stays, and leads to the new file. What
-/// is no file (`/dev/null`, a pipe) is written into, and never replaced.
+/// Writes a file whole or not at all: to a neighbour first, then over the name. One's own link stays, and leads to the new
+/// file; a link of somebody else's is replaced, and followed nowhere. What is no file (`/dev/null`, a pipe) is written into.
 pub fn write_file(path: &Path, text: &str, private: bool) -> Result<(), Failure> {
     let cannot = |error: &std::io::Error| cannot_write(&path.display().to_string(), error);
     let real = match std::fs::metadata(path) {
-        Ok(there) if there.is_file() => std::fs::canonicalize(path).map_err(|error| cannot(&error))?,
+        Ok(there) if there.is_file() && is_own(path) => std::fs::canonicalize(path).map_err(|error| cannot(&error))?,
+        Ok(there) if there.is_file() => path.to_owned(),
         Ok(_) => {
             let open = std::fs::OpenOptions::new().write(true).open(path);
             return open.and_then(|mut device| device.write_all(text.as_bytes())).map_err(|error| cannot(&error));
@@ -37,6 +39,12 @@ pub fn write_file(path: &Path, text: &str, private: bool) -> Result<(), Failure>
         Err(_) => path.to_owned(),
     };
     replace(&real, text, private).map_err(|error| cannot(&error))
+}
+
+/// Whether the name itself, be it a link or a file, belongs to whoever writes.
+fn is_own(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::symlink_metadata(path).is_ok_and(|there| there.uid() == own_user())
 }
 
 fn replace(path: &Path, text: &str, private: bool) -> std::io::Result<()> {

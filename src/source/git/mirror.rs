@@ -211,8 +211,9 @@ fn refuse_shared(folder: &Path) -> std::io::Result<()> {
     Err(std::io::Error::other(format!("{} {why}", folder.display())))
 }
 
-#[allow(unsafe_code, reason = "the user of this process, which the standard library does not tell")]
-fn own_user() -> u32 {
+/// The user of this process.
+#[allow(unsafe_code, reason = "the standard library does not tell")]
+pub fn own_user() -> u32 {
     // SAFETY: geteuid takes nothing, changes nothing and cannot fail.
     unsafe { libc::geteuid() }
 }

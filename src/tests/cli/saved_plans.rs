@@ -257,6 +257,17 @@ fn what_is_no_file_is_written_into_and_a_link_stays_one() {
     world.argus(&["plan", "-o", ".link"]).ends(0);
     assert!(std::fs::symlink_metadata(&link).expect("it is there").is_symlink());
     world.argus(&["apply", ".file", "--auto-approve"]).ends(0);
+    // One that somebody else has put there leads nowhere.
+    use std::os::unix::fs::MetadataExt as _;
+    if std::fs::metadata(world.path(".file")).expect("it is there").uid() == 0 {
+        std::fs::write(world.path(".theirs"), "theirs").expect("a file");
+        std::fs::remove_file(&link).expect("it was there");
+        std::os::unix::fs::symlink(".theirs", &link).expect("a link");
+        std::os::unix::fs::lchown(&link, Some(65534), None).expect("it is theirs");
+        world.argus(&["plan", "-o", ".link"]).ends(0);
+        assert!(std::fs::symlink_metadata(&link).expect("it is there").is_file());
+        assert_eq!(std::fs::read_to_string(world.path(".theirs")).expect("a file"), "theirs");
+    }
     world.argus(&["audit", "export", "-o", ".pipe"]).ends(1).says("is no file");
     assert!(std::fs::symlink_metadata(&pipe).expect("it is there").file_type().is_fifo());
 }
