@@ -342,6 +342,12 @@ codes! {
     /// A template of messages cannot be read.
     BadTemplate = 1903,
 
+    // 41xx: the controller
+    /// No controller is there, or none has answered in time.
+    NobodyThere = 4101,
+    /// A step of the controller takes too long.
+    TookTooLong = 4102,
+
     // 50xx: the world around
     /// The database cannot be reached.
     NoDatabase = 5001,
