@@ -238,6 +238,15 @@ impl Store {
         Ok(())
     }
 
+    /// How many replicas are there.
+    pub async fn replicas(&self) -> Result<usize, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let many: i64 = sqlx::query_scalar("SELECT count(*) FROM argus.replica WHERE valid_until > clock_timestamp()")
+            .fetch_one(&mut *transaction)
+            .await?;
+        Ok(many.max(0) as usize)
+    }
+
     /// Notes that there is such a source. It is looked at as soon as somebody can.
     pub async fn enroll(&self, name: &str, form: &str) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
