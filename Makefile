@@ -17,7 +17,7 @@ test: ## Run all tests; installs what they need
 
 e2e: ## Run the tests against a real API server of Kubernetes; builds it once, which takes some minutes
 	@bash .ci/install e2e
-	ARGUS_KUBERNETES=$$(bash .ci/install kubernetes-path) cargo test --locked --test integration -- --ignored cluster::
+	ARGUS_KUBERNETES=$$(bash .ci/install kubernetes-path) ARGUS_HELM=$$(bash .ci/install helm-path) cargo test --locked --test integration -- --ignored cluster::
 
 soak: ## Kill argus a thousand times, anywhere between a change and its events; ARGUS_SOAK says how often
 	@bash .ci/install tests
