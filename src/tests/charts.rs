@@ -1,5 +1,6 @@
 //! Dashboard, alert rules and the page of metrics name what the table of metrics has, and nothing else.
 
+mod image;
 
 use std::collections::BTreeSet;
 
