@@ -1,6 +1,8 @@
 //! Dashboard, alert rules and the page of metrics name what the table of metrics has, and nothing else.
 
+mod chart;
 mod image;
+mod running;
 
 use std::collections::BTreeSet;
 
