@@ -1,8 +1,11 @@
-//! The definitions in `crds` and a real API server: what it takes, what it refuses and how it tells, what it shows.
+//! A real API server: what it takes of the definitions in `crds`, what it refuses and shows; and Argus that follows it.
 //!
 //! `make e2e` builds the server and runs these; elsewhere they are listed as left out.
 
+mod answered;
 mod differences;
+mod faults;
+mod followed;
 mod random;
 mod refused;
 mod shown;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use kube::api::{GetParams, ListParams, Patch, PatchParams, WatchParams};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{Request, WatchEvent};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Config};
-use kube::api::{GetParams, ListParams, Patch, PatchParams, WatchParams};
-use kube::runtime::WatchStreamExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -210,7 +210,8 @@ impl Api {
                 let shown = file.display();
                 let bad = |error: kube::config::KubeconfigError| {
                     let message = format!("cannot use the kubeconfig {shown}: {}", line(&causes(&error)));
-                    let hint = "`kubernetes.kubeconfig` names a file as kubectl reads it, and `context` one of its contexts";
+                    let hint =
+                        "`kubernetes.kubeconfig` names a file as kubectl reads it, and `context` one of its contexts";
                     Box::new(Finding::error(Code::BadSettings, message).hint(hint))
                 };
                 let read = Kubeconfig::read_from(file).map_err(bad)?;
@@ -280,20 +281,20 @@ impl Api {
     }
 
     /// Sets the status of an object.
-    pub async fn apply_status(&self, namespace: &str, kind: KindId, name: &str, status: &Json) -> Result<Object, Fault> {
+    pub async fn apply_status(
+        &self,
+        namespace: &str,
+        kind: KindId,
+        name: &str,
+        status: &Json,
+    ) -> Result<Object, Fault> {
         let by = PatchParams::apply(MANAGER).force();
         let request = Request::new(path(namespace, kind)).patch_subresource("status", name, &by, &Patch::Apply(status));
         ask!(self, request)
     }
 
     /// Tells of an object in an event. The same event about the same object is counted, not repeated.
-    pub async fn tell(
-        &self,
-        namespace: &str,
-        kind: KindId,
-        metadata: &Metadata,
-        told: &Told<'_>,
-    ) -> Result<(), Fault> {
+    pub async fn tell(&self, namespace: &str, kind: KindId, metadata: &Metadata, told: &Told<'_>) -> Result<(), Fault> {
         let mut end = told.note.len().min(NOTE_BYTES_MAX);
         while !told.note.is_char_boundary(end) {
             end -= 1;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::object::{Key, Kept, Said, place};
+use super::object::{Kept, Key, Said, place};
 use super::settings::DeletionPolicy;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
@@ -242,9 +242,10 @@ impl Cache {
         let keys = wanted.iter().chain([&shared]).collect::<BTreeSet<_>>();
         let members = keys.into_iter().filter_map(|name| self.members.get(name)).flatten();
         let kept = members.chain(&self.strays).filter_map(|key| self.objects.get(key));
-        let readings = kept.filter(|kept| !kept.deleting).filter_map(|kept| match &kept.said {
-            Said::Read(reading) => Some(FileReading::clone(reading)),
-            Said::Refused(_) => None,
+        let readings = kept.filter(|kept| !kept.deleting).map(|kept| match &kept.said {
+            Said::Read(reading) => FileReading::clone(reading),
+            // Should something of it have been applied once, when the namespace was bound to more, it stays.
+            Said::Refused(_) => FileReading { unreadable: true, ..FileReading::empty(&self.place(&kept.key)) },
         });
         let mut world = assemble(readings);
         validate::validate(&mut world, now);
@@ -343,5 +344,160 @@ fn release_of(id: &ResourceId, origin: &Origin) -> Resource {
         spec: Spec::from_values(values),
         origin: origin.clone(),
         previous_name: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::super::object::{DELETION_POLICY, keep};
+    use super::super::settings::Binding;
+    use super::*;
+    use crate::model::kind::Kind;
+    use crate::model::kinds::team;
+
+    fn kept(kind: &str, name: &str, version: u64, spec: Json) -> Kept {
+        kept_with(kind, json!({ "name": name, "resourceVersion": version.to_string() }), spec)
+    }
+
+    fn kept_with(kind: &str, metadata: Json, spec: Json) -> Kept {
+        let binding = Binding { organizations: vec!["acme*".into()], ..Binding::default() };
+        let kind = KindId::of(Kind::named(kind).expect("a kind"));
+        let object = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).expect("an object");
+        keep("kubernetes", "team-a", &binding, kind, object)
+    }
+
+    fn team(name: &str, version: u64) -> Kept {
+        kept("Team", name, version, json!({ "organization": "acme" }))
+    }
+
+    /// A cache that has listed everything at this version: an organization with these teams.
+    fn listed(version: u64, teams: &[(&str, u64)]) -> Cache {
+        let mut cache = Cache::new("kubernetes", "team-a", DeletionPolicy::Delete);
+        for kind in KINDS.iter().map(|kind| KindId::of(kind)) {
+            let objects = match kind {
+                kind if kind.is(&organization::KIND) => vec![kept("Organization", "acme", 10, json!({}))],
+                kind if kind.is(&team::KIND) => teams.iter().map(|(name, version)| team(name, *version)).collect(),
+                _ => Vec::new(),
+            };
+            cache.replace(kind, version, objects).expect("it is not stale");
+        }
+        cache
+    }
+
+    fn wanted(names: &[&str]) -> BTreeSet<OrganizationName> {
+        names.iter().map(|name| Arc::from(*name)).collect()
+    }
+
+    fn names(world: &World, organization: &str) -> Vec<String> {
+        let desired = world.organizations.get(organization);
+        desired
+            .into_iter()
+            .flat_map(|desired| &desired.resources)
+            .map(|resource| resource.id.name.to_string())
+            .collect()
+    }
+
+    fn teams() -> KindId {
+        KindId::of(&team::KIND)
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default()
+    }
+
+    #[test]
+    fn there_is_no_world_before_everything_was_listed() {
+        let mut cache = Cache::new("kubernetes", "team-a", DeletionPolicy::Delete);
+        cache.replace(teams(), 50, vec![team("core", 40)]).expect("it is not stale");
+        let refused = cache.world(&wanted(&["acme"]), now()).expect_err("the organizations are missing");
+        assert_eq!(refused.code, Code::ClusterBehind);
+        assert_eq!(
+            names(&listed(50, &[("core", 40)]).world(&wanted(&["acme"]), now()).expect("a world"), "acme"),
+            ["acme", "core"]
+        );
+    }
+
+    #[test]
+    fn a_list_that_is_older_than_what_was_seen_changes_nothing() {
+        let mut cache = listed(50, &[("core", 40)]);
+        assert_eq!(cache.change(team("new", 60)), BTreeSet::from([Some(Arc::from("acme"))]));
+        let stale = cache.replace(teams(), 55, vec![team("core", 40)]);
+        assert_eq!(stale.expect_err("it is stale"), Stale { listed: 55, known: 60 });
+        assert_eq!(names(&cache.world(&wanted(&["acme"]), now()).expect("a world"), "acme"), ["acme", "core", "new"]);
+        // An object that is older than the one that is known does not come back either.
+        assert_eq!(cache.change(team("new", 59)), BTreeSet::new());
+    }
+
+    #[test]
+    fn what_has_moved_is_told_once_and_what_is_the_same_not_at_all() {
+        let mut cache = listed(50, &[("core", 40), ("web", 41)]);
+        let acme = || BTreeSet::from([Some(Arc::from("acme"))]);
+        assert_eq!(cache.replace(teams(), 60, vec![team("core", 40), team("web", 58)]).ok(), Some(BTreeSet::new()));
+        assert_eq!(cache.replace(teams(), 61, vec![team("core", 40)]).ok(), Some(acme()));
+        assert_eq!(cache.remove(&team("core", 0).key, 62), acme());
+        assert_eq!(cache.remove(&team("core", 0).key, 63), BTreeSet::new());
+        // A late word that it has gone does not take away the one that was made anew.
+        cache.change(team("core", 70));
+        assert_eq!(cache.remove(&team("core", 0).key, 69), BTreeSet::new());
+        assert_eq!(names(&cache.world(&wanted(&["acme"]), now()).expect("a world"), "acme"), ["acme", "core"]);
+    }
+
+    #[test]
+    fn freshness_counts_what_was_seen_what_went_and_how_far_all_kinds_were_followed() {
+        let mut cache = listed(50, &[("core", 40)]);
+        assert_eq!((cache.newest("acme"), cache.freshness("acme")), (40, 50));
+        cache.change(team("core", 60));
+        assert_eq!((cache.newest("acme"), cache.freshness("acme")), (60, 60));
+        cache.remove(&team("core", 0).key, 70);
+        assert_eq!((cache.newest("acme"), cache.freshness("acme")), (70, 70));
+        // What is known of one kind alone is no word on the others.
+        cache.reached(teams(), 90);
+        assert_eq!(cache.freshness("acme"), 70);
+        KINDS.iter().for_each(|kind| cache.reached(KindId::of(kind), 90));
+        assert_eq!((cache.newest("acme"), cache.freshness("acme"), cache.freshness("acme-eu")), (70, 90, 90));
+    }
+
+    #[test]
+    fn an_object_that_goes_is_not_described_and_one_that_leaves_its_rows_releases_them() {
+        let going = |policy: &str| {
+            let metadata = json!({ "name": "core", "resourceVersion": "60", "deletionTimestamp": "2027-01-15T08:00:00Z",
+                "annotations": { DELETION_POLICY: policy } });
+            kept_with("Team", metadata, json!({ "organization": "acme" }))
+        };
+        let mut cache = listed(50, &[("core", 40), ("web", 41)]);
+        cache.change(going("delete"));
+        let world = cache.world(&wanted(&["acme"]), now()).expect("a world");
+        assert_eq!(names(&world, "acme"), ["acme", "web"]);
+        cache.change(Kept { version: 61, ..going("orphan") });
+        let world = cache.world(&wanted(&["acme"]), now()).expect("a world");
+        let removal = world.organizations["acme"].resources.last().expect("a removal");
+        let told = ["target.kind", "target.name", "mode"].map(|path| removal.text(path));
+        assert_eq!(told, [Some("Team"), Some("core"), Some("release")]);
+        // What another object declares stays managed.
+        cache.change(kept("Team", "other", 62, json!({ "organization": "acme", "name": "core" })));
+        let world = cache.world(&wanted(&["acme"]), now()).expect("a world");
+        assert_eq!(names(&world, "acme"), ["acme", "core", "web"]);
+    }
+
+    #[test]
+    fn an_organization_that_was_not_asked_for_is_only_named_and_what_it_was_called_before_is_looked_at() {
+        let mut cache = listed(50, &[("core", 40)]);
+        let broken = json!({ "organization": "acme-eu", "parent": "nobody" });
+        cache.change(kept("Team", "broken", 60, broken));
+        let world = cache.world(&wanted(&["acme"]), now()).expect("a world");
+        assert!(world.findings.is_empty() && world.blocked.is_empty(), "{:?}", world.findings);
+        assert!(world.describes("acme-eu") && names(&world, "acme-eu").is_empty());
+        let world = cache.world(&wanted(&["acme-eu"]), now()).expect("a world");
+        assert_eq!(world.blocked, wanted(&["acme-eu"]));
+        let metadata = json!({ "name": "acme-new", "resourceVersion": "61",
+            "annotations": { "argus.io/previous-name": "acme" } });
+        cache.change(kept_with("Organization", metadata, json!({})));
+        // Both are declared: whichever is asked for, this is told.
+        for name in ["acme", "acme-new"] {
+            let world = cache.world(&wanted(&[name]), now()).expect("a world");
+            assert!(world.blocked.contains("acme-new"), "{name}: {:?}", world.findings);
+        }
     }
 }

@@ -28,6 +28,9 @@ pub const REQUESTED_AT: &str = "argus.io/requestedAt";
 /// The annotation that says what becomes of the rows when the object is deleted: `delete` or `orphan`.
 pub const DELETION_POLICY: &str = "argus.io/deletion-policy";
 
+/// The field of a key that says in which namespace its Secret is.
+const SECRET_NAMESPACE: &str = "deliverTo.secret.namespace";
+
 /// What begins the names of annotations that mean something to Argus.
 const OURS: &str = "argus.io/";
 
@@ -217,9 +220,10 @@ fn refusal(
 
 /// The object as a manifest.
 fn document(kind: &Kind, metadata: &Metadata, spec: Option<Json>) -> Json {
-    let ours = metadata.annotations.iter().filter(|(name, _)| {
-        name.starts_with(OURS) && ![REQUESTED_AT, DELETION_POLICY].contains(&name.as_str())
-    });
+    let ours = metadata
+        .annotations
+        .iter()
+        .filter(|(name, _)| name.starts_with(OURS) && ![REQUESTED_AT, DELETION_POLICY].contains(&name.as_str()));
     let ours: serde_json::Map<String, Json> = ours.map(|(name, text)| (name.clone(), json!(text))).collect();
     json!({
         "apiVersion": API_VERSION,
@@ -250,6 +254,20 @@ fn read(file: &Arc<str>, document: &str, binding: &Binding, namespace: &str) -> 
         let finding = Finding::error(Code::NotBound, message).about(&stray.id);
         return FileReading::unreadable(file, finding);
     }
+    // A key that is delivered elsewhere would write there with the rights of Argus.
+    let foreign = |name: &str| name != namespace && !binding.delivers_to(name);
+    let elsewhere = |resource: &&Resource| resource.text(SECRET_NAMESPACE).is_some_and(foreign);
+    let findings = reading.resources.iter().filter(elsewhere).map(|resource| {
+        let name = shown(resource.text(SECRET_NAMESPACE).unwrap_or_default());
+        let message = format!("{} may not be delivered from `{namespace}` into the namespace {name}", resource.id);
+        let finding = Finding::error(Code::NotBound, message).about(&resource.id).at(Origin::file(file));
+        finding.hint("name its own namespace, or have the other one listed in `secretNamespaces` of the settings")
+    });
+    let findings: Vec<Finding> = findings.collect();
+    if !findings.is_empty() {
+        reading.blocked.extend(reading.resources.iter().map(|resource| resource.id.organization.clone()).take(1));
+        reading.findings.extend(findings);
+    }
     reading
 }
 
@@ -269,4 +287,101 @@ pub fn digest(parts: &[&[u8]]) -> u64 {
     }
     let bytes = hasher.finalize();
     bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(kind: &Kind, json: Json) -> Kept {
+        let binding = Binding { organizations: vec!["acme".into(), "acme-*".into()], ..Binding::default() };
+        let object = serde_json::from_value(json).expect("an object");
+        let kind = Kind::named(kind.name).expect("a kind");
+        keep("kubernetes", "team-a", &binding, KindId::of(kind), object)
+    }
+
+    fn kept(kind: &str, annotations: Json, spec: Json) -> Kept {
+        let metadata = json!({
+            "name": "acme", "uid": "1", "generation": 3, "resourceVersion": "42", "annotations": annotations,
+            "finalizers": [FINALIZER], "managedFields": [{ "anything": "at all" }],
+        });
+        object(Kind::named(kind).expect("a kind"), json!({ "metadata": metadata, "spec": spec }))
+    }
+
+    fn codes(kept: &Kept) -> Vec<Code> {
+        match &kept.said {
+            Said::Read(reading) => reading.findings.iter().map(|finding| finding.code).collect(),
+            Said::Refused(finding) => vec![finding.code],
+        }
+    }
+
+    #[test]
+    fn what_is_kept_says_what_the_object_said_and_where_but_no_line_of_it() {
+        let kept = kept("Organization", json!({}), json!({ "displayName": "Acme", "teams": [{ "name": "core" }] }));
+        let Said::Read(reading) = &kept.said else { panic!("{kept:?}") };
+        let ids: Vec<String> = reading.resources.iter().map(|resource| resource.id.to_string()).collect();
+        assert_eq!(ids, ["Organization/acme", "acme/Team/core"]);
+        for resource in &reading.resources {
+            assert_eq!(resource.origin.to_string(), "kubernetes/team-a/Organization/acme");
+            assert!(resource.spec.entries().iter().all(|entry| entry.at == Position::default()));
+        }
+        assert_eq!((kept.version, kept.generation, kept.held, kept.deleting), (42, 3, true, false));
+        let key = key_at("kubernetes", "team-a", "kubernetes/team-a/Organization/acme");
+        assert_eq!(key, Some(kept.key));
+        for other in ["kubernetes/team-b/Organization/acme", "other/team-a/Organization/acme", "acme.yaml", ""] {
+            assert_eq!(key_at("kubernetes", "team-a", other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_of_what_reaches_for_another_organization() {
+        let renames = |name: &str| json!({ PREVIOUS_NAME: name });
+        for (kind, annotations, spec) in [
+            ("Member", json!({}), json!({ "organization": "globex", "user": "not an address" })),
+            ("Organization", json!({}), json!({ "name": "globex", "members": "not a list" })),
+            ("Organization", renames("globex"), json!({ "members": "not a list" })),
+            ("Removal", json!({}), json!({ "organization": "globex" })),
+            ("Tier", json!({}), json!({ "limits": "not a mapping" })),
+        ] {
+            let kept = kept(kind, annotations, spec);
+            // Had anything been read, its mistakes would be told.
+            assert_eq!(codes(&kept), [Code::NotBound], "{kind}");
+            assert!(matches!(kept.said, Said::Refused(_)));
+        }
+        assert_eq!(codes(&kept("Organization", renames("acme-old"), json!({}))), []);
+    }
+
+    #[test]
+    fn a_key_is_delivered_into_its_own_namespace_alone() {
+        let key = |namespace: &str| {
+            let secret = json!({ "namespace": namespace, "name": "key", "key": "token" });
+            let spec = json!({ "name": "bot", "organization": "acme", "owner": { "user": "a@acme.example" },
+                "scopes": ["read"], "deliverTo": { "secret": secret } });
+            kept("ApiKey", json!({}), spec)
+        };
+        assert_eq!(codes(&key("team-a")), []);
+        let other = key("kube-system");
+        assert_eq!(codes(&other), [Code::NotBound]);
+        assert!(matches!(&other.said, Said::Read(reading) if reading.blocked == [Arc::from("acme")]), "{other:?}");
+    }
+
+    #[test]
+    fn an_organization_moves_when_something_of_it_is_said_anew_and_not_when_its_status_is() {
+        let moves = |annotations: Json, spec: Json| kept("Organization", annotations, spec).moves;
+        let before = moves(json!({}), json!({ "displayName": "Acme" }));
+        assert_eq!(moves(json!({ "example.com/seen": "now" }), json!({ "displayName": "Acme" })), before);
+        assert_ne!(moves(json!({}), json!({ "displayName": "Acme Inc" })), before);
+        assert_ne!(moves(json!({ REQUESTED_AT: "now" }), json!({ "displayName": "Acme" })), before);
+        assert_ne!(moves(json!({ DELETION_POLICY: "orphan" }), json!({ "displayName": "Acme" })), before);
+        assert_ne!(moves(json!({ PREVIOUS_NAME: "acme-old" }), json!({ "displayName": "Acme" })), before);
+    }
+
+    #[test]
+    fn annotations_with_slips_are_told_and_block() {
+        for annotations in [json!({ DELETION_POLICY: "orphaned" }), json!({ "argus.io/previous-nam": "acme-old" })] {
+            let kept = kept("Organization", annotations, json!({}));
+            let Said::Read(reading) = &kept.said else { panic!("{kept:?}") };
+            assert_eq!(reading.blocked, [Arc::from("acme")], "{reading:?}");
+        }
+    }
 }

@@ -83,6 +83,8 @@ pub struct Binding {
     pub organizations: Vec<String>,
     /// Whether it may describe tiers, which all organizations share.
     pub tiers: bool,
+    /// The namespaces into which its keys may be delivered, beside itself; `*` stands for any run of characters.
+    pub secret_namespaces: Vec<String>,
     /// What its plans are judged by.
     pub terms: Terms,
 }
@@ -96,6 +98,11 @@ impl Binding {
         }
     }
 
+    /// Whether its keys may be delivered into this other namespace.
+    pub fn delivers_to(&self, namespace: &str) -> bool {
+        self.secret_namespaces.iter().any(|pattern| matches(pattern, namespace))
+    }
+
     fn fault(&self) -> Option<String> {
         if self.organizations.is_empty() && !self.tiers {
             return Some("is bound to nothing: name its organizations".into());
@@ -107,6 +114,10 @@ impl Binding {
         if let Some((pattern, fault)) = self.organizations.iter().find_map(plain) {
             return Some(format!("is bound to `{pattern}`, which is neither a name nor a pattern: {fault}"));
         }
+        let odd = |name: &&String| namespace_fault(&name.replace('*', "x")).is_some();
+        if let Some(name) = self.secret_namespaces.iter().find(odd) {
+            return Some(format!("has in `secretNamespaces` `{name}`, which is neither a name nor a pattern"));
+        }
         self.terms.approvals.fault().map(|fault| format!("has `approvals` that cannot be met or hold nothing: {fault}"))
     }
 }
@@ -117,6 +128,7 @@ impl Binding {
 struct Written {
     organizations: Vec<String>,
     tiers: bool,
+    secret_namespaces: Vec<String>,
     mode: Mode,
     guards: Guards,
     approvals: Need,
@@ -140,9 +152,14 @@ impl<'de> Deserialize<'de> for Binding {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, pairs: A) -> Result<Binding, A::Error> {
-                let Written { organizations, tiers, mode, guards, approvals, windows } =
+                let Written { organizations, tiers, secret_namespaces, mode, guards, approvals, windows } =
                     Written::deserialize(MapAccessDeserializer::new(pairs))?;
-                Ok(Binding { organizations, tiers, terms: Terms { mode, guards, approvals, windows } })
+                Ok(Binding {
+                    organizations,
+                    tiers,
+                    secret_namespaces,
+                    terms: Terms { mode, guards, approvals, windows },
+                })
             }
         }
         deserializer.deserialize_any(Either)

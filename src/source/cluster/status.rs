@@ -326,11 +326,8 @@ mod tests {
     #[test]
     fn a_status_of_which_nothing_has_changed_is_the_same_to_the_letter() {
         let row = |name: &str| Row { kind: "Team".into(), name: name.into(), id: None };
-        let first = Came {
-            rows: Some(vec![row("b"), row("a"), row("a")]),
-            run: run("1"),
-            ..came(0, 3, Standing::Applied)
-        };
+        let first =
+            Came { rows: Some(vec![row("b"), row("a"), row("a")]), run: run("1"), ..came(0, 3, Standing::Applied) };
         let before = status(&Status::default(), &first);
         assert_eq!(before.inventory, [row("a"), row("b")]);
         // Later, and the end of the same run told once more.
@@ -384,8 +381,7 @@ mod tests {
         for standing in [Standing::DependencyNotReady, Standing::ReconciliationFailed] {
             assert_eq!(types(&of(standing)), [("Ready", "False"), ("Reconciling", "True")], "{standing:?}");
         }
-        for standing in
-            [Standing::Suspended, Standing::WindowClosed, Standing::Observed, Standing::OrganizationBlocked]
+        for standing in [Standing::Suspended, Standing::WindowClosed, Standing::Observed, Standing::OrganizationBlocked]
         {
             assert_eq!(types(&of(standing)), [("Ready", "False")], "{standing:?}");
         }

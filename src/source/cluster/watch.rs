@@ -92,11 +92,7 @@ fn plural(kind: KindId) -> &'static str {
 }
 
 /// Lists everything of a kind, page by page, and gives the version of the list.
-async fn list(
-    api: &Api,
-    namespace: &Followed,
-    kind: KindId,
-) -> Result<u64, (Box<Finding>, Option<Duration>)> {
+async fn list(api: &Api, namespace: &Followed, kind: KindId) -> Result<u64, (Box<Finding>, Option<Duration>)> {
     let doing = || format!("list {} of the namespace `{}`", plural(kind), namespace.name);
     let failed = |fault: Fault| (Box::new(fault.finding(&doing())), fault.retry_after);
     let mut kept = Vec::new();
@@ -137,6 +133,7 @@ async fn watch(api: &Api, namespace: &Followed, kind: KindId, from: u64) -> Ende
         Err(fault) => return Ended::Failed(reached, fault),
     };
     let mut stream = pin!(stream);
+    namespace.cache().reached(kind, from);
     loop {
         let event = match tokio::time::timeout(api.times.silence, next(&mut stream)).await {
             Ok(Some(Ok(event))) => event,

@@ -128,14 +128,7 @@ fn same(object: Option<Object>, uid: &str) -> Option<Object> {
 
 /// Writes what came of a pass to the status of an object, and tells of it in an event, where something has changed.
 /// `told` is the digest of the status that it had when it was last seen. Says whether something was written.
-pub async fn report(
-    api: &Api,
-    namespace: &str,
-    key: &Key,
-    uid: &str,
-    told: u64,
-    came: &Came,
-) -> Result<bool, Fault> {
+pub async fn report(api: &Api, namespace: &str, key: &Key, uid: &str, told: u64, came: &Came) -> Result<bool, Fault> {
     if came.run.is_none() && status(&Status::default(), came).digest() == told {
         return Ok(false);
     }
