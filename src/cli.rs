@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod brakes;
+pub mod controller;
 pub mod notify;
 pub mod policy;
 pub mod schema;
@@ -162,6 +163,10 @@ pub enum Command {
     Suspend(brakes::Suspend),
     /// Report what has drifted meanwhile, and go on
     Resume(brakes::Resume),
+    /// Look at sources and keep organizations as they say, always
+    Controller(controller::Controller),
+    /// Ask the controller to look at a source now
+    Reconcile(controller::Reconcile),
     /// Write down all that planning reads, without what others must not see: for a plan that needs no secrets
     Snapshot(Snapshot),
     /// Deliver events to the sinks that the settings of this machine name
@@ -212,6 +217,8 @@ impl Command {
             Command::Rollback(_) => "rollback",
             Command::Suspend(_) => "suspend",
             Command::Resume(_) => "resume",
+            Command::Controller(_) => "controller",
+            Command::Reconcile(_) => "reconcile",
             Command::Snapshot(_) => "snapshot",
             Command::Relay(_) => "relay",
             Command::Notify(_) => "notify",

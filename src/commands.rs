@@ -18,11 +18,12 @@ pub mod judges;
 pub mod manual;
 pub mod notify;
 pub mod output;
-mod place;
+pub mod place;
 pub mod plan;
 pub mod policies;
 pub mod policy;
 pub mod progress;
+pub mod reconcile;
 pub mod relay;
 pub mod report;
 pub mod resume;
@@ -38,22 +39,27 @@ use std::time::Instant;
 use tracing::Instrument as _;
 
 use crate::cli::Command;
+use crate::cli::controller::Controller;
 use crate::exit_code::ExitCode;
 use crate::metrics::Form;
 use crate::telemetry::measure;
 use crate::trace;
-use context::{Context, Failure};
+use context::{Context, Done, Failure};
 
-/// Runs the command that was asked for.
-pub async fn run(context: &Context, command: Command) -> ExitCode {
+/// Runs the command that was asked for. The controller stands above the commands, and comes in as a value.
+pub async fn run(
+    context: &Context,
+    command: Command,
+    controller: impl AsyncFn(&Context, &Controller) -> Done,
+) -> ExitCode {
     let name = command.name();
     // What goes on for days is no step of anything: each delivery is told of in the trace of its event.
     let began = Instant::now();
     let code = match name {
-        "relay" => carried_out(context, command).await,
+        "relay" | "controller" => carried_out(context, command, controller).await,
         name => {
             let span = trace::command(name);
-            let code = carried_out(context, command).instrument(span.clone()).await;
+            let code = carried_out(context, command, controller).instrument(span.clone()).await;
             span.record("argus.exit_code", code as u8);
             if code == ExitCode::Failed {
                 trace::failed(&span, "the command has failed");
@@ -81,7 +87,11 @@ pub async fn run(context: &Context, command: Command) -> ExitCode {
     }
 }
 
-async fn carried_out(context: &Context, command: Command) -> ExitCode {
+async fn carried_out(
+    context: &Context,
+    command: Command,
+    controller: impl AsyncFn(&Context, &Controller) -> Done,
+) -> ExitCode {
     let done = match command {
         Command::Validate(args) => validate::run(context, &args),
         Command::Plan(args) => plan::run(context, &args).await,
@@ -89,6 +99,8 @@ async fn carried_out(context: &Context, command: Command) -> ExitCode {
         Command::Rollback(args) => rollback::run(context, &args).await,
         Command::Suspend(args) => suspend::run(context, &args).await,
         Command::Resume(args) => resume::run(context, &args).await,
+        Command::Controller(args) => controller(context, &args).await,
+        Command::Reconcile(args) => reconcile::run(context, &args).await,
         Command::Snapshot(args) => snapshot::run(context, &args).await,
         Command::Doctor => doctor::run(context).await,
         Command::Notify(args) => notify::run(context, &args).await,

@@ -12,12 +12,13 @@ pub mod picture;
 pub mod provenance;
 pub mod relay;
 pub mod rollback;
-mod scope;
+pub mod scope;
 pub mod sealing;
 mod telling;
 pub mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
@@ -46,6 +47,7 @@ use crate::store::Store;
 use crate::store::apply::ApplyContext;
 use crate::store::error::{ApplyError, StoreError};
 use crate::store::planning::OrganizationState;
+use crate::store::queue::Holder;
 use crate::store::run::{RollsBack, RunEnd, RunId, RunStart};
 use crate::trace;
 use crate::verdict::{Approved, Terms, Verdict};
@@ -88,6 +90,10 @@ pub struct Heard {
     pub judgements: Judgements,
     /// What people gain and lose, by organization with changes; nothing where nobody asked for it.
     pub access: BTreeMap<OrganizationName, Access>,
+    /// The organizations that stay as they are because part of what describes them cannot be used.
+    pub unseen: BTreeSet<OrganizationName>,
+    /// The versions of all organizations when it was planned.
+    pub clocks: BTreeMap<OrganizationName, i64>,
 }
 
 /// Compares a world with PostgreSQL, or with a picture of it, and asks the policies. Writes nothing: the transaction is
@@ -162,12 +168,13 @@ pub async fn plan<'a>(
     let seen = world.organizations.keys().filter(|name| &***name != GLOBAL).count() + world.unread.len();
     organizations.retain(OrganizationPlan::has_something_to_tell);
     let revision = pass.history.map(|history| history.checkout.revision.clone());
-    let lineage = pass.history.and_then(|history| history.lineage(pass.targets, scope.unseen));
+    let lineage = pass.history.and_then(|history| history.lineage(pass.targets, scope.unseen.clone()));
     let beyond = pass.due.and_then(|due| due.revision.clone());
     let plan = Plan { revision, lineage, beyond, ..Plan::new(pass.source, (seen, resources), organizations, findings) };
     let access = hearing.take_access();
     let judgements = hearing.end(&mut planning, &plan.organizations).await?;
-    Ok(Heard { plan, judgements, access })
+    let clocks = states.into_iter().map(|(name, state)| (name, state.version)).collect();
+    Ok(Heard { plan, judgements, access, unseen: scope.unseen, clocks })
 }
 
 /// One organization with its three states and the digest of what is said of it.
@@ -284,8 +291,20 @@ pub struct Applying {
     pub at_once: usize,
     /// The run that this one rolls back, if it is a rollback.
     pub rolls_back: Option<RollsBack>,
-    /// Whether the plan was made now, and of everything that there is: what it does not tell of is not there.
+    /// Whether the plan was made now, and of everything that there is of its organizations: what it does not tell of them is
+    /// not there.
     pub whole: bool,
+    /// By what right, where several share the work: whoever has lost it writes nothing.
+    pub lease: Option<Lease>,
+}
+
+/// What a replica holds.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// Who it is.
+    pub holder: Holder,
+    /// The fences of the organizations that it holds.
+    pub fences: Arc<BTreeMap<OrganizationName, i64>>,
 }
 
 /// Applies what the guards let through. What fails in one organization stays in that organization.
@@ -303,7 +322,7 @@ pub async fn apply(
     applying: &Applying,
     progress: Progress<'_>,
 ) -> Result<Outcome, StoreError> {
-    let Applying { run, actor, authors: _, terms: _, forced, policed, at_once, rolls_back, whole } = applying;
+    let Applying { run, actor, authors: _, terms: _, forced, policed, at_once, rolls_back, whole, lease: _ } = applying;
     let by = Cause::new(run.as_str(), &plan.source, actor, plan.revision.as_ref());
     let start = RunStart {
         run,
@@ -384,10 +403,23 @@ pub async fn apply(
     vcs.ref.head.revision = by.revision.as_deref().and_then(|revision| revision.rsplit(':').next()),
 ))]
 async fn apply_one(store: &Store, by: &Cause, applying: &Applying, approved: &Approved) -> Result<(), ApplyError> {
-    let Applying { run, actor: _, rolls_back, authors: _, terms: _, forced: _, policed: _, at_once: _, whole: _ } =
-        applying;
+    let Applying {
+        run,
+        actor: _,
+        rolls_back,
+        authors: _,
+        terms: _,
+        forced: _,
+        policed: _,
+        at_once: _,
+        whole: _,
+        lease,
+    } = applying;
     let read_at = approved.plan().read_at;
-    let context = ApplyContext { run, by, read_at, rolls_back: rolls_back.as_ref() };
+    // What is not held at all is held under no fence that there is.
+    let fence = |lease: &Lease| lease.fences.get(&approved.plan().organization).copied().unwrap_or(-1);
+    let lease = lease.as_ref().map(|lease| (&lease.holder, fence(lease)));
+    let context = ApplyContext { run, by, read_at, rolls_back: rolls_back.as_ref(), lease };
     let applied = store.apply(approved, &context).await.map(drop);
     if let Err(error) = &applied {
         // The code alone: what the database says may hold values.

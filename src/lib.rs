@@ -18,6 +18,7 @@ pub mod model;
 
 // Floor 1: thought. No I/O, no clock, no environment.
 pub mod access;
+pub mod agenda;
 pub mod approval;
 pub mod audit;
 pub mod brake;
@@ -52,6 +53,7 @@ pub mod engine;
 
 // Floor 6: the tops.
 pub mod commands;
+pub mod controller;
 
 // Around them: what `main` needs to get going.
 pub mod cli;

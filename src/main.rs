@@ -3,7 +3,7 @@
 use argus::cli::Cli;
 use argus::commands::context::Context;
 use argus::exit_code::ExitCode;
-use argus::{commands, sandbox, telemetry};
+use argus::{commands, controller, sandbox, telemetry};
 use clap::{CommandFactory as _, Parser as _};
 
 #[global_allocator]
@@ -30,7 +30,7 @@ fn main() -> std::process::ExitCode {
     let telemetry = telemetry::start(&context.global.log, context.log_format(), context.telemetry());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let code = match runtime {
-        Ok(runtime) => runtime.block_on(commands::run(&context, command)),
+        Ok(runtime) => runtime.block_on(commands::run(&context, command, controller::run)),
         Err(error) => {
             tracing::error!(%error, "the runtime does not start: {error}");
             ExitCode::Failed

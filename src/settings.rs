@@ -1,6 +1,7 @@
 //! Settings: those of the machine (flags, then environment, then `--config FILE`), and those of a source
 //! (`argus.yaml`), which can hold nothing that a pull request must not touch.
 
+pub mod controller;
 pub mod telemetry;
 
 use std::io::ErrorKind;
@@ -19,6 +20,7 @@ use crate::model::id::name_fault;
 use crate::model::origin::{Origin, Position};
 use crate::model::time::parse_duration;
 use crate::sandbox::Limits;
+use crate::settings::controller::ControllerSettings;
 use crate::settings::telemetry::TelemetrySettings;
 use crate::sink::SinkSettings;
 use crate::sink::courier::NotificationSettings;
@@ -37,6 +39,7 @@ const SETTINGS_BYTES_MAX: u64 = 256 * 1024;
 /// What only the machine may set, in any spelling that somebody may try in `argus.yaml`.
 const MACHINE_ONLY: &[&str] = &[
     "audit",
+    "controller",
     "database",
     "databaseUrl",
     "dataDir",
@@ -88,6 +91,8 @@ pub struct Machine {
     pub audit: AuditSettings,
     /// How logs look, and where traces go.
     pub telemetry: TelemetrySettings,
+    /// What `argus controller` looks at.
+    pub controller: ControllerSettings,
 }
 
 /// How often heads are signed after an apply when nobody says so.
@@ -168,7 +173,7 @@ impl Machine {
     pub fn read(path: &Path) -> Result<Machine, Box<Finding>> {
         let machine: Machine = read(path, &path.display().to_string())?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        Ok(Machine { git: machine.git.beside(folder), ..machine })
+        Ok(Machine { git: machine.git.beside(folder), controller: machine.controller.beside(folder), ..machine })
     }
 }
 

@@ -18,6 +18,7 @@ pub mod notifications;
 pub mod observing;
 pub mod planning;
 pub mod private;
+pub mod queue;
 pub mod run;
 pub mod suspension;
 pub mod undo;

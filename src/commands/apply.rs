@@ -76,7 +76,7 @@ pub async fn run(context: &Context, args: &Apply) -> Done {
     let outcome = carry_out(context, &database, &plan, &judges, verdict, (run, args), policed).await;
     lock.release().await;
     let outcome = outcome?;
-    audit::after_work(context, &database).await;
+    audit::after_work(context, &database.store).await;
     if let Some(file) = &args.invitations {
         invite(context, &database, file).await?;
     }
@@ -164,7 +164,7 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
         judges.add_names(plan.lineage.iter().flat_map(|lineage| &lineage.authors));
         same_rules(&judges, there.as_ref(), &told.rules_digest)?;
         let heard = hearing::hear_again(&database.store, &plan, &judges.bench(), context.now()).await?;
-        let Heard { plan, judgements, access: _ } = heard;
+        let Heard { plan, judgements, .. } = heard;
         let mut said = Vec::new();
         if plan.revision.is_none() && plan.rolls_back.is_none() {
             context.tell_of_unknown_authors(&mut said);
@@ -178,7 +178,7 @@ async fn prepare(context: &Context, args: &Apply) -> Result<Prepared, Failure> {
     }
     let mut judges = plan::judges(context, &reading, &args.planning.judging).await?;
     let lock = database.store.source_lock(&reading.settings.source, timeout).await?;
-    let Heard { plan, judgements, access: _ } =
+    let Heard { plan, judgements, .. } =
         plan::make(context, &database.store, &reading, &mut judges, &args.planning).await?;
     let failed = plan::has_errors(&reading, &plan);
     let said = reading.world.findings.iter().map(Check::of).collect();
@@ -328,6 +328,7 @@ async fn carry_out(
         at_once: (context.connections() as usize / 2).max(1),
         rolls_back: rollback::of_plan(&database.store, plan).await?,
         whole: args.planning.target.is_empty() && !args.manifests.path.as_deref().is_some_and(is_saved_plan),
+        lease: None,
     };
     let progress = Progress::new("applying");
     let tell = |done, total| progress.tell(done, total);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::context::{Context, Database, Done, Failure};
+use super::context::{Context, Done, Failure};
 use super::output::report;
 use super::snapshot;
 use crate::audit::head::{HeadsFile, read_file};
@@ -55,12 +55,12 @@ async fn seal(context: &Context) -> Done {
 
 /// Seals what a command has written, and signs the ends of the chains if that is due. Whatever goes wrong is a warning:
 /// the work of the command is done, and the rows wait.
-pub async fn after_work(context: &Context, database: &Database) {
+pub async fn after_work(context: &Context, store: &Store) {
     let mut told = Vec::new();
-    if let Err(error) = sealing::seal(&database.store).await {
+    if let Err(error) = sealing::seal(store).await {
         told.push(Finding::warning(Code::SealingFailed, format!("the audit could not be sealed: {error}")));
     }
-    match sign_if_due(context, &database.store).await {
+    match sign_if_due(context, store).await {
         Ok(None) => {}
         Ok(Some(signed)) => told.extend(torn(context, &signed)),
         Err(failure) => told.extend(failure.findings.into_iter().map(|finding| {

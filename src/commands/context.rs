@@ -21,6 +21,7 @@ use crate::model::state::{Unread, World};
 use crate::render::excerpt::{self, Excerpts};
 use crate::render::text::Paint;
 use crate::sandbox::Limits;
+use crate::settings::controller::ControllerSettings;
 use crate::settings::telemetry::TelemetrySettings;
 use crate::settings::{AuditSettings, Machine, Source};
 use crate::sink::SinkSettings;
@@ -186,6 +187,23 @@ impl Context {
         })
     }
 
+    /// The same, for a source whose repository is this one and whose name is known.
+    pub fn of_source(&self, name: &str, git: &GitSettings) -> Context {
+        let git = GitSettings { source: Some(name.to_owned()), ..git.clone() };
+        Context {
+            global: self.global.clone(),
+            machine: Machine { git, ..self.machine.clone() },
+            metrics: self.metrics.clone(),
+            outcome: OnceLock::new(),
+            source: OnceLock::new(),
+        }
+    }
+
+    /// What the controller of this machine looks at.
+    pub fn controller(&self) -> &ControllerSettings {
+        &self.machine.controller
+    }
+
     /// How a line on standard error looks.
     pub fn log_format(&self) -> LogFormat {
         self.global.log_format.or(self.machine.telemetry.logs).unwrap_or_default()
@@ -208,11 +226,16 @@ impl Context {
 
     /// The id of a new run: when it began, and enough randomness that no two are the same.
     pub fn new_run(&self) -> Result<RunId, Failure> {
-        let random = self.random()?.draw();
-        let tail: String = random.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        let run = RunId::new(format!("{}-{tail}", self.now().format("%Y%m%dT%H%M%SZ")));
+        let run = self.one_of_many_runs()?;
         trace::begin_run(run.as_str());
         Ok(run)
+    }
+
+    /// The same, for a process that has many.
+    pub fn one_of_many_runs(&self) -> Result<RunId, Failure> {
+        let random = self.random()?.draw();
+        let tail: String = random.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Ok(RunId::new(format!("{}-{tail}", self.now().format("%Y%m%dT%H%M%SZ"))))
     }
 
     /// The system's source of randomness.

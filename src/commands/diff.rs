@@ -28,8 +28,7 @@ async fn compare(context: &Context, args: &Diff) -> Done {
     // Nothing is applied and nothing is said of it: no policy has to be asked.
     let mut judges = Judges::terms_alone(context, reading.settings.terms());
     let how = Planning { target: args.target.clone(), no_drift: false, full: false, judging: Judging::default() };
-    let Heard { plan, judgements: _, access: _ } =
-        plan::make(context, &database.store, &reading, &mut judges, &how).await?;
+    let Heard { plan, .. } = plan::make(context, &database.store, &reading, &mut judges, &how).await?;
     let mut text = String::new();
     for organization in plan.organizations.iter().filter(|organization| !organization.is_empty()) {
         let live = rows(&database.store, organization).await?;

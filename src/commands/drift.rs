@@ -18,8 +18,7 @@ pub async fn run(context: &Context, args: &Drift) -> Done {
     let how = Planning { target, no_drift: false, full: false, judging: args.judging.clone() };
     let (reading, database) = context.read_and_connect(&args.manifests, &how).await?;
     let mut judges = plan::judges(context, &reading, &args.judging).await?;
-    let Heard { plan, judgements, access: _ } =
-        plan::make(context, &database.store, &reading, &mut judges, &how).await?;
+    let Heard { plan, judgements, .. } = plan::make(context, &database.store, &reading, &mut judges, &how).await?;
     let failed = plan::has_errors(&reading, &plan);
     let code = match (failed, args.detailed_exitcode && plan.has_drift()) {
         (true, _) => ExitCode::Failed,

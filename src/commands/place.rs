@@ -127,6 +127,21 @@ impl Place {
         }
     }
 
+    /// The commit that the settings of the machine named a while ago, without asking the server again if it is still here.
+    /// `called` is what it was asked for as.
+    pub fn seen(context: &Context, commit: &str, called: &str) -> Result<Place, Failure> {
+        let machine = context.git();
+        let url = machine.url.as_deref().unwrap_or_default();
+        // A tag is more than the commit that it leads to.
+        if machine.verify == Verify::Tag {
+            let depot = open(context, url, vec![machine.reference.clone()])?;
+            return self::commit(context, &depot, machine.reference.as_deref());
+        }
+        let fetch = fetch(context, url, vec![machine.reference.clone()])?;
+        let depot = Depot::open_at(&fetch, machine.ca_file.as_deref(), commit)?;
+        verified(context, &depot, Checkout::at(&depot, commit, called)?)
+    }
+
     /// A branch as it would be once merged, and what it would be merged into: the settings and policies are those of the
     /// latter, so that no branch changes what judges it.
     pub fn of_request(context: &Context, manifests: &Manifests, base: &str, head: &str) -> Result<Request, Failure> {
@@ -309,10 +324,16 @@ fn here() -> PathBuf {
 /// Opens a repository; what is on a server is fetched first.
 #[tracing::instrument(name = "fetch", skip_all, fields(otel.kind = "client"))]
 fn open(context: &Context, url: &str, wanted: Vec<Option<String>>) -> Result<Rc<Depot>, Failure> {
+    let fetch = fetch(context, url, wanted)?;
+    Ok(Depot::open(&fetch, context.git().ca_file.as_deref())?)
+}
+
+/// What is fetched, from where and how.
+fn fetch(context: &Context, url: &str, wanted: Vec<Option<String>>) -> Result<Fetch, Failure> {
     let settings = context.git();
     let progress = Arc::new(Progress::new("fetching"));
     let address = Address::parse(url, &settings.allow)?;
-    let fetch = Fetch {
+    Ok(Fetch {
         credentials: credentials(settings, matches!(address.place(), address::Place::Ssh(_)))?,
         address,
         wanted,
@@ -320,8 +341,7 @@ fn open(context: &Context, url: &str, wanted: Vec<Option<String>>) -> Result<Rc<
         keeps_readings: settings.verify == Verify::None,
         cache: settings.cache_dir.clone().unwrap_or_else(default_cache),
         progress: Arc::new(move |done, total, _| progress.tell(done, total)),
-    };
-    Ok(Depot::open(&fetch, settings.ca_file.as_deref())?)
+    })
 }
 
 /// A commit, if it is signed as it has to be.
@@ -330,7 +350,12 @@ fn open(context: &Context, url: &str, wanted: Vec<Option<String>>) -> Result<Rc<
     vcs.ref.head.name = tracing::field::Empty,
 ))]
 fn commit(context: &Context, depot: &Rc<Depot>, reference: Option<&str>) -> Result<Place, Failure> {
-    let mut checkout = Checkout::of(depot, reference)?;
+    let checkout = Checkout::of(depot, reference)?;
+    verified(context, depot, checkout)
+}
+
+/// The same commit, if it is signed as it has to be.
+fn verified(context: &Context, depot: &Rc<Depot>, mut checkout: Checkout) -> Result<Place, Failure> {
     let here = tracing::Span::current();
     here.record("vcs.ref.head.revision", &*checkout.revision.commit.id);
     here.record("vcs.ref.head.name", &*checkout.revision.reference);

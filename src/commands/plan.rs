@@ -15,6 +15,7 @@ use crate::engine::{self, Heard, Pass, Targets};
 use crate::exit_code::ExitCode;
 use crate::model::code::Code;
 use crate::model::finding::{Finding, Severity};
+use crate::model::id::OrganizationName;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::render::checks::{self, Check};
@@ -25,6 +26,7 @@ use crate::source::git::Checkout;
 use crate::source::git::lineage::Since;
 use crate::source::git::settings::Verify;
 use crate::source::names::{POLICIES_DIRECTORY, SETTINGS_FILE};
+use crate::store::Store;
 use crate::store::baselines::Baselines;
 use crate::telemetry::measure;
 use crate::verdict::{Told, Verdict};
@@ -49,9 +51,15 @@ async fn planned(context: &Context, args: &Args) -> Done {
         Some(due) => Some(make(context, base.ground(), due, &mut unjudged(context, due), &args.planning).await?.plan),
     };
     let planning = &args.planning;
-    let Heard { plan, judgements, access } =
-        make_beyond(context, base.ground(), &reading, &mut judges, planning, due.as_ref().map(|due| (due, told)))
-            .await?;
+    let Heard { plan, judgements, access, .. } = make_beyond(
+        context,
+        base.ground(),
+        &reading,
+        &mut judges,
+        (planning, Targets::parse(&planning.target)?),
+        due.as_ref().map(|due| (due, told)),
+    )
+    .await?;
     let told = judge(context, base.ground(), &plan, &judges, &judgements, false).await?.told;
     if let Some(file) = &args.output {
         let document = json::plan_document(&plan, &judges.terms, judges.folder.as_deref(), &told);
@@ -202,11 +210,24 @@ pub async fn make<'a>(
     judges: &mut Judges,
     how: &Planning,
 ) -> Result<Heard, Failure> {
-    make_beyond(context, ground.into(), reading, judges, how, None).await
+    let targets = Targets::parse(&how.target)?;
+    make_beyond(context, ground.into(), reading, judges, (how, targets), None).await
+}
+
+/// Plans for some organizations, and everything of each, as a source is set up.
+pub async fn make_for(
+    context: &Context,
+    store: &Store,
+    reading: &Reading,
+    judges: &mut Judges,
+    organizations: impl IntoIterator<Item = OrganizationName>,
+) -> Result<Heard, Failure> {
+    let how = Planning { target: Vec::new(), no_drift: false, full: false, judging: Judging::default() };
+    make_beyond(context, store.into(), reading, judges, (&how, Targets::organizations(organizations)), None).await
 }
 
 /// Refuses a commit if one that it brings is not signed as the machine asks.
-pub(super) async fn verify_brought(
+pub async fn verify_brought(
     context: &Context,
     ground: Ground<'_>,
     checkout: &Checkout,
@@ -230,10 +251,9 @@ async fn make_beyond(
     ground: Ground<'_>,
     reading: &Reading,
     judges: &mut Judges,
-    how: &Planning,
+    (how, targets): (&Planning, Targets),
     branch: Option<(&Plan, Vec<Finding>)>,
 ) -> Result<Heard, Failure> {
-    let targets = Targets::parse(&how.target)?;
     let (due, told) = branch.unzip();
     let verify = context.git().verify;
     let signers = (verify != Verify::None && reading.place.checkout().is_some()).then(|| place::signers(context.git()));

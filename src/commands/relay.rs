@@ -1,9 +1,11 @@
 //! `argus relay`: deliver events until told to stop, or until none is left.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::context::{Context, Done, Failure};
 use super::notify;
@@ -18,7 +20,9 @@ use crate::model::time::parse_duration;
 use crate::render::inert;
 use crate::render::text::counted;
 use crate::server;
+use crate::sink::courier::Courier;
 use crate::sink::{SINKS_MAX, SinkSettings};
+use crate::store::Store;
 use crate::telemetry::measure;
 
 /// Delivers.
@@ -44,38 +48,12 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
         keep,
         metrics: context.metrics().clone(),
     };
-    let stop = stop_signal().map_err(|error| {
-        Failure::from(Finding::error(Code::CannotDeliver, format!("signals cannot be listened to: {error}")))
-    })?;
+    let stop = stop_signal()?;
     let server = match args.listen {
-        Some(address) => {
-            let listener = server::bind(address).await.map_err(|error| {
-                let why = format!("metrics cannot be served at {address}: {error}");
-                Failure::from(
-                    Finding::error(Code::BadSettings, why).hint("is another relay there? see docs/telemetry.md"),
-                )
-            })?;
-            let at = listener.local_addr().unwrap_or(address);
-            tracing::info!(%at, "metrics are served at http://{at}");
-            let (metrics, store) = (context.metrics().clone(), database.store.clone());
-            Some(tokio::spawn(server::serve(listener, metrics, store, stop.clone())))
-        }
+        Some(address) => Some(served(context, &database.store, address, stop.clone()).await?),
         None => None,
     };
-    let delivering = async {
-        let relayed = relay::run(&database.store, &sinks, &relaying, stop.clone()).await;
-        relayed.map_err(|error| match error {
-            RelayError::BadSink(why) => bad(why.to_string()),
-            RelayError::Store(error) => Failure::from(error),
-        })
-    };
-    let notifying = async {
-        let Some(courier) = courier else { return Ok(String::new()) };
-        let notified = notifying::run(&database.store, courier, &relaying, stop.clone()).await;
-        notified.map(|notified| notify::told(&notified)).map_err(Failure::from)
-    };
-    // What one of both cannot begin is told at once, and not when the other is told to stop.
-    let (relayed, notified) = tokio::try_join!(delivering, notifying)?;
+    let (relayed, notified) = deliver(&database.store, &sinks, courier, &relaying, stop).await?;
     if let Some(server) = server {
         server.abort();
     }
@@ -101,6 +79,46 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
     Ok(ExitCode::Done)
 }
 
+/// Delivers events to sinks and messages to channels, until told to stop.
+pub async fn deliver(
+    store: &Store,
+    sinks: &[SinkSettings],
+    courier: Option<Courier>,
+    relaying: &Relaying,
+    stop: watch::Receiver<bool>,
+) -> Result<(Relayed, String), Failure> {
+    let delivering = async {
+        let relayed = relay::run(store, sinks, relaying, stop.clone()).await;
+        relayed.map_err(|error| match error {
+            RelayError::BadSink(why) => bad(why.to_string()),
+            RelayError::Store(error) => Failure::from(error),
+        })
+    };
+    let notifying = async {
+        let Some(courier) = courier else { return Ok(String::new()) };
+        let notified = notifying::run(store, courier, relaying, stop.clone()).await;
+        notified.map(|notified| notify::told(&notified)).map_err(Failure::from)
+    };
+    // What one of both cannot begin is told at once, and not when the other is told to stop.
+    tokio::try_join!(delivering, notifying)
+}
+
+/// Serves metrics and probes at an address.
+pub async fn served(
+    context: &Context,
+    store: &Store,
+    address: SocketAddr,
+    stop: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, Failure> {
+    let listener = server::bind(address).await.map_err(|error| {
+        let why = format!("metrics cannot be served at {address}: {error}");
+        Failure::from(Finding::error(Code::BadSettings, why).hint("is another one there? see docs/telemetry.md"))
+    })?;
+    let at = listener.local_addr().unwrap_or(address);
+    tracing::info!(%at, "metrics are served at http://{at}");
+    Ok(tokio::spawn(server::serve(listener, context.metrics().clone(), store.clone(), stop)))
+}
+
 /// Forgets a sink: nothing waits for it any more.
 async fn forget(context: &Context, sink: &str) -> Done {
     let database = context.database().await?;
@@ -111,7 +129,7 @@ async fn forget(context: &Context, sink: &str) -> Done {
 }
 
 /// The sinks that are asked for, if all of them make sense.
-pub(super) fn chosen(all: &[SinkSettings], names: &[String]) -> Result<Vec<SinkSettings>, Failure> {
+pub fn chosen(all: &[SinkSettings], names: &[String]) -> Result<Vec<SinkSettings>, Failure> {
     if all.is_empty() {
         let finding = Finding::error(Code::BadSettings, "no sink is configured: nothing can be delivered");
         return Err(Failure::from(finding.hint("name one under `sinks` in the file of --config; see docs/events.md")));
@@ -138,7 +156,13 @@ fn bad(why: String) -> Failure {
 }
 
 /// Becomes true when somebody asks the process to end.
-fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
+pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
+    signals().map_err(|error| {
+        Failure::from(Finding::error(Code::CannotDeliver, format!("signals cannot be listened to: {error}")))
+    })
+}
+
+fn signals() -> std::io::Result<watch::Receiver<bool>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (tell, told) = watch::channel(false);
     tokio::spawn(async move {

@@ -57,7 +57,7 @@ async fn drift(context: &Context, store: &Store, subject: &Subject) -> Result<()
     // Nothing is applied and nothing is said of it: no policy has to be asked.
     let mut judges = Judges::terms_alone(context, reading.settings.terms());
     let how = Planning { target, no_drift: false, full: false, judging: Judging::default() };
-    let Heard { plan, judgements: _, access: _ } = plan::make(context, store, &reading, &mut judges, &how).await?;
+    let Heard { plan, .. } = plan::make(context, store, &reading, &mut judges, &how).await?;
     context.complain(&plan.findings, &Excerpts::default());
     if plan::has_errors(&reading, &plan) {
         return Err(unknown("part of it cannot be compared"));

@@ -48,8 +48,7 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
     let now = context.now();
     let asked = Asked { run: &args.run, organizations: &args.organizations, targets: &targets, now };
     let Planned { plan, rolls_back } = rollback::plan(&database.store, &asked).await?;
-    let Heard { plan, judgements, access: _ } =
-        hearing::hear_again(&database.store, &plan, &judges.bench(), now).await?;
+    let Heard { plan, judgements, .. } = hearing::hear_again(&database.store, &plan, &judges.bench(), now).await?;
     let verdict = plan::judge(context, &database.store, &plan, &judges, &judgements, args.force).await?;
     match args.format {
         Face::Whole(Format::Json) if !args.plan => {}
@@ -82,6 +81,7 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
         at_once: (context.connections() as usize / 2).max(1),
         rolls_back: Some(rolls_back),
         whole: false,
+        lease: None,
     };
     let warned = verdict.told.warned.clone();
     let progress = Progress::new("rolling back");
@@ -93,7 +93,7 @@ pub async fn run(context: &Context, args: &Rollback) -> Done {
     let outcome = outcome?;
     measure::applied(context.metrics(), &plan, &outcome);
     let _ = context.outcome.set(outcome.word());
-    audit::after_work(context, &database).await;
+    audit::after_work(context, &database.store).await;
     let code = apply::exit_code(&plan, &outcome, failed);
     match args.format {
         Face::Whole(format) => apply::tell(context, &plan, &outcome, format)?,

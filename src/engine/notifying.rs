@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::relay::Relaying;
+use crate::agenda::Backoff;
 use crate::event::cloud::Event;
 use crate::failpoint::failpoint;
 use crate::notification;
-use crate::plan::sha256_hex;
 use crate::sink::courier::{Courier, MESSAGE_TIME_MAX, Sent};
 use crate::store::Store;
 use crate::store::deliveries::Shard;
@@ -57,10 +57,10 @@ const SLOW: Duration = Duration::from_secs(2);
 const GATE_LEASE: Duration = Duration::from_secs(60);
 
 /// How long a message waits after it was not taken: at first, and at most.
-const MESSAGE_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3600));
+const MESSAGE_BACKOFF: Backoff = Backoff { first: Duration::from_secs(10), longest: Duration::from_secs(3600) };
 
 /// How long a channel is left alone after something has failed: at first, and at most.
-const CHANNEL_BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+const CHANNEL_BACKOFF: Backoff = Backoff { first: Duration::from_secs(2), longest: Duration::from_secs(300) };
 
 /// How often old messages are dropped.
 const TIDYING: Duration = Duration::from_secs(3600);
@@ -331,8 +331,10 @@ impl ChannelTurn {
                         gate.channel
                     );
                     done.again += 1;
-                    pause = again_after.unwrap_or_default().max(backoff(CHANNEL_BACKOFF, failures, &gate.channel));
-                    let after = backoff(MESSAGE_BACKOFF, attempts.saturating_add(1), &message.id);
+                    pause = again_after
+                        .unwrap_or_default()
+                        .max(CHANNEL_BACKOFF.after(failures.unsigned_abs(), &gate.channel));
+                    let after = MESSAGE_BACKOFF.after(attempts.saturating_add(1).unsigned_abs(), &message.id);
                     Outcome::Again(after.max(again_after.unwrap_or_default()), why)
                 }
             };
@@ -345,15 +347,6 @@ impl ChannelTurn {
         }
         self.store.release_gate(gate, failures, pause).await
     }
-}
-
-/// How long to wait after so many failures. It differs, so that those that failed together do not come back together.
-fn backoff((first, longest): (Duration, Duration), failures: i32, salt: &str) -> Duration {
-    let digest = sha256_hex(format!("{salt}/{failures}").as_bytes());
-    let spread = u32::from_str_radix(&digest[..4], 16).unwrap_or_default();
-    let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or_default().min(16);
-    let whole = (first * 2_u32.pow(doublings)).min(longest);
-    whole / 2 + whole / 2 * spread / 0xffff
 }
 
 const _: () = assert!(GATE_LEASE.as_secs() > TURN_TIME.as_secs() + MESSAGE_TIME_MAX.as_secs());

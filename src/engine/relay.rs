@@ -11,11 +11,11 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::agenda::Backoff;
 use crate::event::cloud::Event;
 use crate::failpoint::failpoint;
 use crate::metrics::Metrics;
 use crate::metrics::table::{DELIVERY_FAILURES, EVENTS_DELIVERED, EVENTS_REFUSED, OUTBOX_LAG};
-use crate::plan::sha256_hex;
 use crate::sink::{BadSink, Delivered, Sink, SinkSettings};
 use crate::store::Store;
 use crate::store::deliveries::{Arrival, Shard};
@@ -40,7 +40,7 @@ const TIDYING: Duration = Duration::from_secs(3600);
 const FORGET_MAX: i32 = 10_000;
 
 /// How long a worker waits after something has failed: at first, and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(400), longest: Duration::from_secs(60) };
 
 /// How a relay works.
 #[derive(Clone, Debug)]
@@ -218,7 +218,7 @@ impl Worker {
                         break;
                     }
                     self.failures += 1;
-                    let wait = backoff(self.failures, &self.holder);
+                    let wait = BACKOFF.after(self.failures, &self.holder);
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         _ = self.stop.changed() => {}
@@ -331,13 +331,4 @@ async fn held<T>(store: &Store, sink: &str, holder: &str, work: impl Future<Outp
             }
         }
     }
-}
-
-/// How long to wait after so many failures. It differs between workers, so that they do not march in step.
-fn backoff(failures: u32, holder: &str) -> Duration {
-    let (first, longest) = BACKOFF;
-    let digest = sha256_hex(format!("{holder}/{failures}").as_bytes());
-    let spread = u32::from_str_radix(&digest[..4], 16).unwrap_or_default();
-    let whole = (first * 2_u32.pow(failures.min(12))).min(longest);
-    whole / 2 + whole / 2 * spread / 0xffff
 }

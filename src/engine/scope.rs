@@ -36,6 +36,17 @@ impl Targets {
         words.iter().map(|word| Target::parse(word)).collect::<Result<_, _>>().map(Targets)
     }
 
+    /// Some organizations, and everything of each; what all share is one of them.
+    pub fn organizations(names: impl IntoIterator<Item = OrganizationName>) -> Targets {
+        Targets(names.into_iter().map(Target::Organization).collect())
+    }
+
+    /// Whether everything of an organization is meant.
+    pub fn cover_all_of(&self, organization: &str) -> bool {
+        let whole = |target: &Target| matches!(target, Target::Organization(name) if &**name == organization);
+        self.all() || self.0.iter().any(whole)
+    }
+
     /// Whether everything is meant.
     pub fn all(&self) -> bool {
         self.0.is_empty()
@@ -181,7 +192,9 @@ impl<'a> Scope<'a> {
             scope.add(name, desired, states, pass);
         }
         for (name, unread) in &world.unread {
-            scope.add_unread(name, unread, states, pass);
+            if pass.targets.touch(name) {
+                scope.add_unread(name, unread, states, pass);
+            }
         }
         if world.unread.is_empty() && world.organizations.keys().all(|name| &**name == GLOBAL) {
             scope.empties_itself = gone.keys().filter(|name| &***name != GLOBAL).count();
@@ -206,7 +219,7 @@ impl<'a> Scope<'a> {
             return self.leave(name, settled);
         }
         let row_name = renamed_from(desired, states).unwrap_or_else(|| name.clone());
-        self.moved.push(Subject { desired, row_name, said, digest, whole: pass.targets.all() });
+        self.moved.push(Subject { desired, row_name, said, digest, whole: pass.targets.cover_all_of(name) });
     }
 
     /// An organization whose manifests were not read, because nothing had moved. If something has moved since then, this
@@ -235,6 +248,25 @@ impl<'a> Scope<'a> {
             self.unmoved.push(OrganizationPlan::unchanged(name, findings));
         }
     }
+}
+
+/// Every organization that a source describes or owns, with the digest of what is said of it and the version of its rows.
+/// What was not read is not among them.
+pub async fn census(
+    world: &World,
+    planning: &mut View,
+    source: &str,
+    correct_drift: bool,
+) -> Result<Vec<(OrganizationName, String, i64)>, StoreError> {
+    let states = planning.states(source).await?;
+    let owns_shared = owns_shared(world, planning, source).await?;
+    let gone = no_longer_described(world, &states, source, owns_shared);
+    let described = world.organizations.iter().chain(&gone);
+    let counted = described.map(|(name, desired)| {
+        let digest = digest::of(&digest::said(desired), &digest::places(desired), correct_drift);
+        (name.clone(), digest, states.get(name).map_or(0, |state| state.version))
+    });
+    Ok(counted.collect())
 }
 
 /// Whether the source owns something that all share. Only of interest where it describes nothing of that kind.

@@ -90,6 +90,10 @@ metrics! {
         "How often delivering to a sink has failed, and is tried again.";
     UNDELIVERABLE: "argus_undeliverable_events", Kind::Gauge, ["sink"],
         "How many events that a sink refused wait for somebody to look at them.";
+    CONTROLLER_TURNS: "argus_controller_turns_total", Kind::Counter, ["source", "step"],
+        "How many steps the controller has done: a look at a source, or work on a batch of its organizations.";
+    CONTROLLER_FAILURES: "argus_controller_failures_total", Kind::Counter, ["source", "step"],
+        "How many steps of the controller came to nothing.";
     NOTIFICATIONS_WAITING: "argus_notifications_waiting", Kind::Gauge, [],
         "How many messages wait for the channels of organizations.";
     CHANNELS_FAILING: "argus_notification_channels_failing", Kind::Gauge, [],

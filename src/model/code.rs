@@ -352,6 +352,12 @@ codes! {
     /// What is known of a cluster is older than what was known before, or not whole.
     ClusterBehind = 1914,
 
+    // 41xx: the controller
+    /// No controller is there, or none has answered in time.
+    NobodyThere = 4101,
+    /// A step of the controller takes too long.
+    TookTooLong = 4102,
+
     // 50xx: the world around
     /// The database cannot be reached.
     NoDatabase = 5001,

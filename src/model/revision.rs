@@ -111,6 +111,13 @@ pub struct Revision {
     pub commit: Commit,
 }
 
+impl Revision {
+    /// What a revision was asked for as and the id of its commit, from how it is shown.
+    pub fn parts(shown: &str) -> Option<(&str, &str)> {
+        shown.rsplit_once("@sha1:")
+    }
+}
+
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@sha1:{}", self.reference, self.commit.id)

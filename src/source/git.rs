@@ -119,6 +119,15 @@ impl Depot {
         Depot::at(&path, shown, mirror, cache, fetch.limits).map(Rc::new)
     }
 
+    /// Opens a repository as it was fetched before, if it holds a commit already: nothing is asked of the server.
+    pub fn open_at(fetch: &Fetch, authorities: Option<&Path>, commit: &str) -> Result<Rc<Depot>, Box<Finding>> {
+        let (Place::Https(_) | Place::Ssh(_)) = fetch.address.place() else { return Depot::open(fetch, authorities) };
+        let Some(mirror) = Mirror::holding(fetch, commit) else { return Depot::open(fetch, authorities) };
+        library::set_up(&fetch.limits, authorities);
+        let (path, cache) = (mirror.path.clone(), Some(mirror::folder(fetch)).filter(|_| fetch.keeps_readings));
+        Depot::at(&path, fetch.address.to_string(), Some(mirror), cache, fetch.limits).map(Rc::new)
+    }
+
     /// Opens the repository that a directory stands in. The directory is the root of the source, as it is without Git.
     pub fn around(directory: &Path, limits: Limits) -> Result<Rc<Depot>, Box<Finding>> {
         library::set_up(&limits, None);
@@ -252,6 +261,13 @@ impl Checkout {
         };
         let revision = Revision { reference, commit: commit::read(&commit) };
         Ok(Checkout { depot: depot.clone(), revision, whole, tree, tag, merged_from: None })
+    }
+
+    /// A commit by its id, called what it was once asked for as.
+    pub fn at(depot: &Rc<Depot>, commit: &str, called: &str) -> Result<Checkout, Box<Finding>> {
+        let checkout = Checkout::of(depot, Some(commit))?;
+        let revision = Revision { reference: called.into(), ..checkout.revision };
+        Ok(Checkout { revision, ..checkout })
     }
 
     /// The root of the source within the repository, with a `/` behind it; empty where that is all of it.

@@ -18,20 +18,22 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use super::error::{ApplyError, StoreError, describe, sqlstate};
 use super::events::Teller;
+use super::queue::Holder;
 use super::run::{RollsBack, RunId};
 use super::{Store, events, migrate, suspension};
+use crate::agenda::Backoff;
 use crate::brake::Suspension;
 use crate::event::content::Cause;
 use crate::event::telling;
 use crate::failpoint::failpoint;
-use crate::plan::{OrganizationPlan, sha256_hex};
+use crate::plan::OrganizationPlan;
 use crate::verdict::Approved;
 
 /// How often an organization is tried.
 pub const ATTEMPTS_MAX: u32 = 6;
 
-/// How long is waited after the first try; each further wait is up to twice as long.
-const BACKOFF_FIRST: Duration = Duration::from_millis(30);
+/// How long is waited between tries.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(60), longest: Duration::from_secs(8) };
 
 /// How often it is asked what became of a commit.
 const COMMIT_QUESTIONS_MAX: u32 = 20;
@@ -40,7 +42,7 @@ const COMMIT_QUESTIONS_MAX: u32 = 20;
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL ROLE argus_reconciler; SET LOCAL search_path = pg_catalog;
     SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '120s';
-    SET LOCAL idle_in_transaction_session_timeout = '60s'";
+    SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
 /// What names everything to the database and asks what has to be known, in one round trip.
 static NAMED: LazyLock<String> = LazyLock::new(|| {
@@ -48,11 +50,15 @@ static NAMED: LazyLock<String> = LazyLock::new(|| {
         "SELECT (SELECT max(version) FROM argus.schema_migration),
                 ARRAY(SELECT argus.hold_clock(name) FROM unnest($5::text[]) AS c(name)),
                 set_config('argus.org', $1, true), set_config('argus.actor', $2, true),
-                set_config('argus.via', $3, true), set_config('argus.run', $4, true), {}
+                set_config('argus.via', $3, true), set_config('argus.run', $4, true), {},
+                $7::text IS NULL OR argus.hold_work($6, $1, $7, $8)
          FROM (VALUES (1)) AS one LEFT JOIN argus.suspension_of($6, $5) s ON true",
         suspension::columns()
     )
 });
+
+/// Where it says whether the work is still held: behind five columns and those of a suspension.
+const LEASE_COLUMN: usize = 6 + suspension::COLUMNS;
 
 /// Who applies what for.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +72,8 @@ pub struct ApplyContext<'a> {
     pub read_at: Option<i64>,
     /// The run that this one rolls back, if it is a rollback.
     pub rolls_back: Option<&'a RollsBack>,
+    /// The replica that holds the organization, and under which fence, where several share the work.
+    pub lease: Option<(&'a Holder, i64)>,
 }
 
 /// What applying an organization came to.
@@ -181,7 +189,8 @@ impl Store {
                 let why = describe(&passing);
                 return Err(ApplyError::Contended { organization: organization(), attempts, why });
             }
-            tokio::time::sleep(backoff(attempts, context.run.as_str(), &plan.organization)).await;
+            let whose = format!("{}/{}", context.run, plan.organization);
+            tokio::time::sleep(BACKOFF.after(attempts, &whose)).await;
             attempts += 1;
         }
     }
@@ -323,8 +332,14 @@ async fn begin(
         .bind(context.run.as_str())
         .bind(&clocks)
         .bind(&context.by.source)
+        .bind(context.lease.map(|(holder, _)| holder.as_str()))
+        .bind(context.lease.map(|(_, fence)| fence))
         .fetch_one(&mut *connection)
         .await?;
+    if !row.try_get::<bool, _>(LEASE_COLUMN)? {
+        let why = "the time for which this replica held it is over, and another one may be at it";
+        return Err(Tried::Stale(vec![why.into()]));
+    }
     migrate::compare(row.try_get::<Option<i32>, _>(0)?.unwrap_or(0)).map_err(Tried::Schema)?;
     if let Some(suspension) = suspension::read(&row, 6).map_err(Tried::Schema)? {
         return Err(Tried::Suspended(Box::new(suspension)));
@@ -332,15 +347,6 @@ async fn begin(
     let versions: Vec<i64> = row.try_get(1)?;
     let at = clocks.iter().position(|name| **name == *renamed.unwrap_or(&plan.organization));
     Ok(at.and_then(|at| versions.get(at)).copied().unwrap_or_default())
-}
-
-/// How long to wait before the next try. It differs between runs and organizations, so that those who collided do not
-/// march on in step.
-fn backoff(attempt: u32, run: &str, organization: &str) -> Duration {
-    let digest = sha256_hex(format!("{run}/{organization}/{attempt}").as_bytes());
-    let spread = u32::from_str_radix(&digest[..4], 16).unwrap_or_default();
-    let longest = BACKOFF_FIRST * 2_u32.pow(attempt.min(8));
-    longest / 2 + longest / 2 * spread / 0xffff
 }
 
 /// Every point of applying at which a test can make the process die, in the order in which they are reached.

@@ -14,6 +14,8 @@ pub enum Word {
     Events,
     /// That audit rows wait to be sealed.
     Unsealed,
+    /// That somebody has asked for work.
+    Work,
 }
 
 impl Word {
@@ -21,6 +23,7 @@ impl Word {
         match self {
             Word::Events => "argus_events",
             Word::Unsealed => "argus_unsealed",
+            Word::Work => "argus_work",
         }
     }
 }

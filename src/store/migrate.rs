@@ -46,6 +46,7 @@ pub static MIGRATIONS: &[Migration] = &[
     Migration { version: 9, name: "events", sql: include_str!("../../migrations/0009_events.sql") },
     Migration { version: 10, name: "baselines", sql: include_str!("../../migrations/0010_baselines.sql") },
     Migration { version: 11, name: "notifications", sql: include_str!("../../migrations/0011_notifications.sql") },
+    Migration { version: 12, name: "controller", sql: include_str!("../../migrations/0012_controller.sql") },
 ];
 
 /// The roles: none can log in. Whoever logs in is a member of those that it needs. The migrator has to become the owner

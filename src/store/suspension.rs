@@ -58,7 +58,10 @@ impl<'a> Suspended<'a> {
     }
 }
 
-/// The columns of a [`Suspension`].
+/// How many columns a [`Suspension`] has.
+pub(super) const COLUMNS: usize = 9;
+
+/// These columns.
 pub(super) fn columns() -> String {
     format!(
         "s.id, s.source, s.organization, s.reason, s.owner, {}, {}, s.created_by, s.created_role",

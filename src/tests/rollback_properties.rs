@@ -296,6 +296,7 @@ fn applying(run: &str, rolls_back: Option<RollsBack>) -> Applying {
         at_once: 2,
         rolls_back,
         whole: false,
+        lease: None,
     }
 }
 
@@ -333,8 +334,7 @@ async fn apply(store: &Store, root: &Path, run: &str) -> bool {
         history: None,
         due: None,
     };
-    let Heard { plan, judgements: _, access: _ } =
-        engine::plan(&world, store, &pass, &|_, _| {}).await.expect("a plan");
+    let Heard { plan, .. } = engine::plan(&world, store, &pass, &|_, _| {}).await.expect("a plan");
     if world.findings.iter().chain(plan.all_findings()).any(|finding| finding.is_error()) {
         return false;
     }

@@ -33,7 +33,7 @@ async fn a_suspension_that_comes_behind_the_verdict_stops_the_transaction() {
     let run: RunId = begin(&store, "r1").await;
     store.suspend(&suspension(acme(None))).await.expect("suspended");
     let by = by("ada");
-    let context = ApplyContext { run: &run, by: &by, read_at: None, rolls_back: None };
+    let context = ApplyContext { run: &run, by: &by, read_at: None, rolls_back: None, lease: None };
     let error = store.apply(&verdict, &context).await.expect_err("it is suspended by now");
     assert_eq!(error.code(), Code::Suspended);
     let finding = error.finding();

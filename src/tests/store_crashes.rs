@@ -198,6 +198,7 @@ async fn a_connection_that_is_cut_at_the_commit_is_resolved_by_the_row_of_the_ru
             by: &crate::support::plans::by("ada"),
             read_at: None,
             rolls_back: None,
+            lease: None,
         };
         let approved = crate::support::plans::approved(everything("acme"));
         let outcome = store.apply(&approved, &context).await.expect("it is found out, or tried again");

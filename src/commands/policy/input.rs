@@ -20,8 +20,7 @@ pub async fn run(context: &Context, args: &PolicyInput) -> Done {
     context.draw(&reading);
     let mut judges = plan::judges(context, &reading, &args.planning.judging).await?;
     let database = context.database().await?;
-    let Heard { plan, judgements: _, access: _ } =
-        plan::make(context, &database.store, &reading, &mut judges, &args.planning).await?;
+    let Heard { plan, .. } = plan::make(context, &database.store, &reading, &mut judges, &args.planning).await?;
     let wanted = |name: &str| args.organization.as_deref().is_none_or(|wanted| wanted == name);
     let told =
         |plan: &OrganizationPlan| wanted(&plan.organization) && (args.organization.is_some() || !plan.is_empty());

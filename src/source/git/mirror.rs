@@ -125,6 +125,18 @@ impl Mirror {
         Ok(Mirror { path, wanted: fetch.wanted.clone(), _lock: lock })
     }
 
+    /// A mirror as it is, if it holds a commit. Nobody replaces it meanwhile.
+    pub fn holding(fetch: &Fetch, commit: &str) -> Option<Mirror> {
+        let folder = folder(fetch);
+        refuse_shared(&folder).ok()?;
+        let lock = File::open(folder.join("lock")).ok()?;
+        lock.lock_shared().ok()?;
+        let path = folder.join("repository.git");
+        let id = git2::Oid::from_str(commit).ok()?;
+        Repository::open_bare(&path).ok()?.find_commit(id).ok()?;
+        Some(Mirror { path, wanted: Vec::new(), _lock: lock })
+    }
+
     /// Throws a mirror away that turned out to be broken.
     pub fn discard(&self) {
         tracing::warn!(mirror = %self.path.display(), "the mirror is broken; the next run makes it anew");

@@ -12,6 +12,7 @@ const FLOORS: &[Floor] = &[
         about: "thought",
         modules: &[
             "plan",
+            "agenda",
             "digest",
             "validate",
             "diff",
@@ -38,7 +39,7 @@ const FLOORS: &[Floor] = &[
     Floor { about: "engine", modules: &["engine"], apart: false },
     Floor {
         about: "tops",
-        modules: &["exit_code", "cli", "settings", "telemetry", "controller", "server", "commands", "main"],
+        modules: &["exit_code", "cli", "settings", "telemetry", "server", "commands", "controller", "main"],
         apart: false,
     },
 ];

@@ -149,6 +149,6 @@ pub async fn apply(store: &Store, run: &str, plan: OrganizationPlan) -> Result<O
     let run = begin(store, run).await;
     let read_at = plan.read_at;
     let by = by("ada");
-    let context = ApplyContext { run: &run, by: &by, read_at, rolls_back: None };
+    let context = ApplyContext { run: &run, by: &by, read_at, rolls_back: None, lease: None };
     store.apply(&approved(plan), &context).await
 }

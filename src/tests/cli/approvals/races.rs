@@ -54,6 +54,7 @@ impl Case {
             at_once: 1,
             rolls_back: None,
             whole: true,
+            lease: None,
         };
         let unkept = approving::keep(store, &case.plan, &verdict.told, &applying).await.expect("it is kept");
         assert!(unkept.is_empty());
@@ -98,7 +99,7 @@ impl Case {
 
 fn context(run: &RunId) -> ApplyContext<'_> {
     static BY: LazyLock<Cause> = LazyLock::new(|| by("ci"));
-    ApplyContext { run, by: &BY, read_at: None, rolls_back: None }
+    ApplyContext { run, by: &BY, read_at: None, rolls_back: None, lease: None }
 }
 
 /// A database in which the organization is there.

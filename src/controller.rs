@@ -1,0 +1,227 @@
+//! The controller: always on. It looks at sources, works on the organizations that have moved, and goes on doing so.
+//!
+//! Whatever wakes it (an interval, a schedule, a webhook, somebody's write to the rows, `argus reconcile`) carries no data: a
+//! turn reads anew what it needs. What is to be done stands in a queue in the database, which replicas share: a turn is one
+//! look at one source, or work on a batch of its organizations. Dying between any two steps loses nothing, because the
+//! queue holds on to what was not settled.
+
+mod look;
+mod pass;
+mod worker;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::cli::controller::Controller;
+use crate::commands::context::{Context, Done, Failure};
+use crate::commands::output::report;
+use crate::commands::{notify, relay};
+use crate::engine::relay::Relaying;
+use crate::exit_code::ExitCode;
+use crate::metrics::Metrics;
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::settings::controller::SourceSettings;
+use crate::store::Store;
+use crate::store::ear::Word;
+use crate::store::queue::Holder;
+
+/// How long the database believes that a replica is there, and how often the replica says so.
+const LEASE: Duration = Duration::from_secs(15);
+const BEAT: Duration = Duration::from_secs(4);
+
+/// How long work that is under way has to come to an end once the process was told to stop.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// How long somebody who cannot hear the database waits before trying again.
+const DEAF: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether somebody has moved rows, at most.
+const SWEEP: Duration = Duration::from_millis(500);
+
+/// How long events are kept that nobody waits for.
+const KEEP: Duration = Duration::from_secs(30 * 86_400);
+
+/// The form of a source whose manifests are in a repository.
+const GIT: &str = "git";
+
+/// What all turns share.
+struct Shared {
+    store: Store,
+    metrics: Arc<Metrics>,
+    /// Told whenever there may be something to do.
+    wake: Notify,
+    /// Who this is now: another one after every lease that was lost.
+    holder: Mutex<Holder>,
+    stop: watch::Receiver<bool>,
+    /// Whether to end when nothing is due any more.
+    once: bool,
+}
+
+impl Shared {
+    fn holder(&self) -> Holder {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn stops(&self) -> bool {
+        *self.stop.borrow()
+    }
+}
+
+/// A source, and the settings of the machine as they are for it.
+struct Desk {
+    settings: SourceSettings,
+    context: Context,
+}
+
+/// Works until told to stop, or until nothing is due.
+pub async fn run(context: &Context, args: &Controller) -> Done {
+    let settings = context.controller().checked()?;
+    if settings.sources.is_empty() {
+        let finding = Finding::error(Code::BadSettings, "the controller has nothing to look at");
+        return Err(Failure::from(finding.hint("list sources under `controller.sources`; see docs/settings.md")));
+    }
+    let database = context.database().await?;
+    let stop = relay::stop_signal()?;
+    let shared = Arc::new(Shared {
+        store: database.store.clone(),
+        metrics: context.metrics().clone(),
+        wake: Notify::new(),
+        holder: Mutex::new(new_holder(context)?),
+        stop: stop.clone(),
+        once: args.once,
+    });
+    shared.store.beat(&shared.holder(), LEASE, true).await?;
+    for source in &settings.sources {
+        shared.store.enroll(&source.name, GIT).await?;
+    }
+    let listen = args.listen.or(settings.listen);
+    let server = match listen {
+        Some(address) => Some(relay::served(context, &shared.store, address, stop.clone()).await?),
+        None => None,
+    };
+    let mut beside = tokio::task::JoinSet::new();
+    beside.spawn(beat(shared.clone(), context.of_source("", context.git())));
+    beside.spawn(hear(shared.clone(), Word::Work));
+    beside.spawn(sweep(shared.clone()));
+    let delivering = deliver(context, &shared, args.once);
+    let working = async {
+        let workers = args.workers.unwrap_or(settings.workers());
+        let workers: Vec<_> = (0..workers).map(|number| worker::start(context, &shared, number)).collect();
+        let mut done = 0;
+        for worker in workers {
+            done += worker.await.unwrap_or_default();
+        }
+        Ok::<usize, Failure>(done)
+    };
+    let (done, ()) = tokio::try_join!(within_grace(working, stop.clone()), delivering)?;
+    beside.shutdown().await;
+    if let Some(server) = server {
+        server.abort();
+    }
+    if let Err(error) = shared.store.leave(&shared.holder()).await {
+        tracing::warn!(%error, "what is held is not given back, and others wait until its time is over: {error}");
+    }
+    report(&format!("Stopped after {done} turns.\n"), ExitCode::Done)
+}
+
+/// A name that no other replica has.
+fn new_holder(context: &Context) -> Result<Holder, Failure> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().take(100).collect();
+    Ok(Holder::new(format!("{host}/{}/{}", std::process::id(), context.one_of_many_runs()?)))
+}
+
+/// Waits for work to end; once the process was told to stop, no longer than it may take.
+async fn within_grace<T: Default>(
+    work: impl Future<Output = Result<T, Failure>>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<T, Failure> {
+    let patience = async {
+        let _ = stop.wait_for(|stop| *stop).await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        done = work => done,
+        () = patience => {
+            tracing::warn!("what is under way takes too long, and is left: the database takes back what was not committed");
+            Ok(T::default())
+        }
+    }
+}
+
+/// Delivers events as a relay does, where there is somewhere to deliver them to.
+async fn deliver(context: &Context, shared: &Shared, once: bool) -> Result<(), Failure> {
+    let courier = notify::courier(context, &[])?;
+    if courier.is_none() && context.sinks().is_empty() || once {
+        return Ok(());
+    }
+    let sinks = match context.sinks() {
+        [] => Vec::new(),
+        sinks => relay::chosen(sinks, &[])?,
+    };
+    let holder = shared.holder().as_str().to_owned();
+    let relaying = Relaying { holder, workers: 2, once, keep: KEEP, metrics: shared.metrics.clone() };
+    relay::deliver(&shared.store, &sinks, courier, &relaying, shared.stop.clone()).await.map(drop)
+}
+
+/// Says again and again that this replica is there. One whose time has passed has lost all that it held, and goes on as
+/// somebody else.
+async fn beat(shared: Arc<Shared>, context: Context) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        match shared.store.beat(&shared.holder(), LEASE, false).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let Ok(holder) = new_holder(&context) else { continue };
+                match shared.store.beat(&holder, LEASE, true).await {
+                    Ok(_) => {
+                        tracing::warn!(
+                            "this replica was away for too long, and what it held may be somebody else's now"
+                        );
+                        *shared.holder.lock().unwrap_or_else(PoisonError::into_inner) = holder;
+                        shared.wake.notify_waiters();
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the database cannot be told that this replica is there: {error}")
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the database cannot be told that this replica is there: {error}"),
+        }
+    }
+}
+
+/// Wakes the workers when the database tells something. They look by themselves as well.
+async fn hear(shared: Arc<Shared>, word: Word) {
+    loop {
+        if let Ok(mut ear) = shared.store.ear(word).await {
+            while ear.hear(Duration::from_secs(3600)).await.is_ok() {
+                shared.wake.notify_waiters();
+            }
+        }
+        tokio::time::sleep(DEAF).await;
+    }
+}
+
+/// Asks for work on organizations whose rows somebody else has written, as soon as they have.
+async fn sweep(shared: Arc<Shared>) {
+    loop {
+        // Once after every time that nobody could be heard.
+        let mut heard = true;
+        if let Ok(mut ear) = shared.store.ear(Word::Events).await {
+            while heard {
+                match shared.store.wake_what_moved().await {
+                    Ok(0) => {}
+                    Ok(_) => shared.wake.notify_waiters(),
+                    Err(error) => tracing::warn!(%error, "whether rows have moved is not known: {error}"),
+                }
+                tokio::time::sleep(SWEEP).await;
+                heard = ear.hear(Duration::from_secs(3600)).await.is_ok();
+            }
+        }
+        tokio::time::sleep(DEAF).await;
+    }
+}

@@ -1,0 +1,155 @@
+//! Work on some organizations of a source: plan, judge, apply, and say what came of each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Desk;
+use super::look::as_set_up;
+use crate::agenda::Backoff;
+use crate::cli::Judging;
+use crate::commands::context::{Context, Failure, Reading};
+use crate::commands::judges::NONE;
+use crate::commands::place::Place;
+use crate::commands::{audit, plan};
+use crate::engine::{self, Applying, Heard, Lease, Outcome, Refusal};
+use crate::model::finding::Finding;
+use crate::model::id::OrganizationName;
+use crate::model::revision::Revision;
+use crate::model::state::Unread;
+use crate::plan::{Action, Attribution, Change, OrganizationPlan};
+use crate::store::Store;
+use crate::store::queue::{Batch, Item, Settled, Undone};
+use crate::store::run::RunId;
+use crate::telemetry::measure;
+use crate::trace;
+
+/// How long something is left alone that has failed.
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(4), longest: Duration::from_secs(900) };
+
+/// How long something is left alone that has moved under the plan.
+const STALE_BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+
+/// How often it is looked again whether what waits for people, or for a window, may go on: whoever lets it through
+/// wakes it as well.
+const HELD: Duration = Duration::from_secs(900);
+const STOPPED: Duration = Duration::from_secs(60);
+
+/// How many organizations of a batch are applied at the same time.
+const AT_ONCE: usize = 4;
+
+/// What came of a batch.
+pub struct Done {
+    /// The run, if something was to be done.
+    pub run: Option<RunId>,
+    /// What came of each organization.
+    pub settled: BTreeMap<OrganizationName, Settled>,
+}
+
+/// Works on a batch.
+#[tracing::instrument(name = "reconcile", skip_all, fields(
+    argus.source = batch.source,
+    argus.organizations = batch.items.len(),
+))]
+pub async fn work(desk: &Desk, store: &Store, batch: &Batch) -> Result<Done, Failure> {
+    let context = &desk.context;
+    let reading = read(context, batch)?;
+    let mut judges = plan::judges(context, &reading, &Judging::default()).await?;
+    let heard = plan::make_for(context, store, &reading, &mut judges, batch.items.keys().cloned()).await?;
+    let verdict = plan::judge(context, store, &heard.plan, &judges, &heard.judgements, false).await?;
+    let to_do = verdict.approved.iter().any(|approved| !approved.plan().is_settled());
+    let outcome = Outcome::new("", &verdict, BTreeMap::new());
+    if !to_do && outcome.refused.is_empty() {
+        return Ok(Done { run: None, settled: settle(batch, &reading, &heard, &outcome) });
+    }
+    let run = context.one_of_many_runs()?;
+    let policed =
+        judges.folder.as_deref().is_some_and(|folder| folder != NONE) || heard.judgements.by_organization.is_some();
+    let fences = batch.items.iter().map(|(name, item)| (name.clone(), item.fence)).collect();
+    let applying = Applying {
+        run: run.clone(),
+        actor: context.actor(),
+        authors: judges.authors.clone(),
+        terms: judges.terms.clone(),
+        forced: false,
+        policed,
+        at_once: AT_ONCE.min(context.connections() as usize / 2).max(1),
+        rolls_back: None,
+        whole: true,
+        lease: Some(Lease { holder: batch.holder.clone(), fences: Arc::new(fences) }),
+    };
+    let outcome = engine::apply(store, &heard.plan, verdict, &applying, &|_, _| {}).await?;
+    measure::applied(context.metrics(), &heard.plan, &outcome);
+    audit::after_work(context, store).await;
+    if outcome.worst().is_some_and(|worst| worst == Refusal::Failed) {
+        trace::failed(&tracing::Span::current(), "an organization has failed");
+    }
+    Ok(Done { run: Some(run), settled: settle(batch, &reading, &heard, &outcome) })
+}
+
+/// Reads the organizations of a batch, and no others where that can be avoided.
+fn read(context: &Context, batch: &Batch) -> Result<Reading, Failure> {
+    let place = match batch.revision.as_deref().and_then(Revision::parts) {
+        Some((called, commit)) => Place::seen(context, commit, called)?,
+        None => context.vouched_place(&as_set_up())?,
+    };
+    let settings = context.source_settings(&place, &as_set_up())?;
+    let not_asked_for = |name: &str, _: &Unread| !batch.items.contains_key(name);
+    context.read_at(place, settings, Some(&not_asked_for))
+}
+
+/// What came of each organization of a batch, and when it is looked at again.
+fn settle(batch: &Batch, reading: &Reading, heard: &Heard, outcome: &Outcome) -> BTreeMap<OrganizationName, Settled> {
+    let one = |(name, item): (&OrganizationName, &Item)| {
+        let plan = heard.plan.organizations.iter().find(|plan| plan.organization == *name);
+        let version = heard.clocks.get(name).copied();
+        let settled = if heard.unseen.contains(name) {
+            let about = |finding: &&Finding| finding.subject.as_deref() == Some(&**name);
+            let findings = reading.world.findings.iter().chain(&heard.plan.findings).filter(about);
+            failed(Refusal::Blocked, findings.cloned().collect(), item, name)
+        } else if let Some((refusal, why)) = outcome.refused.get(name) {
+            failed(*refusal, why.clone(), item, name)
+        } else if let Some(approved) = outcome.applied.get(name) {
+            let undone = approved.plan().changes.iter().find(|change| change.drifted()).map(undone);
+            let findings = approved.plan().findings.clone();
+            Settled { undone, findings, ..done(if approved.plan().is_empty() { "unchanged" } else { "applied" }) }
+        } else {
+            Settled { findings: plan.map(|plan| plan.findings.clone()).unwrap_or_default(), ..done("unchanged") }
+        };
+        let there = reading.world.describes(name) || heard.clocks.get(name).is_some_and(|_| is_left(plan, &settled));
+        (name.clone(), Settled { version, gone: !there && settled.again.is_none(), ..settled })
+    };
+    batch.items.iter().map(one).collect()
+}
+
+/// Whether something of an organization that is no longer described is still there.
+fn is_left(plan: Option<&Arc<OrganizationPlan>>, settled: &Settled) -> bool {
+    let goes = |plan: &Arc<OrganizationPlan>| {
+        plan.changes.iter().any(|change| matches!(change.action, Action::Delete | Action::Release))
+    };
+    settled.outcome != "applied" || !plan.is_some_and(goes)
+}
+
+fn done(outcome: &'static str) -> Settled {
+    Settled { outcome, findings: Vec::new(), again: None, failed: false, gone: false, version: None, undone: None }
+}
+
+fn failed(refusal: Refusal, findings: Vec<Finding>, item: &Item, name: &str) -> Settled {
+    let failures = item.failures + 1;
+    let (again, failed) = match refusal {
+        // Reporting is all that the source asks for.
+        Refusal::Observed => (None, false),
+        Refusal::Denied | Refusal::Held => (Some(HELD), false),
+        Refusal::Stopped => (Some(STOPPED), false),
+        Refusal::Stale => (Some(STALE_BACKOFF.after(failures, name)), true),
+        Refusal::Blocked | Refusal::Failed => (Some(BACKOFF.after(failures, name)), true),
+    };
+    Settled { again, failed, findings, ..done(refusal.word()) }
+}
+
+/// What somebody else had done that was taken back.
+fn undone(change: &Change) -> Undone {
+    let by = change.moved_by.as_ref().or_else(|| change.fields.iter().find_map(|field| field.moved_by.as_ref()));
+    let who = |by: &Attribution| format!("{} through {}", by.actor, by.via);
+    Undone { what: format!("{}/{}", change.kind.get().name, change.name), by: by.map_or_else(String::new, who) }
+}

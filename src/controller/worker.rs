@@ -1,0 +1,207 @@
+//! Workers: each does one turn after another, on a thread of its own because repositories are read without waiting for
+//! anybody.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::{Desk, Shared, look, pass};
+use crate::agenda::Backoff;
+use crate::commands::context::{Context, Failure};
+use crate::metrics::table::{CONTROLLER_FAILURES, CONTROLLER_TURNS};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::store::error::StoreError;
+use crate::store::queue::{SourceState, Sources};
+
+/// The longest that a worker sleeps when nothing is due: whatever it was not told of is found then.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// How long a worker waits when the database does not answer.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(15) };
+
+/// How many organizations are worked on together: enough that reading a source once is worth it, few enough that a batch
+/// ends soon.
+const BATCH_MAX: usize = 200;
+
+/// How long a batch is left alone that nothing came of.
+const LEFT_ALONE: Duration = Duration::from_secs(5);
+
+/// What a turn came to.
+enum Turn {
+    /// Something was done, and there may be more.
+    Busy,
+    /// Nothing is due before that moment.
+    Idle(Duration),
+}
+
+/// Starts a worker, and gives how many turns it has done when it ends.
+pub fn start(context: &Context, shared: &Arc<Shared>, number: u16) -> oneshot::Receiver<usize> {
+    let desks = context.controller().sources.iter();
+    let desks =
+        desks.map(|source| Desk { settings: source.clone(), context: context.of_source(&source.name, &source.git) });
+    let worker = Worker { shared: shared.clone(), desks: desks.collect(), number, failures: 0 };
+    let (ended, end) = oneshot::channel();
+    let handle = Handle::current();
+    let spawned = std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
+        let _ = ended.send(worker.work(&handle));
+    });
+    if let Err(error) = spawned {
+        tracing::error!(%error, "a worker does not start: {error}");
+    }
+    end
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    desks: Vec<Desk>,
+    number: u16,
+    failures: u32,
+}
+
+impl Worker {
+    fn work(mut self, handle: &Handle) -> usize {
+        let mut done = 0;
+        while !self.shared.stops() {
+            let shared = self.shared.clone();
+            let woken = shared.wake.notified();
+            let mut woken = std::pin::pin!(woken);
+            // From here on nothing is missed.
+            woken.as_mut().enable();
+            let turn = std::panic::catch_unwind(AssertUnwindSafe(|| handle.block_on(self.turn())));
+            let wait = match turn {
+                Ok(Ok(Turn::Busy)) => {
+                    (self.failures, done) = (0, done + 1);
+                    continue;
+                }
+                Ok(Ok(Turn::Idle(_))) if shared.once => break,
+                Ok(Ok(Turn::Idle(wait))) => {
+                    self.failures = 0;
+                    wait
+                }
+                Ok(Err(error)) => {
+                    self.failures += 1;
+                    tracing::warn!(%error, "a turn came to nothing: {error}");
+                    BACKOFF.after(self.failures, &self.number.to_string())
+                }
+                // What it held is somebody else's once they find that it was begun and not ended.
+                Err(_) => {
+                    self.failures += 1;
+                    tracing::error!("a turn has panicked");
+                    BACKOFF.after(self.failures, &self.number.to_string())
+                }
+            };
+            let mut stop = shared.stop.clone();
+            handle.block_on(async {
+                tokio::select! {
+                    () = woken => {}
+                    () = tokio::time::sleep(wait) => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
+            });
+        }
+        done
+    }
+
+    /// One look, or work on one batch.
+    async fn turn(&mut self) -> Result<Turn, StoreError> {
+        let known = self.shared.store.sources().await?;
+        for desk in &self.desks {
+            if look_is_due(desk, &known) && self.look(desk, &known).await? {
+                return Ok(Turn::Busy);
+            }
+        }
+        // Every worker begins somewhere else, so that none of the sources comes last for all of them.
+        let (before, after) = self.desks.split_at(usize::from(self.number) % self.desks.len().max(1));
+        for desk in after.iter().chain(before) {
+            let due = known.sources.get(&desk.settings.name).and_then(|source| source.due);
+            if due.is_some_and(|due| due <= known.now) && self.work_on_a_batch(desk).await? {
+                return Ok(Turn::Busy);
+            }
+        }
+        Ok(Turn::Idle(until_next(&self.desks, &known)))
+    }
+
+    /// Looks at a source, unless somebody else does. What goes wrong is the source's own business.
+    async fn look(&self, desk: &Desk, known: &Sources) -> Result<bool, StoreError> {
+        let store = &self.shared.store;
+        let name = &desk.settings.name;
+        let Some(taken) = store.take_source(name, &self.shared.holder()).await? else { return Ok(false) };
+        let Some(source) = known.sources.get(name) else { return Ok(false) };
+        let full = desk.settings.rhythm().due(&source.facts, known.now).full;
+        let looking = tokio::time::timeout(desk.settings.timeout(), look::look(desk, store, full));
+        self.shared.metrics.add(&CONTROLLER_TURNS, &[name, "look"], 1.0);
+        match looking.await.unwrap_or_else(|_| Err(too_long(desk))) {
+            Ok(found) => {
+                let moved = store.looked(&taken, &found).await?;
+                look::tell(desk, store, &found.findings, source.facts.failures > 0).await;
+                tracing::info!(source = name, revision = found.revision, moved, full, "looked at {name}");
+            }
+            Err(Failure { findings, .. }) => {
+                self.shared.metrics.add(&CONTROLLER_FAILURES, &[name, "look"], 1.0);
+                look::tell_stalled(desk, store, &findings).await;
+                store.look_failed(&taken, &findings).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Works on some organizations of a source that are due, if there are any left.
+    async fn work_on_a_batch(&self, desk: &Desk) -> Result<bool, StoreError> {
+        let (store, name) = (&self.shared.store, &desk.settings.name);
+        let claimed = store.claim_work(name, &self.shared.holder(), desk.settings.concurrency(), BATCH_MAX).await?;
+        let Some(batch) = claimed else { return Ok(false) };
+        self.shared.metrics.add(&CONTROLLER_TURNS, &[name, "work"], 1.0);
+        let working = tokio::time::timeout(desk.settings.timeout(), pass::work(desk, store, &batch));
+        match working.await.unwrap_or_else(|_| Err(too_long(desk))) {
+            Ok(pass::Done { run, settled }) => store.settle_work(&batch, run.as_ref(), &settled).await?,
+            Err(Failure { findings, .. }) => {
+                self.shared.metrics.add(&CONTROLLER_FAILURES, &[name, "work"], 1.0);
+                let why = findings.first().map(|finding| finding.message.as_str()).unwrap_or_default();
+                tracing::warn!(source = name, why, "a batch of {name} came to nothing: {why}");
+                store.give_back(&batch, LEFT_ALONE, &findings).await?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn too_long(desk: &Desk) -> Failure {
+    let message = format!("a step of `{}` took longer than {:?}", desk.settings.name, desk.settings.timeout());
+    Failure::from(Finding::error(Code::TookTooLong, message).hint("`timeout` of the source says how long it may take"))
+}
+
+/// Whether a source is to be looked at now: it is due, and what it depends on is through.
+fn look_is_due(desk: &Desk, known: &Sources) -> bool {
+    let Some(source) = known.sources.get(&desk.settings.name) else { return false };
+    !source.held && awaited(desk, &known.sources).is_none() && when(desk, source, known.now) <= known.now
+}
+
+/// The source that another one waits for.
+pub fn awaited<'a>(desk: &'a Desk, sources: &BTreeMap<String, SourceState>) -> Option<&'a str> {
+    let is_through = |name: &&String| sources.get(*name).is_some_and(SourceState::is_through);
+    desk.settings.depends_on.iter().find(|name| !is_through(name)).map(String::as_str)
+}
+
+fn when(desk: &Desk, source: &SourceState, now: DateTime<Utc>) -> DateTime<Utc> {
+    desk.settings.rhythm().due(&source.facts, now).at
+}
+
+/// How long nothing is due, as far as it is known now.
+fn until_next(desks: &[Desk], known: &Sources) -> Duration {
+    let next = desks.iter().filter_map(|desk| {
+        let source = known.sources.get(&desk.settings.name)?;
+        let look =
+            Some(when(desk, source, known.now)).filter(|_| !source.held && awaited(desk, &known.sources).is_none());
+        // What is due and was not taken is in somebody's hands, who tells when it is free.
+        let work = source.due.filter(|due| *due > known.now);
+        [look, work].into_iter().flatten().min()
+    });
+    let wait = next.min().map(|next| (next - known.now).to_std().unwrap_or(Duration::from_millis(100)));
+    wait.unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
+}
