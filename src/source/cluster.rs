@@ -17,7 +17,7 @@ pub mod writing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch as word};
 use tokio::task::JoinSet;
 
 use api::{Api, Times};
@@ -49,6 +49,8 @@ pub struct Followed {
     pub binding: Binding,
     cache: Mutex<Cache>,
     waker: Arc<Waker>,
+    /// Counts how often somebody has asked for a list of everything.
+    anew: word::Sender<u64>,
 }
 
 /// Which organizations of which namespaces have moved since somebody asked. What they say now is in the cache.
@@ -63,6 +65,11 @@ impl Followed {
     pub fn cache(&self) -> MutexGuard<'_, Cache> {
         // A cache is whole between any two statements that may panic.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has everything listed anew: something was missed.
+    pub fn list_anew(&self) {
+        self.anew.send_modify(|times| *times += 1);
     }
 
     fn wake(&self, moved: BTreeSet<Moved>) {
@@ -92,6 +99,7 @@ impl Cluster {
                 binding: binding.clone(),
                 cache: Mutex::new(Cache::new(&cluster, name, settings.deletion_policy)),
                 waker: waker.clone(),
+                anew: word::Sender::new(0),
             });
             for kind in KINDS {
                 watches.spawn(watch::follow(api.clone(), followed.clone(), KindId::of(kind)));

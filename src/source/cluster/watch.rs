@@ -126,6 +126,7 @@ fn take(namespace: &Followed, kind: KindId, object: Object) -> super::object::Ke
 /// Takes what happens from a version on.
 async fn watch(api: &Api, namespace: &Followed, kind: KindId, from: u64) -> Ended {
     let mut reached = from;
+    let mut anew = namespace.anew.subscribe();
     let seconds = WATCH_SECONDS + (chance() % 60) as u32;
     let stream = match api.watch(&namespace.name, kind, from, seconds).await {
         Ok(stream) => stream,
@@ -135,7 +136,11 @@ async fn watch(api: &Api, namespace: &Followed, kind: KindId, from: u64) -> Ende
     let mut stream = pin!(stream);
     namespace.cache().reached(kind, from);
     loop {
-        let event = match tokio::time::timeout(api.times.silence, next(&mut stream)).await {
+        let heard = tokio::select! {
+            heard = tokio::time::timeout(api.times.silence, next(&mut stream)) => heard,
+            Ok(()) = anew.changed() => return Ended::Gone,
+        };
+        let event = match heard {
             Ok(Some(Ok(event))) => event,
             Ok(Some(Err(error))) => {
                 let fault = Fault::from(error);

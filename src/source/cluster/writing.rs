@@ -61,6 +61,7 @@ impl Cluster {
                     "{} `{}` of the namespace `{}` is there, and what was heard of the cluster does not hold it",
                     key.0, key.1, namespace.name
                 );
+                namespace.list_anew();
                 let hint = "nothing was deleted; the namespace is listed anew, and the organization planned again";
                 return Err(Box::new(Finding::error(Code::ClusterBehind, message).about(&key.1).hint(hint)));
             }
