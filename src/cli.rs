@@ -594,7 +594,8 @@ pub struct Crds {
 /// `argus get`
 #[derive(Args, Debug)]
 pub struct Get {
-    /// The kind: organizations, members, keys, ...; or `runs`, `suspensions`, `held` (plans that wait), `approvals`
+    /// The kind: organizations, members, keys, ...; or `sources`, `work` (what waits for the controller), `runs`,
+    /// `suspensions`, `held` (plans that wait), `approvals`
     pub kind: String,
     /// The name of one; of plans that wait the beginning of a digest
     pub name: Option<String>,

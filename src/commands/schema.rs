@@ -22,6 +22,7 @@ use crate::sink::kafka::{Mechanism, Mode};
 use crate::store::audit::SealedRow;
 use crate::store::history::{AuditRow, RunRow};
 use crate::store::notifications::Listed;
+use crate::store::queue::listed::{SourceItem, WorkItem};
 
 /// Prints a schema.
 pub fn run(context: &Context, args: &Schema) -> Done {
@@ -35,6 +36,8 @@ pub fn run(context: &Context, args: &Schema) -> Done {
         SchemaOf::Findings => json::schema::<FindingsDocument>(),
         SchemaOf::Outcome => json::schema::<OutcomeDocument>(),
         SchemaOf::Rows => json::schema::<ListDocument<RowItem>>(),
+        SchemaOf::Sources => json::schema::<ListDocument<SourceItem>>(),
+        SchemaOf::Work => json::schema::<ListDocument<WorkItem>>(),
         SchemaOf::Runs => json::schema::<ListDocument<RunRow>>(),
         SchemaOf::Suspensions => json::schema::<ListDocument<Suspension>>(),
         SchemaOf::Held => json::schema::<ListDocument<HeldItem>>(),

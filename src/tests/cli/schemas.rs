@@ -12,6 +12,8 @@ const OF: &[&str] = &[
     "findings",
     "outcome",
     "rows",
+    "sources",
+    "work",
     "runs",
     "suspensions",
     "held",
