@@ -122,9 +122,10 @@ impl Office {
     pub async fn look(&self, desk: &Desk, store: &Store, full: bool) -> Result<Found, Failure> {
         let touched = std::mem::take(&mut *self.moved());
         match self.compared(desk, store, full, &touched).await {
-            Ok((found, left)) => {
-                self.moved().extend(left);
-                answer::strays(&self.cluster, &self.followed, store, desk.context.now()).await;
+            Ok(Compared { found, later, nothing_left }) => {
+                self.moved().extend(later);
+                let (cluster, now) = (&self.cluster, desk.context.now());
+                answer::strays(cluster, &self.followed, store, &nothing_left, now).await;
                 Ok(found)
             }
             Err(failure) => {
@@ -140,7 +141,7 @@ impl Office {
         store: &Store,
         full: bool,
         touched: &BTreeSet<Touched>,
-    ) -> Result<(Found, BTreeSet<Touched>), Failure> {
+    ) -> Result<Compared, Failure> {
         let (now, source) = (desk.context.now(), self.source());
         let (world, marks, findings) = {
             let cache = self.followed.cache();
@@ -157,8 +158,10 @@ impl Office {
         let correct_drift = self.followed.binding.terms.mode == Mode::Enforce;
         let mut planning = store.planning().await?.into();
         let census = census(&world, &mut planning, source, correct_drift).await?;
-        let (mut moved, mut left) = (Vec::new(), BTreeSet::new());
+        let (mut moved, mut later) = (Vec::new(), BTreeSet::new());
+        let mut nothing_left: BTreeSet<OrganizationName> = marks.keys().cloned().collect();
         for (organization, said, version) in census {
+            nothing_left.remove(&organization);
             // What is no longer described has to be looked at whoever noticed it; others only where they moved.
             let is_described = world.organizations.contains_key(&organization);
             let mark = match marks.get(&organization) {
@@ -169,7 +172,7 @@ impl Office {
             let before = known.get(&organization).map(|(known, _)| Mark::read(known));
             if before.is_some_and(|(_, newest)| newest > mark.fresh) {
                 // Another replica has heard more of it than this one.
-                left.insert(Some(organization));
+                later.insert(Some(organization));
                 continue;
             }
             let said = sha256_hex(format!("{said}/{:016x}", mark.moves).as_bytes());
@@ -177,8 +180,18 @@ impl Office {
                 moved.push(Moved { organization, said: format!("{said}@{}", mark.newest), version });
             }
         }
-        Ok((Found { revision: None, full, findings, moved, commit: None }, left))
+        let found = Found { revision: None, full, findings, moved, commit: None };
+        Ok(Compared { found, later, nothing_left })
     }
+}
+
+/// What a look has found, and what is left of it.
+struct Compared {
+    found: Found,
+    /// What has moved and is looked at again, because more of it is known elsewhere.
+    later: BTreeSet<Touched>,
+    /// Organizations that are neither described nor owned any more.
+    nothing_left: BTreeSet<OrganizationName>,
 }
 
 /// How an organization is known.
@@ -280,7 +293,7 @@ impl Office {
             let plans = verdict.approved.iter().map(|approved| approved.plan());
             plans.filter(|plan| !plan.is_settled()).any(|plan| plan.organization == *organization)
         };
-        for seen in seen.iter().filter(|seen| !seen.held && !seen.deleting && about_to(&seen.organization)) {
+        for seen in seen.iter().filter(|seen| seen.is_to_be_held() && about_to(&seen.organization)) {
             let (key, namespace): (&Key, &str) = (&seen.key, &self.followed.name);
             let failed = |fault: Fault| fault.finding(&format!("put the finalizer on {} `{}`", key.0, key.1));
             if !hold(self.cluster.api(), namespace, key, &seen.uid).await.map_err(failed)? {

@@ -3,6 +3,7 @@
 //! `make e2e` builds the server and runs these; elsewhere they are listed as left out.
 
 mod answered;
+mod controlled;
 mod differences;
 mod faults;
 mod followed;

@@ -48,6 +48,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Whether its rows need it: it is not going, and the finalizer is not on it yet. What stands for no rows needs none.
+    pub fn is_to_be_held(&self) -> bool {
+        !self.held && !self.deleting && !self.rows.is_empty()
+    }
+
     fn of(cache: &Cache, kept: &Kept, organization: &OrganizationName) -> Seen {
         let rows = match &kept.said {
             Said::Read(reading) => {
@@ -225,27 +230,30 @@ fn reasons<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
     all.join("; ")
 }
 
-/// Tells objects that may not be where they are, and lets go of those that are deleted.
-pub async fn strays(cluster: &Cluster, followed: &Followed, store: &Store, now: DateTime<Utc>) {
-    let strays: Vec<(Seen, Finding)> = {
+/// Answers the objects that belong to no organization that may be there, and lets go of deleted ones of organizations of
+/// which there is nothing left, neither in the namespace nor in the database.
+pub async fn strays(
+    cluster: &Cluster,
+    followed: &Followed,
+    store: &Store,
+    nothing_left: &BTreeSet<OrganizationName>,
+    now: DateTime<Utc>,
+) {
+    let (strays, leaving) = {
         let cache = followed.cache();
-        let refused = cache.strays().filter_map(|kept| match &kept.said {
-            Said::Refused(finding) => Some((Seen::of(&cache, kept, &Arc::from("")), Finding::clone(finding))),
-            Said::Read(_) => None,
-        });
-        refused.collect()
+        let stray = |kept: &Kept| {
+            let (standing, message) = match &kept.said {
+                Said::Refused(finding) => (Standing::NotBound, reasons([&**finding].into_iter())),
+                Said::Read(reading) => (Standing::InvalidManifest, reasons(reading.findings.iter())),
+            };
+            (Seen::of(&cache, kept, &Arc::from("")), Some((standing, message)))
+        };
+        let strays: Vec<_> = cache.strays().map(stray).collect();
+        let leaving = Seen::all(&cache, nothing_left).into_iter().filter(|seen| seen.deleting);
+        (strays, leaving.map(|seen| (seen, None)).collect::<Vec<_>>())
     };
     let (api, namespace) = (cluster.api(), &*followed.name);
-    for (seen, finding) in strays {
-        let came = Came {
-            generation: seen.generation,
-            at: now,
-            standing: Standing::NotBound,
-            message: reasons([&finding].into_iter()),
-            drift: None,
-            rows: None,
-            run: None,
-        };
+    for (seen, stands_so) in strays.into_iter().chain(leaving) {
         let answered = async {
             if seen.deleting && seen.held {
                 let stands = stands(store, &followed.source, &seen.place).await.map_err(|error| error.to_string())?;
@@ -253,6 +261,9 @@ pub async fn strays(cluster: &Cluster, followed: &Followed, store: &Store, now: 
                     return release(api, namespace, &seen.key, &seen.uid).await.map_err(said);
                 }
             }
+            let Some((standing, message)) = stands_so else { return Ok(()) };
+            let generation = seen.generation;
+            let came = Came { generation, at: now, standing, message, drift: None, rows: None, run: None };
             report(api, namespace, &seen.key, &seen.uid, seen.told, &came).await.map(drop).map_err(said)
         };
         if let Err(why) = answered.await {
