@@ -208,7 +208,7 @@ impl Office {
                 moved.push(Moved { organization, said: format!("{said}@{}", mark.newest), version });
             }
         }
-        let found = Found { revision: None, full, findings, moved, commit: None };
+        let found = Found { revision: None, full, findings, moved, all: None, commit: None };
         Ok(Compared { found, later, nothing_left })
     }
 }
