@@ -435,3 +435,46 @@ fn what_could_not_be_told_is_told_later() {
     assert!(failed.load(std::sync::atomic::Ordering::SeqCst) > 1);
     assert_eq!(controlled.sql("SELECT count(*) FROM argus.organization"), "1");
 }
+
+#[test]
+#[ignore = "it needs an API server of Kubernetes: make e2e"]
+fn a_controller_that_is_killed_again_and_again_ends_where_one_would_that_never_was() {
+    let mut controlled = Controlled::new(&json!(["acme"]));
+    controlled.apply(&organization(&json!({})));
+    controlled.wait("org/acme", "ready");
+    let team = |number: usize, name: &str| {
+        document("Team", &format!("team-{number}"), &json!({ "organization": "acme", "displayName": name }))
+    };
+    for round in 0..12_usize {
+        for number in 0..3 {
+            controlled.apply(&team(3 * round + number, "new"));
+        }
+        if round > 0 {
+            controlled.apply(&team(3 * round - 3, "edited"));
+            let going = format!("team-{}", 3 * round - 2);
+            controlled.namespace.kubectl(&["delete", "team", &going, "--wait=false"]).well();
+        }
+        // Each time a little later in what it does.
+        std::thread::sleep(Duration::from_millis(60 * round as u64));
+        controlled.kill();
+        controlled.start();
+    }
+    let wanted: Vec<String> =
+        (0..36).filter(|number| number % 3 != 1 || *number == 34).map(|number| format!("team-{number}")).collect();
+    let mut sorted = wanted.clone();
+    sorted.sort();
+    controlled.until("SELECT string_agg(name, ',' ORDER BY name COLLATE \"C\") FROM argus.team", &sorted.join(","));
+    controlled.until("SELECT count(*) FROM argus.team WHERE display_name = 'edited'", "11");
+    let teams = || {
+        let listed = controlled.json("teams.argus.io");
+        let names = listed["items"].as_array().expect("teams").iter().map(|one| one["metadata"]["name"].clone());
+        names.collect::<Vec<_>>().len()
+    };
+    controlled.until_so("those that were deleted are gone", || teams() == wanted.len());
+    controlled.namespace.kubectl(&["wait", "--for=condition=ready", "--timeout=60s", "argus", "--all"]).well();
+    // Nothing was made or deleted twice.
+    let made = "SELECT count(*) FROM argus.audit WHERE kind = 'Team' AND action = 'insert' AND relation = 'team'";
+    assert!(controlled.sql(made).parse::<usize>().expect("a number") <= 36, "{}", controlled.sql(made));
+    let verified = controlled.argus(&["audit", "verify"]).output().expect("it runs");
+    assert!(verified.status.code().is_some_and(|code| code != 7), "{verified:?}");
+}
