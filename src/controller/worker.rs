@@ -170,6 +170,10 @@ impl Worker {
     /// Works on some organizations of a source that are due, if there are any left.
     async fn work_on_a_batch(&self, desk: &Desk, holder: &Holder) -> Result<bool, StoreError> {
         let (store, name) = (&self.shared.store, &desk.settings.name);
+        if desk.office.as_ref().is_some_and(|office| office.is_behind()) {
+            // Another replica can do it now, and this one cannot.
+            return Ok(false);
+        }
         let claimed = store.claim_work(name, holder, desk.settings.concurrency(), BATCH_MAX).await?;
         let Some(batch) = claimed else { return Ok(false) };
         failpoint("controller.after_claim", name);
@@ -211,7 +215,9 @@ pub fn awaited<'a>(desk: &'a Desk, sources: &BTreeMap<String, SourceState>) -> O
 }
 
 fn when(desk: &Desk, source: &SourceState, now: DateTime<Utc>) -> DateTime<Utc> {
-    desk.settings.rhythm().due(&source.facts, now).at
+    let by_itself = desk.settings.rhythm().due(&source.facts, now).at;
+    let touched = desk.office.as_ref().and_then(|office| office.waits()).map(|wait| now + wait);
+    touched.map_or(by_itself, |touched| touched.min(by_itself))
 }
 
 /// How long nothing is due, as far as it is known now.
