@@ -27,6 +27,10 @@ pub enum SchemaOf {
     Outcome,
     /// What `get` prints as JSON.
     Rows,
+    /// What `get sources` prints as JSON.
+    Sources,
+    /// What `get work` prints as JSON.
+    Work,
     /// What `get runs` prints as JSON.
     Runs,
     /// What `get suspensions` prints as JSON.
@@ -49,6 +53,8 @@ pub enum SchemaOf {
     PolicyInput,
     /// What `policy eval` prints as JSON.
     Judgement,
+    /// What `events` prints as JSON.
+    EventList,
     /// Events, of every type.
     Events,
     /// Topics and events, as an AsyncAPI document.

@@ -1,5 +1,7 @@
 //! `argus get`: live resources as a table, as JSON, as manifests or as names; the runs and the suspensions.
 
+mod queue;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -42,6 +44,11 @@ pub async fn run(context: &Context, args: &Get) -> Done {
         _ => {}
     }
     let database = context.database().await?;
+    match args.kind.as_str() {
+        "sources" | "source" => return queue::sources(&database.store, args).await,
+        "work" => return queue::work(&database.store, args).await,
+        _ => {}
+    }
     let mut planning = database.store.planning().await?;
     if matches!(args.kind.as_str(), "runs" | "run") {
         return runs(&mut planning, args.output).await;
@@ -54,7 +61,7 @@ pub async fn run(context: &Context, args: &Get) -> Done {
         let finding = Finding::error(Code::NoSuchTarget, format!("nothing is called `{}`", args.kind));
         let known = KINDS.iter().filter(|kind| kind.table.is_some()).map(|kind| kind.plural);
         let known = known.collect::<Vec<_>>().join(", ");
-        Failure::from(finding.hint(format!("there are: {known}, runs, suspensions, held, approvals")))
+        Failure::from(finding.hint(format!("there are: {known}, sources, work, runs, suspensions, held, approvals")))
     })?;
     let rows = read(&mut planning, kind, args).await?;
     if let (Some(name), true) = (&args.name, rows.is_empty()) {

@@ -20,8 +20,10 @@ use crate::render::json::{
 use crate::render::schema;
 use crate::sink::kafka::{Mechanism, Mode};
 use crate::store::audit::SealedRow;
+use crate::store::events::listed::EventItem;
 use crate::store::history::{AuditRow, RunRow};
 use crate::store::notifications::Listed;
+use crate::store::queue::listed::{SourceItem, WorkItem};
 
 /// Prints a schema.
 pub fn run(context: &Context, args: &Schema) -> Done {
@@ -35,6 +37,8 @@ pub fn run(context: &Context, args: &Schema) -> Done {
         SchemaOf::Findings => json::schema::<FindingsDocument>(),
         SchemaOf::Outcome => json::schema::<OutcomeDocument>(),
         SchemaOf::Rows => json::schema::<ListDocument<RowItem>>(),
+        SchemaOf::Sources => json::schema::<ListDocument<SourceItem>>(),
+        SchemaOf::Work => json::schema::<ListDocument<WorkItem>>(),
         SchemaOf::Runs => json::schema::<ListDocument<RunRow>>(),
         SchemaOf::Suspensions => json::schema::<ListDocument<Suspension>>(),
         SchemaOf::Held => json::schema::<ListDocument<HeldItem>>(),
@@ -45,6 +49,7 @@ pub fn run(context: &Context, args: &Schema) -> Done {
         SchemaOf::AuditVerification => json::schema::<Verification>(),
         SchemaOf::Notifications => json::schema::<ListDocument<Listed>>(),
         SchemaOf::PolicyInput => json::schema::<Input<'_>>(),
+        SchemaOf::EventList => json::schema::<ListDocument<EventItem>>(),
         SchemaOf::Events => asyncapi::events(),
         SchemaOf::Asyncapi => asyncapi::document(wire(context, args.sink.as_deref())?.as_ref()),
         SchemaOf::Judgement => json::schema::<JudgementDocument>(),

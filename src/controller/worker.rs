@@ -19,8 +19,10 @@ use crate::model::finding::Finding;
 use crate::store::error::StoreError;
 use crate::store::queue::{SourceState, Sources};
 
-/// The longest that a worker sleeps when nothing is due: whatever it was not told of is found then.
+/// The longest that a worker sleeps when nothing is due: whatever it was not told of is found then. Where somebody else is at
+/// work, who may die over it, it is shorter.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
+const NAP_MAX: Duration = Duration::from_secs(3);
 
 /// How long a worker waits when the database does not answer.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(15) };
@@ -203,5 +205,7 @@ fn until_next(desks: &[Desk], known: &Sources) -> Duration {
         [look, work].into_iter().flatten().min()
     });
     let wait = next.min().map(|next| (next - known.now).to_std().unwrap_or(Duration::from_millis(100)));
-    wait.unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
+    let busy = known.sources.values().any(|source| source.held || source.worked_on);
+    let longest = if busy { NAP_MAX } else { SLEEP_MAX };
+    wait.unwrap_or(longest).min(longest)
 }

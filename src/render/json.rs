@@ -114,8 +114,8 @@ pub struct JudgementDocument {
     pub answers: BTreeMap<String, Answer>,
 }
 
-/// Several of one sort: the rows of `get -o json` (`argus.rows`), its runs (`argus.runs`), suspensions
-/// (`argus.suspensions`), plans that wait (`argus.held`) and approvals (`argus.approvals`), and what `history --format
+/// Several of one sort: the rows of `get -o json` (`argus.rows`), its sources (`argus.sources`), what
+/// waits for the controller (`argus.work`), runs (`argus.runs`), suspensions (`argus.suspensions`), plans that wait (`argus.held`) and approvals (`argus.approvals`), and what `history --format
 /// json` tells (`argus.history`).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ListDocument<T> {

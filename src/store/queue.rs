@@ -4,6 +4,8 @@
 //! moments are those of the database, and a name whose time has passed never counts again. Every claim takes the next fence,
 //! and the transaction that applies looks at it.
 
+pub mod listed;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,14 +59,14 @@ pub struct SourceState {
     pub facts: Facts,
     /// Whether somebody looks at it now.
     pub held: bool,
+    /// Whether somebody works on its organizations now.
+    pub worked_on: bool,
     /// What was found last.
     pub revision: Option<String>,
     /// How many of its organizations wait, and since when the first one may be worked on.
     pub waiting: i64,
     /// When the first of those that wait is due.
     pub due: Option<DateTime<Utc>>,
-    /// How many wait because they have not succeeded.
-    pub failing: i64,
 }
 
 impl SourceState {
@@ -192,7 +194,7 @@ pub struct Progress {
     pub failed: bool,
     /// What came of organizations that were asked for since, or that wait.
     pub outcomes: Vec<(OrganizationName, String)>,
-    /// What is wrong with those that are not as they should be.
+    /// What is to be known of the source, and what is wrong with those that are not as they should be.
     pub findings: Vec<Finding>,
 }
 
@@ -234,6 +236,15 @@ impl Store {
         sqlx::query("SELECT pg_notify('argus_work', '')").execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// How many replicas are there.
+    pub async fn replicas(&self) -> Result<usize, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let many: i64 = sqlx::query_scalar("SELECT count(*) FROM argus.replica WHERE valid_until > clock_timestamp()")
+            .fetch_one(&mut *transaction)
+            .await?;
+        Ok(many.max(0) as usize)
     }
 
     /// Notes that there is such a source. It is looked at as soon as somebody can.
@@ -319,8 +330,10 @@ impl Store {
         .await?;
         let mut progress =
             Progress { failed, done: failed || answered || organization.is_some(), ..Progress::default() };
-        if failed {
+        if organization.is_none() {
             progress.findings = read_findings(&row, 2)?;
+        }
+        if failed {
             return Ok(progress);
         }
         for row in &rows {
@@ -362,9 +375,9 @@ impl Store {
         let mut transaction = self.reconciling().await?;
         let rows = sqlx::query(
             "SELECT s.name, s.asked, s.answered, s.looked_at, s.full_at, s.failures, argus.is_held(s.holder), s.revision,
-                    COALESCE(w.waiting, 0), w.due, COALESCE(w.failing, 0), clock_timestamp()
+                    COALESCE(w.waiting, 0), w.due, COALESCE(w.worked_on, false)
              FROM argus.source s
-             LEFT JOIN (SELECT source, count(*) AS waiting, count(*) FILTER (WHERE outcome IS NOT NULL) AS failing,
+             LEFT JOIN (SELECT source, count(*) AS waiting, bool_or(argus.is_held(holder)) AS worked_on,
                                min(due) FILTER (WHERE holder IS NULL OR NOT argus.is_held(holder)) AS due
                         FROM argus.work WHERE asked > answered GROUP BY source) w ON w.source = s.name
              ORDER BY s.name",
@@ -389,7 +402,7 @@ impl Store {
                 revision: row.try_get(7)?,
                 waiting: row.try_get(8)?,
                 due: row.try_get(9)?,
-                failing: row.try_get(10)?,
+                worked_on: row.try_get(10)?,
             };
             sources.insert(name, state);
         }

@@ -10,6 +10,7 @@ mod codes;
 mod commands;
 mod comments;
 mod contracts;
+mod controller;
 mod crashes;
 mod drift;
 mod events;

@@ -23,7 +23,7 @@ const SHOWN_ELSEWHERE: &[(std::ops::RangeInclusive<u16>, &str)] = &[
     (1901..=1901, "src/tests/relay.rs"),
     (1902..=1903, "src/tests/notify.rs"),
     (2017..=2017, "src/plan/beyond.rs"),
-    (4101..=4102, "src/tests/controller.rs"),
+    (4101..=4102, "src/tests/cli/controller.rs"),
 ];
 
 fn fixtures() -> PathBuf {

@@ -12,6 +12,8 @@ const OF: &[&str] = &[
     "findings",
     "outcome",
     "rows",
+    "sources",
+    "work",
     "runs",
     "suspensions",
     "held",
@@ -23,6 +25,7 @@ const OF: &[&str] = &[
     "notifications",
     "policy-input",
     "judgement",
+    "event-list",
     "events",
     "asyncapi",
 ];
