@@ -55,9 +55,11 @@ CREATE TABLE argus.review (
     answered   bigint NOT NULL DEFAULT 0,
     asked_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     due        timestamptz NOT NULL DEFAULT clock_timestamp(),
-    held_until timestamptz NOT NULL DEFAULT '-infinity',
+    -- The replica that plans it, which has it as long as it is there.
+    holder     text,
     fence      bigint NOT NULL DEFAULT 0,
-    failures   integer NOT NULL DEFAULT 0,
+    -- How often it was begun since it last came to an end.
+    tries      integer NOT NULL DEFAULT 0,
     why        text CHECK (length(why) <= 500),
     PRIMARY KEY (source, number)
 );

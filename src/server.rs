@@ -92,12 +92,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until told to stop.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, store: Store, stop: watch::Receiver<bool>) {
-    serve_with_hooks(listener, metrics, store, None, stop).await;
-}
-
-/// The same, and hooks.
-pub async fn serve_with_hooks(
+pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     store: Store,

@@ -21,6 +21,7 @@ pub mod planning;
 pub mod private;
 pub mod queue;
 pub mod reports;
+pub mod reviews;
 pub mod run;
 pub mod suspension;
 pub mod undo;

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::{Desk, Shared, look, pass};
+use super::{Desk, Shared, look, pass, tellers};
 use crate::agenda::Backoff;
 use crate::commands::context::{Context, Failure};
 use crate::metrics::table::{CONTROLLER_FAILURES, CONTROLLER_TURNS};
@@ -142,6 +142,7 @@ impl Worker {
             Ok(found) => {
                 let moved = store.looked(&taken, &found).await?;
                 look::tell(desk, store, &found.findings, source.facts.failures > 0).await;
+                tellers::report(desk, store).await;
                 tracing::info!(source = name, revision = found.revision, moved, full, "looked at {name}");
             }
             Err(Failure { findings, .. }) => {
@@ -169,6 +170,7 @@ impl Worker {
                 store.give_back(&batch, LEFT_ALONE, &findings).await?;
             }
         }
+        tellers::report(desk, store).await;
         Ok(true)
     }
 }

@@ -65,15 +65,15 @@ const TIDY_EVERY: u32 = 500;
 
 /// A source that has hooks.
 #[derive(Clone, Debug)]
-pub struct Hooked<'a> {
+pub struct Hooked {
     /// Its name.
-    pub source: &'a str,
+    pub source: String,
     /// Who sends them.
-    pub webhook: &'a WebhookSettings,
+    pub webhook: WebhookSettings,
     /// The ref that it reads; what the repository calls its `HEAD` if none.
-    pub reference: Option<&'a str>,
+    pub reference: Option<String>,
     /// The repository, as its forge calls it, if that is known.
-    pub repository: Option<&'a str>,
+    pub repository: Option<String>,
     /// Whether what is asked for is planned.
     pub plans: bool,
 }
@@ -188,18 +188,18 @@ impl fmt::Display for Outcome {
 
 impl Hooks {
     /// Reads the secrets of all sources that have hooks. Without any that could be guessed nothing starts.
-    pub fn new(sources: &[Hooked<'_>], store: Store, metrics: Arc<Metrics>) -> Result<Hooks, BadHook> {
+    pub fn new(sources: &[Hooked], store: Store, metrics: Arc<Metrics>) -> Result<Hooks, BadHook> {
         let now = Instant::now();
-        let known = |hooked: &Hooked<'_>| {
-            let bad = |why| BadHook { source_name: hooked.source.to_owned(), why };
+        let known = |hooked: &Hooked| {
+            let bad = |why| BadHook { source_name: hooked.source.clone(), why };
             let known = Known {
                 provider: hooked.webhook.provider(),
                 secrets: hooked.webhook.secrets().map_err(bad)?,
-                reference: hooked.reference.map(str::to_owned),
-                repository: hooked.repository.map(str::to_owned),
+                reference: hooked.reference.clone(),
+                repository: hooked.repository.clone(),
                 plans: hooked.plans,
             };
-            Ok((hooked.source.to_owned(), known))
+            Ok((hooked.source.clone(), known))
         };
         let nobody = Known {
             provider: &PROVIDERS[0],

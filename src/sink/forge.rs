@@ -218,6 +218,19 @@ impl ForgeSettings {
         }
     }
 
+    /// Where the files of a commit can be looked at.
+    pub fn files_of(&self, commit: &str) -> Option<String> {
+        let url = self.url.as_deref().or(self.provider.1.usual())?.trim_end_matches('/');
+        let between = match self.provider.0 {
+            "github" => "blob",
+            "gitlab" => "-/blob",
+            _ => "src/commit",
+        };
+        // The number of a project is no part of such an address.
+        let path = parts(&self.repository).filter(|parts| parts.len() > 1)?.join("/");
+        Some(format!("{url}/{path}/{between}/{commit}"))
+    }
+
     /// The same, with the files that it names looked for beside the file that it stands in.
     pub fn beside(mut self, folder: &Path) -> ForgeSettings {
         for file in [&mut self.token_file].into_iter().chain(&mut self.ca_file) {

@@ -105,13 +105,14 @@ async fn fulfil(connection: &mut PgConnection, source: &str, wish: Wish<'_>) -> 
                 "INSERT INTO argus.review AS r (source, number, head) VALUES ($1, $2, $3)
                  ON CONFLICT (source, number) DO UPDATE
                  SET head = excluded.head, asked = r.asked + 1, asked_at = clock_timestamp(), due = clock_timestamp(),
-                     failures = 0",
+                     tries = 0",
             )
             .bind(source)
             .bind(number)
             .bind(head)
-            .execute(connection)
+            .execute(&mut *connection)
             .await?;
+            sqlx::query("SELECT pg_notify('argus_work', '')").execute(connection).await?;
         }
     }
     Ok(())

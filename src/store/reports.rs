@@ -1,6 +1,7 @@
 //! Reports: what forges are to be told. Of everything that is told of the same, the newest alone counts; whoever tells holds it by a
 //! lease, and what was asked for meanwhile is told next.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::postgres::PgRow;
@@ -8,6 +9,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::Store;
 use super::error::StoreError;
+use crate::model::revision::Revision;
 
 /// For how long it is tried to tell something.
 pub const TRIED_DAYS: i32 = 3;
@@ -71,6 +73,19 @@ pub enum Outcome {
     Again(Duration, String),
 }
 
+/// How it stands with the revision of a source that was found last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// How many organizations have not been tried at it.
+    pub waiting: i64,
+    /// How many were tried and wait nevertheless, by what came of it: `held`, `denied`, `failed`, …
+    pub unsettled: BTreeMap<String, i64>,
+    /// How many are as it says.
+    pub settled: i64,
+    /// How many mistakes are of no single organization.
+    pub errors: i64,
+}
+
 impl About {
     fn key(&self) -> (&'static str, String, &str) {
         match self {
@@ -85,6 +100,54 @@ impl Store {
     pub async fn ask_report(&self, report: &Report) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
         ask(&mut transaction, report).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Says how it stands with the revision of a source that was found last, in the words that are given for it. Two who do so at
+    /// the same time do it one after the other, so that the later one knows more.
+    pub async fn report_standing(
+        &self,
+        source: &str,
+        target: Option<&str>,
+        words: impl Fn(&Standing) -> (&'static str, String),
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.reconciling().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('argus.report:' || $1, 0))")
+            .bind(source)
+            .execute(&mut *transaction)
+            .await?;
+        let found: Option<(String, i64)> = sqlx::query_as(
+            "SELECT revision, (SELECT count(*) FROM json_array_elements(findings) f WHERE f ->> 'severity' = 'error')
+             FROM argus.source WHERE name = $1 AND failures = 0 AND revision IS NOT NULL",
+        )
+        .bind(source)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some((revision, errors)) = found else { return Ok(()) };
+        let Some((_, commit)) = Revision::parts(&revision) else { return Ok(()) };
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT CASE WHEN asked <= answered THEN 'settled'
+                         WHEN outcome IS NULL OR revision IS DISTINCT FROM $2 THEN 'waiting'
+                         ELSE outcome END, count(*)
+             FROM argus.work WHERE source = $1 AND organization <> '' GROUP BY 1",
+        )
+        .bind(source)
+        .bind(&revision)
+        .fetch_all(&mut *transaction)
+        .await?;
+        let mut standing = Standing { errors, ..Standing::default() };
+        for (word, many) in rows {
+            match word.as_str() {
+                "settled" => standing.settled = many,
+                "waiting" => standing.waiting = many,
+                _ => drop(standing.unsettled.insert(word, many)),
+            }
+        }
+        let (state, text) = words(&standing);
+        let (context, state) = (format!("argus/{source}"), state.to_owned());
+        let about = About::Status { commit: commit.into(), context, state, target: target.map(str::to_owned) };
+        ask(&mut transaction, &Report { source: source.into(), about, text }).await?;
         transaction.commit().await?;
         Ok(())
     }

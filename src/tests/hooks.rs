@@ -18,7 +18,7 @@ use crate::support::postgres::{Database, one, run, scratch};
 
 mod wire;
 
-const SECRET: &str = "canary-5d0c9e7a-secret";
+pub const SECRET: &str = "canary-5d0c9e7a-secret";
 const HEAD: &str = "5c1f0e6d3b2a49788796a5b4c3d2e1f00f1e2d3c";
 
 /// A server with the hooks of some sources.
@@ -61,18 +61,19 @@ impl Drop for Secrets {
     }
 }
 
-fn hooked<'a>(source: &'a str, webhook: &'a WebhookSettings) -> Hooked<'a> {
-    Hooked { source, webhook, reference: Some("main"), repository: None, plans: true }
+fn hooked(source: &str, webhook: &WebhookSettings) -> Hooked {
+    let (source, webhook) = (source.to_owned(), webhook.clone());
+    Hooked { source, webhook, reference: Some("main".into()), repository: None, plans: true }
 }
 
 impl Desk {
-    async fn new(database: &Database, sources: &[Hooked<'_>]) -> Desk {
+    async fn new(database: &Database, sources: &[Hooked]) -> Desk {
         let (metrics, store) = (Arc::new(Metrics::new()), database.store().await);
         let hooks = Hooks::new(sources, store.clone(), metrics.clone()).expect("hooks");
         let listener = server::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (tell, told) = watch::channel(false);
-        tokio::spawn(server::serve_with_hooks(listener, metrics.clone(), store, Some(hooks), told));
+        tokio::spawn(server::serve(listener, metrics.clone(), store, Some(hooks), told));
         Desk { address, metrics, _stop: tell }
     }
 
@@ -99,7 +100,7 @@ async fn asked(database: &Database, source: &str) -> i64 {
     asked.parse().expect("a number")
 }
 
-fn hex(secret: &str, parts: &[&[u8]]) -> String {
+pub fn hex(secret: &str, parts: &[&[u8]]) -> String {
     let bytes = tag(secret.as_bytes(), parts);
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -112,10 +113,10 @@ fn tag(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
 
 /// What is answered: the status, the head and the body.
 #[derive(Clone, Debug, PartialEq)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
 }
 
 fn read(stream: &mut TcpStream) -> Answer {
@@ -129,7 +130,7 @@ fn read(stream: &mut TcpStream) -> Answer {
 }
 
 /// Sends a hook as it is told, and gives what is answered.
-fn send(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub fn send(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("it listens");
     let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = body.len();
@@ -338,7 +339,7 @@ async fn what_is_asked_for_waits_for_a_plan_of_its_newest_head() {
     let (secrets, database) = (Secrets::new(), known(&["one", "none"]).await);
     let webhook = secrets.webhook("github");
     let without = Hooked { plans: false, ..hooked("none", &webhook) };
-    let repository = Some("acme/config");
+    let repository = Some("acme/config".to_owned());
     let desk = Desk::new(&database, &[Hooked { repository, ..hooked("one", &webhook) }, without]).await;
     let tell = |source: &str, repository: &str, number: i64, head: &str, base: &str| {
         let body = json!({"action": "synchronize", "number": number, "repository": {"full_name": repository},
