@@ -16,6 +16,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::Store;
 use super::error::StoreError;
+use super::observing::SourceSeen;
 use super::run::RunId;
 use crate::agenda::{Backoff, Facts};
 use crate::model::finding::Finding;
@@ -100,6 +101,8 @@ pub struct Found {
     pub findings: Vec<Finding>,
     /// The organizations that have moved.
     pub moved: Vec<Moved>,
+    /// All that there are, where that is known for certain: others are forgotten.
+    pub all: Option<Vec<OrganizationName>>,
     /// The commit that the source stands at from now on; none leaves it where it was.
     pub commit: Option<String>,
 }
@@ -359,7 +362,7 @@ impl Store {
                  due = CASE WHEN w.undone >= $1 THEN GREATEST(w.due, clock_timestamp()) ELSE clock_timestamp() END
              FROM (SELECT w.source, w.organization, c.version FROM argus.work w
                    JOIN argus.clock c ON c.organization = w.organization AND c.version IS DISTINCT FROM w.version
-                   WHERE w.holder IS NULL OR NOT argus.is_held(w.holder)
+                   WHERE NOT argus.is_held(w.holder)
                    FOR UPDATE OF w SKIP LOCKED) m
              WHERE w.source = m.source AND w.organization = m.organization",
         )
@@ -378,7 +381,7 @@ impl Store {
                     COALESCE(w.waiting, 0), w.due, COALESCE(w.worked_on, false)
              FROM argus.source s
              LEFT JOIN (SELECT source, count(*) AS waiting, bool_or(argus.is_held(holder)) AS worked_on,
-                               min(due) FILTER (WHERE holder IS NULL OR NOT argus.is_held(holder)) AS due
+                               min(due) FILTER (WHERE NOT argus.is_held(holder)) AS due
                         FROM argus.work WHERE asked > answered GROUP BY source) w ON w.source = s.name
              ORDER BY s.name",
         )
@@ -414,7 +417,7 @@ impl Store {
         let mut transaction = self.reconciling().await?;
         let row = sqlx::query(
             "UPDATE argus.source SET holder = $2, fence = fence + 1
-             WHERE name = $1 AND (holder IS NULL OR NOT argus.is_held(holder)) AND argus.is_held($2)
+             WHERE name = $1 AND NOT argus.is_held(holder) AND argus.is_held($2)
              RETURNING asked, fence, revision",
         )
         .bind(name)
@@ -430,7 +433,7 @@ impl Store {
     /// Notes what a look has found, and asks for work on what has moved. Gives how much that is; nothing where somebody else
     /// has the source by now.
     pub async fn looked(&self, look: &Look, found: &Found) -> Result<Option<usize>, StoreError> {
-        let Found { revision, full, findings, moved, commit } = found;
+        let Found { revision, full, findings, moved, all, commit } = found;
         let mut transaction = self.reconciling().await?;
         let counts = sqlx::query(
             "UPDATE argus.source
@@ -451,11 +454,25 @@ impl Store {
             return Ok(None);
         }
         if look.revision != *revision {
-            // What could not be done may be possible now.
-            sqlx::query("UPDATE argus.work SET due = clock_timestamp() WHERE source = $1 AND asked > answered")
-                .bind(&look.source)
-                .execute(&mut *transaction)
-                .await?;
+            // What could not be done may be possible now; and what was only reported may have to be done.
+            sqlx::query(
+                "UPDATE argus.work SET due = clock_timestamp(),
+                        asked = CASE WHEN outcome = 'observed' THEN GREATEST(asked, answered + 1) ELSE asked END
+                 WHERE source = $1 AND (asked > answered OR outcome = 'observed')",
+            )
+            .bind(&look.source)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        if let Some(all) = all {
+            let names: Vec<String> = all.iter().map(ToString::to_string).collect();
+            sqlx::query(
+                "DELETE FROM argus.work WHERE source = $1 AND NOT organization = ANY ($2) AND NOT argus.is_held(holder)",
+            )
+            .bind(&look.source)
+            .bind(names)
+            .execute(&mut *transaction)
+            .await?;
         }
         enqueue(&mut transaction, &look.source, moved).await?;
         if let Some(commit) = commit {
@@ -531,7 +548,7 @@ impl Store {
         let due: Vec<(String, bool)> = sqlx::query_as(
             "SELECT organization, tries > 0 FROM argus.work
              WHERE source = $1 AND asked > answered AND due <= clock_timestamp()
-               AND (holder IS NULL OR NOT argus.is_held(holder)) AND (organization = '' OR NOT $2)
+               AND NOT argus.is_held(holder) AND (organization = '' OR NOT $2)
              ORDER BY organization <> '', tries > 0, due, organization LIMIT $3 FOR UPDATE SKIP LOCKED",
         )
         .bind(source)
@@ -651,6 +668,42 @@ impl Store {
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// How it goes with all sources, and how many replicas are there.
+pub(super) async fn seen(connection: &mut PgConnection) -> Result<(Vec<SourceSeen>, i64), StoreError> {
+    let rows = sqlx::query(
+        "SELECT s.name, s.failures, extract(epoch FROM clock_timestamp() - s.succeeded_at)::float8,
+                COALESCE(w.new, 0), COALESCE(w.again, 0), GREATEST(COALESCE(w.oldest, 0), 0), COALESCE(w.fighting, 0)
+         FROM argus.source s
+         LEFT JOIN (SELECT source,
+                           count(*) FILTER (WHERE asked > answered AND (outcome IS NULL OR outcome IN ('applied', 'unchanged')))
+                               AS new,
+                           count(*) FILTER (WHERE asked > answered AND outcome NOT IN ('applied', 'unchanged')) AS again,
+                           extract(epoch FROM clock_timestamp() - min(due)
+                               FILTER (WHERE asked > answered AND NOT argus.is_held(holder)))::float8 AS oldest,
+                           count(*) FILTER (WHERE undone >= $1 AND undone_at > clock_timestamp() - interval '1 hour') AS fighting
+                    FROM argus.work GROUP BY source) w ON w.source = s.name
+         ORDER BY s.name",
+    )
+    .bind(FIGHT_ROUNDS.cast_signed())
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut sources = Vec::with_capacity(rows.len());
+    for row in &rows {
+        sources.push(SourceSeen {
+            name: row.try_get(0)?,
+            failures: row.try_get(1)?,
+            look_age: row.try_get(2)?,
+            waiting: (row.try_get(3)?, row.try_get(4)?),
+            oldest: row.try_get(5)?,
+            fighting: row.try_get(6)?,
+        });
+    }
+    let replicas = sqlx::query_scalar("SELECT count(*) FROM argus.replica WHERE valid_until > clock_timestamp()")
+        .fetch_one(connection)
+        .await?;
+    Ok((sources, replicas))
 }
 
 async fn enqueue(connection: &mut PgConnection, source: &str, moved: &[Moved]) -> Result<(), StoreError> {
