@@ -9,6 +9,8 @@ mod cluster;
 mod look;
 mod pass;
 mod presence;
+mod review;
+mod tellers;
 mod worker;
 
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use crate::commands::context::{Context, Done, Failure};
 use crate::commands::output::report;
 use crate::commands::{notify, relay};
 use crate::engine::relay::Relaying;
+use crate::engine::reporting;
 use crate::exit_code::ExitCode;
 use crate::metrics::Metrics;
 use crate::model::code::Code;
@@ -108,8 +111,9 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         shared.store.enroll(office.source(), CLUSTER).await?;
     }
     let listen = args.listen.or(settings.listen);
+    let hooks = tellers::hooks(context, settings, &shared.store, listen.is_some())?;
     let server = match listen {
-        Some(address) => Some(relay::served(context, &shared.store, address, stop.clone()).await?),
+        Some(address) => Some(relay::served(context, &shared.store, address, hooks, stop.clone()).await?),
         None => None,
     };
     let mut beside = tokio::task::JoinSet::new();
@@ -125,6 +129,12 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         }
         beside.spawn(cluster::hear(shared.clone()));
     }
+    let forges = tellers::forges(settings)?;
+    if !forges.is_empty() && !args.once {
+        let (store, metrics, stop) = (shared.store.clone(), shared.metrics.clone(), stop.clone());
+        beside.spawn(async move { reporting::run(&store, &forges, &metrics, stop).await });
+    }
+    let reviewing = (!args.once).then(|| review::start(context, &shared)).flatten();
     let delivering = deliver(context, &shared, args.once);
     let working = async {
         let workers = args.workers.unwrap_or(settings.workers());
@@ -132,6 +142,9 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         let mut done = 0;
         for worker in workers {
             done += worker.await.unwrap_or_default();
+        }
+        if let Some(reviewing) = reviewing {
+            done += reviewing.await.unwrap_or_default();
         }
         Ok::<usize, Failure>(done)
     };

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::cluster::Office;
-use super::{Desk, Shared, look, pass};
+use super::{Desk, Shared, look, pass, tellers};
 use crate::agenda::{Backoff, GAP};
 use crate::commands::context::{Context, Failure};
 use crate::failpoint::failpoint;
@@ -156,6 +156,7 @@ impl Worker {
                 let moved = store.looked(&taken, &found).await?;
                 failpoint("controller.after_looked", name);
                 look::tell(desk, store, &found.findings, source.facts.failures > 0).await;
+                tellers::report(desk, store).await;
                 tracing::info!(source = name, revision = found.revision, moved, full, "looked at {name}");
             }
             Err(Failure { findings, .. }) => {
@@ -192,6 +193,7 @@ impl Worker {
                 store.give_back(&batch, LEFT_ALONE, &findings).await?;
             }
         }
+        tellers::report(desk, store).await;
         Ok(true)
     }
 }
