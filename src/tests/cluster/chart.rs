@@ -183,6 +183,7 @@ fn what_no_value_can_be_is_refused_with_its_place() {
         (json!({ "kubernetes": { "namespaces": { "Acme": ["acme"] } } }), "'Acme'"),
         (json!({ "networkPolicy": { "egress": { "dsn": { "enabled": true } } } }), "at '/networkPolicy/egress'"),
         (json!({ "fullnameOverride": "1" }), "at '/fullnameOverride'"),
+        (json!({ "ingress": { "enabled": true } }), "at '/ingress/hosts': minItems"),
         (json!({ "http": { "port": 80 } }), "at '/http/port'"),
         (json!({ "terminationGracePeriodSeconds": 10 }), "at '/terminationGracePeriodSeconds'"),
         (json!({}), "there is nothing to look at"),

@@ -83,3 +83,21 @@ fn other_settings_make_other_pods_and_the_same_make_none() {
     let bound = |organization: &str| template(&json!({ "kubernetes": { "namespaces": { "a": [organization] } } }));
     assert_ne!(bound("acme"), bound("globex"));
 }
+
+#[test]
+#[ignore = "it needs Helm: make e2e"]
+fn pods_are_spread_among_their_own_unless_somebody_says_among_which() {
+    let spread = |constraint: &Value| {
+        let rendered = render("argus", &with(json!({ "topologySpreadConstraints": [constraint] })), &[]).well();
+        let objects = documents(&rendered.out);
+        let deployment = one(&objects, "Deployment");
+        let found = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"][0].clone();
+        (found, deployment["spec"]["selector"].clone())
+    };
+    let mut constraint = json!({ "maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule" });
+    let (found, own) = spread(&constraint);
+    constraint["labelSelector"] = own;
+    assert_eq!(found, constraint);
+    constraint["labelSelector"] = json!({ "matchLabels": { "example/heavy": "yes" } });
+    assert_eq!(spread(&constraint).0, constraint);
+}
