@@ -6,12 +6,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::{Desk, Shared, look, pass};
-use crate::agenda::Backoff;
+use crate::agenda::{Backoff, GAP};
 use crate::commands::context::{Context, Failure};
 use crate::metrics::table::{CONTROLLER_FAILURES, CONTROLLER_TURNS};
 use crate::model::code::Code;
@@ -81,7 +81,10 @@ impl Worker {
                     (self.failures, done) = (0, done + 1);
                     continue;
                 }
-                Ok(Ok(Turn::Idle(_))) if shared.once => break,
+                // What somebody has just asked for is due in a moment.
+                Ok(Ok(Turn::Idle(wait))) if shared.once && TimeDelta::from_std(wait).is_ok_and(|wait| wait > GAP) => {
+                    break;
+                }
                 Ok(Ok(Turn::Idle(wait))) => {
                     self.failures = 0;
                     wait

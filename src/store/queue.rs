@@ -101,6 +101,8 @@ pub struct Found {
     pub findings: Vec<Finding>,
     /// The organizations that have moved.
     pub moved: Vec<Moved>,
+    /// All that there are, where that is known for certain: others are forgotten.
+    pub all: Option<Vec<OrganizationName>>,
     /// The commit that the source stands at from now on; none leaves it where it was.
     pub commit: Option<String>,
 }
@@ -431,7 +433,7 @@ impl Store {
     /// Notes what a look has found, and asks for work on what has moved. Gives how much that is; nothing where somebody else
     /// has the source by now.
     pub async fn looked(&self, look: &Look, found: &Found) -> Result<Option<usize>, StoreError> {
-        let Found { revision, full, findings, moved, commit } = found;
+        let Found { revision, full, findings, moved, all, commit } = found;
         let mut transaction = self.reconciling().await?;
         let counts = sqlx::query(
             "UPDATE argus.source
@@ -452,11 +454,25 @@ impl Store {
             return Ok(None);
         }
         if look.revision != *revision {
-            // What could not be done may be possible now.
-            sqlx::query("UPDATE argus.work SET due = clock_timestamp() WHERE source = $1 AND asked > answered")
-                .bind(&look.source)
-                .execute(&mut *transaction)
-                .await?;
+            // What could not be done may be possible now; and what was only reported may have to be done.
+            sqlx::query(
+                "UPDATE argus.work SET due = clock_timestamp(),
+                        asked = CASE WHEN outcome = 'observed' THEN GREATEST(asked, answered + 1) ELSE asked END
+                 WHERE source = $1 AND (asked > answered OR outcome = 'observed')",
+            )
+            .bind(&look.source)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        if let Some(all) = all {
+            let names: Vec<String> = all.iter().map(ToString::to_string).collect();
+            sqlx::query(
+                "DELETE FROM argus.work WHERE source = $1 AND NOT organization = ANY ($2) AND NOT argus.is_held(holder)",
+            )
+            .bind(&look.source)
+            .bind(names)
+            .execute(&mut *transaction)
+            .await?;
         }
         enqueue(&mut transaction, &look.source, moved).await?;
         if let Some(commit) = commit {

@@ -1,5 +1,6 @@
 //! The controller: real repositories, a real database, processes that are stopped, paused and killed.
 
+mod history;
 mod replicas;
 
 use std::process::{Child, Stdio};
@@ -77,6 +78,12 @@ impl Desk {
     /// A controller that does all that is due and ends.
     fn once(&self) -> Ran {
         self.argus(&["controller", "--once"])
+    }
+
+    /// The same, with a look that somebody has asked for.
+    fn asked(&self) -> Ran {
+        self.argus(&["reconcile", "default"]).ends(0);
+        self.once()
     }
 
     /// A controller that goes on.
