@@ -5,6 +5,7 @@
 //! look at one source, or work on a batch of its organizations. Dying between any two steps loses nothing, because the
 //! queue holds on to what was not settled.
 
+mod cluster;
 mod look;
 mod pass;
 mod worker;
@@ -13,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+
+use cluster::Office;
 
 use crate::cli::controller::Controller;
 use crate::commands::context::{Context, Done, Failure};
@@ -47,6 +50,9 @@ const KEEP: Duration = Duration::from_secs(30 * 86_400);
 /// The form of a source whose manifests are in a repository.
 const GIT: &str = "git";
 
+/// The form of a source that is a namespace of a cluster.
+const CLUSTER: &str = "cluster";
+
 /// What all turns share.
 struct Shared {
     store: Store,
@@ -56,6 +62,8 @@ struct Shared {
     /// Who this is now: another one after every lease that was lost.
     holder: Mutex<Holder>,
     stop: watch::Receiver<bool>,
+    /// The namespaces that are sources.
+    offices: Vec<Arc<Office>>,
     /// Whether to end when nothing is due any more.
     once: bool,
 }
@@ -74,14 +82,17 @@ impl Shared {
 struct Desk {
     settings: SourceSettings,
     context: Context,
+    /// The namespace that it is, if it is one.
+    office: Option<Arc<Office>>,
 }
 
 /// Works until told to stop, or until nothing is due.
 pub async fn run(context: &Context, args: &Controller) -> Done {
     let settings = context.controller().checked()?;
-    if settings.sources.is_empty() {
+    let offices = cluster::open(context, settings).await?;
+    if settings.sources.is_empty() && offices.is_empty() {
         let finding = Finding::error(Code::BadSettings, "the controller has nothing to look at");
-        return Err(Failure::from(finding.hint("list sources under `controller.sources`; see docs/settings.md")));
+        return Err(Failure::from(finding.hint("list sources under `controller.sources`, or namespaces under `kubernetes.namespaces`; see docs/settings.md")));
     }
     let database = context.database().await?;
     let stop = relay::stop_signal()?;
@@ -91,11 +102,15 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         wake: Notify::new(),
         holder: Mutex::new(new_holder(context)?),
         stop: stop.clone(),
+        offices,
         once: args.once,
     });
     shared.store.beat(&shared.holder(), LEASE, true).await?;
     for source in &settings.sources {
         shared.store.enroll(&source.name, GIT).await?;
+    }
+    for office in &shared.offices {
+        shared.store.enroll(office.source(), CLUSTER).await?;
     }
     let listen = args.listen.or(settings.listen);
     let server = match listen {
@@ -106,6 +121,12 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
     beside.spawn(beat(shared.clone(), context.of_source("", context.git())));
     beside.spawn(hear(shared.clone(), Word::Work));
     beside.spawn(sweep(shared.clone()));
+    if !shared.offices.is_empty() {
+        if args.once {
+            cluster::listed(&shared.offices).await;
+        }
+        beside.spawn(cluster::hear(shared.clone()));
+    }
     let delivering = deliver(context, &shared, args.once);
     let working = async {
         let workers = args.workers.unwrap_or(settings.workers());

@@ -10,12 +10,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::cluster::Office;
 use super::{Desk, Shared, look, pass};
 use crate::agenda::{Backoff, GAP};
 use crate::commands::context::{Context, Failure};
 use crate::metrics::table::{CONTROLLER_FAILURES, CONTROLLER_TURNS};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
+use crate::settings::controller::SourceSettings;
 use crate::store::error::StoreError;
 use crate::store::queue::{SourceState, Sources};
 
@@ -44,10 +46,15 @@ enum Turn {
 
 /// Starts a worker, and gives how many turns it has done when it ends.
 pub fn start(context: &Context, shared: &Arc<Shared>, number: u16) -> oneshot::Receiver<usize> {
-    let desks = context.controller().sources.iter();
-    let desks =
-        desks.map(|source| Desk { settings: source.clone(), context: context.of_source(&source.name, &source.git) });
-    let worker = Worker { shared: shared.clone(), desks: desks.collect(), number, failures: 0 };
+    let desk = |settings: SourceSettings, office: Option<Arc<Office>>| {
+        let context = context.of_source(&settings.name, &settings.git);
+        Desk { settings, context, office }
+    };
+    let repositories = context.controller().sources.iter().map(|source| desk(source.clone(), None));
+    let namespaces =
+        shared.offices.iter().map(|office| desk(SourceSettings::usual(office.source()), Some(office.clone())));
+    let desks = repositories.chain(namespaces).collect();
+    let worker = Worker { shared: shared.clone(), desks, number, failures: 0 };
     let (ended, end) = oneshot::channel();
     let handle = Handle::current();
     let spawned = std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
@@ -184,7 +191,8 @@ fn too_long(desk: &Desk) -> Failure {
 /// Whether a source is to be looked at now: it is due, and what it depends on is through.
 fn look_is_due(desk: &Desk, known: &Sources) -> bool {
     let Some(source) = known.sources.get(&desk.settings.name) else { return false };
-    !source.held && awaited(desk, &known.sources).is_none() && when(desk, source, known.now) <= known.now
+    let is_ready = desk.office.as_ref().is_none_or(|office| office.is_ready());
+    is_ready && !source.held && awaited(desk, &known.sources).is_none() && when(desk, source, known.now) <= known.now
 }
 
 /// The source that another one waits for.
