@@ -7,6 +7,7 @@ mod kustomize;
 mod life;
 mod pods;
 mod rights;
+mod work;
 
 use std::path::Path;
 
@@ -35,7 +36,15 @@ fn with(values: Value) -> Value {
 
 /// Every switch of the chart, for namespaces that are bound to organizations.
 fn everything(bound: &[&str]) -> Value {
-    let binding = json!({ "organizations": ["acme", "lab-*"], "tiers": true, "mode": "apply" });
+    let binding = json!({
+        "organizations": ["acme", "lab-*"],
+        "tiers": true,
+        "secretNamespaces": ["acme-keys"],
+        "mode": "apply",
+        "guards": { "owners": 2 },
+        "approvals": { "quorum": 2 },
+        "windows": [{ "kind": "allow", "schedule": "0 8 * * 1-5", "duration": "10h" }],
+    });
     let namespaces: serde_json::Map<String, Value> =
         bound.iter().map(|name| ((*name).to_owned(), binding.clone())).collect();
     json!({

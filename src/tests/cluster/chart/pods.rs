@@ -50,12 +50,12 @@ fn every_pod_keeps_to_the_restricted_level() {
 #[ignore = "it needs Helm: make e2e"]
 fn argus_takes_the_settings_that_are_rendered_and_those_of_the_overlays() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let rendered = [least(), everything(&[])].map(|values| {
+    let rendered = [least(), everything(&["acme-config"])].map(|values| {
         let rendered = render("argus", &values, &["--set", NO_DEFINITIONS]).well();
         let objects = documents(&rendered.out);
         objects.iter().find_map(|object| object["data"]["argus.yaml"].as_str()).expect("settings").to_owned()
     });
-    let overlays = ["staging", "production"]
+    let overlays = ["development", "staging", "production"]
         .map(|name| std::fs::read_to_string(root.join(format!("charts/kustomize/{name}/settings.yaml"))).expect(name));
     let folder = scratch("settings");
     std::fs::create_dir_all(&folder).expect("a folder");
