@@ -27,7 +27,7 @@ use crate::store::queue::{Batch, FIGHT_ROUNDS, Settled};
 const REASONS_MAX: usize = 5;
 
 /// How soon an organization is worked on again of which an object could not be told what came of it.
-const UNANSWERED: Duration = Duration::from_secs(30);
+const UNANSWERED: Duration = Duration::from_secs(10);
 
 /// An object as it was when its organization was planned.
 pub struct Seen {
@@ -41,7 +41,8 @@ pub struct Seen {
     pub deleting: bool,
     /// Whether the finalizer is on it.
     pub held: bool,
-    place: Arc<str>,
+    /// Where it is, as findings and ownership records tell it.
+    pub place: Arc<str>,
     generation: i64,
     told: u64,
     rows: Vec<Row>,
@@ -118,6 +119,29 @@ impl Answering<'_> {
                 settled.findings.push(finding.about(&organization));
                 settled.again = Some(settled.again.map_or(UNANSWERED, |again| again.min(UNANSWERED)));
                 settled.gone = false;
+            }
+        }
+    }
+
+    /// Tells the objects of some organizations that nothing came of a batch.
+    pub async fn failed(&self, organizations: &BTreeSet<OrganizationName>, why: &[Finding]) {
+        let all = Seen::all(&self.followed.cache(), organizations);
+        let message = reasons(why.iter());
+        for seen in all {
+            let came = Came {
+                generation: seen.generation,
+                at: self.now,
+                standing: Standing::ReconciliationFailed,
+                message: message.clone(),
+                drift: None,
+                rows: None,
+                run: None,
+            };
+            let (api, namespace) = (self.cluster.api(), &*self.followed.name);
+            if let Err(fault) = report(api, namespace, &seen.key, &seen.uid, seen.told, &came).await {
+                // It would fail with the others just the same.
+                tracing::warn!(place = &*seen.place, "{} is not told that it failed: {fault}", seen.place);
+                return;
             }
         }
     }
