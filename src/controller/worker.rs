@@ -184,6 +184,10 @@ impl Worker {
             Ok(pass::Done { run, settled }) => {
                 failpoint("controller.before_settle", name);
                 store.settle_work(&batch, run.as_ref(), &settled).await?;
+                // Whoever has written meanwhile was not heard, because this one was at work.
+                if store.wake_what_moved().await? > 0 {
+                    self.shared.wake.notify_waiters();
+                }
                 failpoint("controller.after_settle", name);
             }
             Err(Failure { findings, .. }) => {
