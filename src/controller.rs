@@ -101,7 +101,7 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         shared.store.enroll(&source.name, GIT).await?;
     }
     let listen = args.listen.or(settings.listen);
-    let hooks = tellers::hooks(context, settings, &shared.store, listen.is_some())?;
+    let hooks = tellers::hooks(context, settings, &shared.store, listen.is_some() || args.once)?;
     let server = match listen {
         Some(address) => Some(relay::served(context, &shared.store, address, hooks, stop.clone()).await?),
         None => None,

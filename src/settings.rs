@@ -62,6 +62,10 @@ const MACHINE_ONLY: &[&str] = &[
     "git",
     "telemetry",
     "verify",
+    "webhook",
+    "webhooks",
+    "forge",
+    "forges",
 ];
 
 /// The settings of the machine, as `--config FILE` holds them.
