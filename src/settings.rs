@@ -25,6 +25,7 @@ use crate::settings::controller::ControllerSettings;
 use crate::settings::telemetry::TelemetrySettings;
 use crate::sink::SinkSettings;
 use crate::sink::courier::NotificationSettings;
+use crate::source::cluster::settings::ClusterSettings;
 use crate::source::git::settings::GitSettings;
 use crate::verdict::Terms;
 
@@ -60,6 +61,7 @@ const MACHINE_ONLY: &[&str] = &[
     "force",
     "policyLimits",
     "git",
+    "kubernetes",
     "telemetry",
     "verify",
     "webhook",
@@ -98,6 +100,8 @@ pub struct Machine {
     pub telemetry: TelemetrySettings,
     /// What `argus controller` looks at.
     pub controller: ControllerSettings,
+    /// The cluster whose custom resources it follows.
+    pub kubernetes: Option<ClusterSettings>,
 }
 
 /// How often heads are signed after an apply when nobody says so.
@@ -178,7 +182,9 @@ impl Machine {
     pub fn read(path: &Path) -> Result<Machine, Box<Finding>> {
         let machine: Machine = read(path, &path.display().to_string())?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        Ok(Machine { git: machine.git.beside(folder), controller: machine.controller.beside(folder), ..machine })
+        let (git, controller) = (machine.git.beside(folder), machine.controller.beside(folder));
+        let kubernetes = machine.kubernetes.map(|cluster| cluster.beside(folder));
+        Ok(Machine { git, controller, kubernetes, ..machine })
     }
 }
 

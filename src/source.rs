@@ -1,5 +1,6 @@
 //! Where manifests come from, and how bytes become [`crate::model::state::World`].
 
+pub mod cluster;
 pub mod decode;
 pub mod directory;
 mod gather;

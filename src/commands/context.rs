@@ -26,6 +26,7 @@ use crate::settings::telemetry::TelemetrySettings;
 use crate::settings::{AuditSettings, Machine, Source};
 use crate::sink::SinkSettings;
 use crate::sink::courier::NotificationSettings;
+use crate::source::cluster::settings::ClusterSettings;
 use crate::source::git::index::IsSettled;
 use crate::source::git::settings::{GitSettings, Verify};
 use crate::store::error::StoreError;
@@ -202,6 +203,11 @@ impl Context {
     /// What the controller of this machine looks at.
     pub fn controller(&self) -> &ControllerSettings {
         &self.machine.controller
+    }
+
+    /// The cluster whose custom resources are followed, if there is one.
+    pub fn kubernetes(&self) -> Option<&ClusterSettings> {
+        self.machine.kubernetes.as_ref()
     }
 
     /// How a line on standard error looks.

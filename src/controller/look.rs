@@ -25,6 +25,9 @@ pub fn as_set_up() -> Manifests {
 /// Fetches the source and compares what it says with what was last asked for.
 #[tracing::instrument(name = "look", skip_all, fields(argus.source = desk.settings.name))]
 pub async fn look(desk: &Desk, store: &Store, full: bool) -> Result<Found, Failure> {
+    if let Some(office) = &desk.office {
+        return office.look(desk, store, full).await;
+    }
     let (context, name) = (&desk.context, &desk.settings.name);
     let place = context.vouched_place(&as_set_up())?;
     let settings = context.source_settings(&place, &as_set_up())?;

@@ -4,25 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Desk;
 use super::look::as_set_up;
+use super::{Desk, cluster};
 use crate::agenda::Backoff;
 use crate::cli::Judging;
 use crate::commands::context::{Context, Failure, Reading};
-use crate::commands::judges::NONE;
+use crate::commands::judges::{Judges, NONE};
 use crate::commands::place::Place;
 use crate::commands::{audit, plan};
 use crate::engine::{self, Applying, Heard, Lease, Outcome, Refusal};
 use crate::model::finding::Finding;
 use crate::model::id::OrganizationName;
 use crate::model::revision::Revision;
-use crate::model::state::Unread;
+use crate::model::state::{Unread, World};
 use crate::plan::{Action, Attribution, Change, OrganizationPlan};
 use crate::store::Store;
 use crate::store::queue::{Batch, Item, Settled, Undone};
 use crate::store::run::RunId;
 use crate::telemetry::measure;
 use crate::trace;
+use crate::verdict::Verdict;
 
 /// How long something is left alone that has failed.
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(4), longest: Duration::from_secs(900) };
@@ -52,15 +53,31 @@ pub struct Done {
     argus.organizations = batch.items.len(),
 ))]
 pub async fn work(desk: &Desk, store: &Store, batch: &Batch) -> Result<Done, Failure> {
+    if let Some(office) = &desk.office {
+        return cluster::work(desk, office, store, batch).await;
+    }
     let context = &desk.context;
     let reading = read(context, batch)?;
     let mut judges = plan::judges(context, &reading, &Judging::default()).await?;
     let heard = plan::make_for(context, store, &reading, &mut judges, batch.items.keys().cloned()).await?;
     let verdict = plan::judge(context, store, &heard.plan, &judges, &heard.judgements, false).await?;
+    carry_out(context, store, batch, &reading.world, &judges, &heard, verdict).await
+}
+
+/// Applies what the verdict lets through, and says what came of each organization.
+pub async fn carry_out(
+    context: &Context,
+    store: &Store,
+    batch: &Batch,
+    world: &World,
+    judges: &Judges,
+    heard: &Heard,
+    verdict: Verdict,
+) -> Result<Done, Failure> {
     let to_do = verdict.approved.iter().any(|approved| !approved.plan().is_settled());
     let outcome = Outcome::new("", &verdict, BTreeMap::new());
     if !to_do && outcome.refused.is_empty() {
-        return Ok(Done { run: None, settled: settle(batch, &reading, &heard, &outcome) });
+        return Ok(Done { run: None, settled: settle(batch, world, heard, &outcome) });
     }
     let run = context.one_of_many_runs()?;
     let policed =
@@ -84,7 +101,7 @@ pub async fn work(desk: &Desk, store: &Store, batch: &Batch) -> Result<Done, Fai
     if outcome.worst().is_some_and(|worst| worst == Refusal::Failed) {
         trace::failed(&tracing::Span::current(), "an organization has failed");
     }
-    Ok(Done { run: Some(run), settled: settle(batch, &reading, &heard, &outcome) })
+    Ok(Done { run: Some(run), settled: settle(batch, world, heard, &outcome) })
 }
 
 /// Reads the organizations of a batch, and no others where that can be avoided.
@@ -99,13 +116,13 @@ fn read(context: &Context, batch: &Batch) -> Result<Reading, Failure> {
 }
 
 /// What came of each organization of a batch, and when it is looked at again.
-fn settle(batch: &Batch, reading: &Reading, heard: &Heard, outcome: &Outcome) -> BTreeMap<OrganizationName, Settled> {
+fn settle(batch: &Batch, world: &World, heard: &Heard, outcome: &Outcome) -> BTreeMap<OrganizationName, Settled> {
     let one = |(name, item): (&OrganizationName, &Item)| {
         let plan = heard.plan.organizations.iter().find(|plan| plan.organization == *name);
         let state = heard.states.get(name);
         let settled = if heard.unseen.contains(name) {
             let about = |finding: &&Finding| finding.subject.as_deref() == Some(&**name);
-            let findings = reading.world.findings.iter().chain(&heard.plan.findings).filter(about);
+            let findings = world.findings.iter().chain(&heard.plan.findings).filter(about);
             failed(Refusal::Blocked, findings.cloned().collect(), item, name)
         } else if let Some((refusal, why)) = outcome.refused.get(name) {
             failed(*refusal, why.clone(), item, name)
@@ -116,7 +133,7 @@ fn settle(batch: &Batch, reading: &Reading, heard: &Heard, outcome: &Outcome) ->
         } else {
             Settled { findings: plan.map(|plan| plan.findings.clone()).unwrap_or_default(), ..done("unchanged") }
         };
-        let there = reading.world.describes(name) || state.is_some_and(|state| state.exists && is_left(plan, &settled));
+        let there = world.describes(name) || state.is_some_and(|state| state.exists && is_left(plan, &settled));
         (
             name.clone(),
             Settled { version: state.map(|state| state.version), gone: !there && settled.again.is_none(), ..settled },

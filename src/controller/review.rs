@@ -22,6 +22,9 @@ use crate::store::error::StoreError;
 use crate::store::reports::{About, Report};
 use crate::store::reviews::Review;
 
+/// The number under which it is there, beside those of the workers.
+const REVIEWER: u16 = u16::MAX;
+
 /// How long nothing is looked for when nothing was there.
 const SLEEP: Duration = Duration::from_secs(30);
 
@@ -36,7 +39,10 @@ const TRIES_MAX: u32 = 5;
 pub fn start(context: &Context, shared: &Arc<Shared>) -> Option<oneshot::Receiver<usize>> {
     let with_forge = context.controller().sources.iter().filter(|source| source.forge.is_some());
     let desks: Vec<Desk> = with_forge
-        .map(|source| Desk { settings: source.clone(), context: context.of_source(&source.name, &source.git) })
+        .map(|source| {
+            let context = context.of_source(&source.name, &source.git);
+            Desk { settings: source.clone(), context, office: None }
+        })
         .collect();
     if desks.is_empty() {
         return None;
@@ -67,13 +73,13 @@ fn work(desks: &[Desk], shared: &Shared, handle: &Handle) -> usize {
                 continue;
             }
             Ok(Ok(false)) => SLEEP,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "nothing that is asked for is planned: {error}");
-                AGAIN
-            }
-            // It is taken again once this replica is known to be gone, and not more often than a few times.
-            Err(_) => {
-                tracing::error!("planning what is asked for has panicked");
+            failed => {
+                match failed {
+                    Ok(Err(error)) => tracing::warn!(%error, "nothing that is asked for is planned: {error}"),
+                    _ => tracing::error!("planning what is asked for has panicked"),
+                }
+                // What was begun is taken again, and not more often than a few times.
+                handle.block_on(shared.presence.lose(&shared.store, REVIEWER));
                 AGAIN
             }
         };
@@ -92,8 +98,9 @@ fn work(desks: &[Desk], shared: &Shared, handle: &Handle) -> usize {
 /// Plans one, if there is one.
 async fn turn(desks: &[Desk], shared: &Shared) -> Result<bool, StoreError> {
     let store = &shared.store;
+    let holder = shared.presence.of(store, REVIEWER).await?;
     let names: Vec<&str> = desks.iter().map(|desk| desk.settings.name.as_str()).collect();
-    let Some(review) = store.claim_review(&names, &shared.holder()).await? else { return Ok(false) };
+    let Some(review) = store.claim_review(&names, &holder).await? else { return Ok(false) };
     let desk = desks.iter().find(|desk| desk.settings.name == review.source);
     let Some((desk, forge)) = desk.and_then(|desk| Some((desk, desk.settings.forge.as_ref()?))) else {
         return Ok(false);

@@ -342,6 +342,16 @@ codes! {
     /// A template of messages cannot be read.
     BadTemplate = 1903,
 
+    // 191x: clusters
+    /// A cluster cannot be reached, or does not serve what is asked for.
+    ClusterUnreachable = 1911,
+    /// A cluster does not let us do what has to be done.
+    ClusterRefused = 1912,
+    /// A namespace is not bound to an organization that its objects name.
+    NotBound = 1913,
+    /// What is known of a cluster is older than what was known before, or not whole.
+    ClusterBehind = 1914,
+
     // 41xx: the controller
     /// No controller is there, or none has answered in time.
     NobodyThere = 4101,

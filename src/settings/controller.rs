@@ -139,6 +139,22 @@ fn circle<'a>(
 }
 
 impl SourceSettings {
+    /// A source without a repository, as usual in all else.
+    pub fn usual(name: &str) -> SourceSettings {
+        SourceSettings {
+            name: name.into(),
+            git: GitSettings::default(),
+            interval: None,
+            cron: None,
+            full_every: None,
+            timeout: None,
+            concurrency: None,
+            depends_on: BTreeSet::new(),
+            webhook: None,
+            forge: None,
+        }
+    }
+
     /// How often it is looked at.
     pub fn rhythm(&self) -> Rhythm {
         let schedule = self.cron.as_deref().and_then(|cron| parse_schedule(cron).ok());

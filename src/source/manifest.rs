@@ -31,7 +31,7 @@ pub const PREVIOUS_NAME: &str = "argus.io/previous-name";
 const OBJECT_NAME_CHARS_MAX: usize = 253;
 
 /// What one file says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FileReading {
     /// The file.
     pub file: Arc<str>,

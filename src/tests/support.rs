@@ -9,6 +9,7 @@ pub mod gnupg;
 pub mod kafka;
 pub mod keys;
 pub mod kubernetes;
+pub mod kubernetes_proxy;
 pub mod mail;
 pub mod plans;
 pub mod postgres;

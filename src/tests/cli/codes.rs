@@ -22,6 +22,7 @@ const SHOWN_ELSEWHERE: &[(std::ops::RangeInclusive<u16>, &str)] = &[
     (1801..=1808, "src/tests/cli/audit.rs"),
     (1901..=1901, "src/tests/relay.rs"),
     (1902..=1903, "src/tests/notify.rs"),
+    (1911..=1914, "src/tests/cluster"),
     (2017..=2017, "src/plan/beyond.rs"),
     (4101..=4102, "src/tests/cli/controller.rs"),
 ];

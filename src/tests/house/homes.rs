@@ -16,6 +16,7 @@ const HOMES: &[(&str, Home)] = &[
     ("cron", Home::In(&["model/time"])),
     ("git2", Home::In(&["source/git"])),
     ("hmac", Home::In(&["event/people", "hook/proof", "sink/webhook"])),
+    ("k8s_openapi", Home::In(&["controller", "source/cluster", "delivery"])),
     ("kube", Home::In(&["controller", "source/cluster", "delivery"])),
     ("mimalloc", Home::In(&["main"])),
     ("lettre", Home::In(&["sink/courier/mail"])),

@@ -36,6 +36,8 @@ pub enum User {
     Admin,
     /// Somebody whom no role was given.
     Nobody,
+    /// Argus, which may do in a namespace what [`Namespace::admit_argus`] gives it.
+    Argus,
 }
 
 impl User {
@@ -43,6 +45,7 @@ impl User {
         match self {
             User::Admin => "admin",
             User::Nobody => "nobody",
+            User::Argus => "argus",
         }
     }
 }
@@ -50,6 +53,7 @@ impl User {
 /// An API server.
 pub struct Cluster {
     folder: PathBuf,
+    port: u16,
 }
 
 /// A namespace of a test.
@@ -168,7 +172,7 @@ impl Cluster {
         let folder = scratch("kubernetes");
         std::fs::create_dir_all(&folder).expect("a folder");
         let [port, client, peer] = free_ports();
-        let cluster = Cluster { folder };
+        let cluster = Cluster { folder, port };
         let own = authority().issue(&["127.0.0.1"]);
         cluster.write("ca.pem", &authority().certificate);
         cluster.write("own.pem", &own.certificate.pem());
@@ -176,8 +180,11 @@ impl Cluster {
         let accounts = KeyPair::generate().expect("a key");
         cluster.write("accounts.key", &accounts.serialize_pem());
         cluster.write("accounts.pem", &accounts.public_key_pem());
-        cluster.write("tokens.csv", "token-of-admin,admin,1,\"system:masters\"\ntoken-of-nobody,nobody,2\n");
-        cluster.write("kubeconfig", &cluster.kubeconfig(port).to_string());
+        cluster.write(
+            "tokens.csv",
+            "token-of-admin,admin,1,\"system:masters\"\ntoken-of-nobody,nobody,2\ntoken-of-argus,argus,3\n",
+        );
+        cluster.write("kubeconfig", &cluster.kubeconfig(&format!("https://127.0.0.1:{port}"), User::Admin).to_string());
         let file = |name: &str| cluster.folder.join(name).display().to_string();
         let etcd = format!("http://127.0.0.1:{client}");
         let data = file("etcd");
@@ -214,18 +221,35 @@ impl Cluster {
         std::fs::write(self.folder.join(name), text).expect("a file");
     }
 
-    fn kubeconfig(&self, port: u16) -> Value {
-        let users = [User::Admin, User::Nobody].map(User::name);
+    /// A kubeconfig for whoever reaches the cluster through this address, as this user unless another context is asked
+    /// for.
+    fn kubeconfig(&self, address: &str, user: User) -> Value {
+        let users = [User::Admin, User::Nobody, User::Argus].map(User::name);
         json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "tests", "cluster": {
-                "server": format!("https://127.0.0.1:{port}"),
+                "server": address,
                 "certificate-authority": self.folder.join("ca.pem"),
             }}],
             "users": users.map(|name| json!({"name": name, "user": {"token": format!("token-of-{name}")}})),
             "contexts": users.map(|name| json!({"name": name, "context": {"cluster": "tests", "user": name}})),
+            "current-context": user.name(),
         })
+    }
+
+    /// A file that says how a user reaches the cluster, straight or through this address.
+    pub fn way_in(&self, user: User, address: Option<&str>) -> PathBuf {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("kubeconfig-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let own = format!("https://127.0.0.1:{}", self.port);
+        self.write(&name, &self.kubeconfig(address.unwrap_or(&own), user).to_string());
+        self.folder.join(name)
+    }
+
+    /// The port on which it listens.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Starts a part of the binary and gives its id.
@@ -291,6 +315,21 @@ impl Cluster {
 }
 
 impl Namespace {
+    /// Gives Argus the role that the documentation asks for, in this namespace and nowhere else.
+    pub fn admit_argus(&self) {
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": { "name": "argus" },
+            "rules": [
+                { "apiGroups": ["argus.io"], "resources": ["*"], "verbs": ["get", "list", "watch", "patch"] },
+                { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+            ],
+        });
+        self.kubectl_with(&["apply", "-f", "-"], &role.to_string()).well();
+        self.kubectl(&["create", "rolebinding", "argus", "--role=argus", "--user=argus"]).well();
+    }
+
     /// Runs `kubectl` in it.
     pub fn kubectl(&self, arguments: &[&str]) -> Ran {
         self.kubectl_with(arguments, "")

@@ -1,0 +1,362 @@
+//! A namespace of a cluster as a source: what moves there is asked for, a batch is planned from what is known of it, and
+//! what came of it goes back to the objects.
+//!
+//! Every replica follows the cluster by itself. What one of them has asked for carries how far it had heard of the
+//! organization, and one that has not heard as much by now does not plan it.
+
+mod answer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::pass::{self, Done};
+use super::{Desk, Shared};
+use crate::brake::Mode;
+use crate::commands::context::{Context, Failure};
+use crate::commands::judges::Judges;
+use crate::commands::place;
+use crate::commands::plan;
+use crate::engine::scope::census;
+use crate::engine::{self, Pass, Targets};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::id::OrganizationName;
+use crate::plan::{Action, sha256_hex};
+use crate::settings::controller::ControllerSettings;
+use crate::source::cluster::api::{Fault, Times};
+use crate::source::cluster::cache::Moved as Touched;
+use crate::source::cluster::object::Key;
+use crate::source::cluster::writing::hold;
+use crate::source::cluster::{Cluster, Followed};
+use crate::store::Store;
+use crate::store::queue::{Batch, Found, Moved};
+use crate::telemetry::measure;
+use crate::verdict::Verdict;
+
+/// How long a namespace may take to be listed before it counts as one that cannot be.
+const LISTING: Duration = Duration::from_secs(15);
+
+/// How long a plan waits for what another replica has heard already, and how often it looks.
+const CATCH_UP: Duration = Duration::from_secs(2);
+const CATCH_UP_STEP: Duration = Duration::from_millis(50);
+
+/// How long a replica that is behind leaves work to others.
+const BEHIND: Duration = Duration::from_secs(20);
+
+/// However much moves, a namespace is looked at no more often than this.
+const GAP: Duration = Duration::from_millis(200);
+
+/// A namespace that is a source.
+pub struct Office {
+    cluster: Arc<Cluster>,
+    followed: Arc<Followed>,
+    moved: Mutex<Heard>,
+    since: Instant,
+}
+
+/// What was heard of a namespace.
+#[derive(Default)]
+struct Heard {
+    /// What has moved and was not looked at yet.
+    touched: BTreeSet<Touched>,
+    /// When a look began last.
+    looked: Option<Instant>,
+    /// When this replica was last found to be behind others.
+    behind: Option<Instant>,
+}
+
+/// Follows the namespaces of the settings, if there are any.
+pub async fn open(context: &Context, settings: &ControllerSettings) -> Result<Vec<Arc<Office>>, Failure> {
+    let Some(cluster) = context.kubernetes().filter(|cluster| !cluster.namespaces.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    cluster.check()?;
+    for namespace in cluster.namespaces.keys() {
+        let name = cluster.source_of(namespace);
+        if settings.sources.iter().any(|source| source.name == name) {
+            let message =
+                format!("the namespace `{namespace}` and a source of the controller are both called `{name}`");
+            let hint = "give the cluster another `kubernetes.name`, or the source another name";
+            return Err(Failure::from(Finding::error(Code::BadSettings, message).hint(hint)));
+        }
+    }
+    let replica = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let replica = format!("{}-{}", replica.trim(), std::process::id());
+    let cluster = Arc::new(Cluster::follow(cluster, &replica, Times::default()).await?);
+    let office = |followed: &Arc<Followed>| {
+        let (cluster, followed) = (cluster.clone(), followed.clone());
+        Arc::new(Office { cluster, followed, moved: Mutex::default(), since: Instant::now() })
+    };
+    Ok(cluster.namespaces().map(office).collect())
+}
+
+/// Waits until all namespaces are listed, as long as that may take.
+pub async fn listed(offices: &[Arc<Office>]) {
+    while !offices.iter().all(|office| office.is_ready()) {
+        tokio::time::sleep(CATCH_UP_STEP).await;
+    }
+}
+
+/// Wakes the workers when something moves. Every replica looks at what it has heard itself: what it has not heard it could
+/// not tell.
+pub async fn hear(shared: Arc<Shared>) {
+    let Some(cluster) = shared.offices.first().map(|office| office.cluster.clone()) else { return };
+    loop {
+        for (namespace, touched) in cluster.moved().await {
+            if let Some(office) = shared.offices.iter().find(|office| office.followed.name == namespace) {
+                office.moved().touched.insert(touched);
+            }
+        }
+        shared.wake.notify_waiters();
+    }
+}
+
+impl Office {
+    /// The name of the source.
+    pub fn source(&self) -> &str {
+        &self.followed.source
+    }
+
+    /// Whether it can be looked at: all of it is listed, or was given the time to be.
+    pub fn is_ready(&self) -> bool {
+        self.followed.cache().standing().0 || self.since.elapsed() > LISTING
+    }
+
+    /// How long to wait for the next look; none where nothing has moved that was not looked at, or it cannot be looked at.
+    pub fn waits(&self) -> Option<Duration> {
+        if !self.followed.cache().standing().0 {
+            return None;
+        }
+        let heard = self.moved();
+        let rest = heard.looked.map_or(Duration::ZERO, |looked| GAP.saturating_sub(looked.elapsed()));
+        (!heard.touched.is_empty()).then_some(rest)
+    }
+
+    /// Whether others know more than this replica, as far as it knows.
+    pub fn is_behind(&self) -> bool {
+        self.moved().behind.is_some_and(|behind| behind.elapsed() < BEHIND)
+    }
+
+    fn moved(&self) -> MutexGuard<'_, Heard> {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares what has moved with what was last asked for; what belongs to no organization is answered at once.
+    pub async fn look(&self, desk: &Desk, store: &Store, full: bool) -> Result<Found, Failure> {
+        let touched = {
+            let mut heard = self.moved();
+            heard.looked = Some(Instant::now());
+            std::mem::take(&mut heard.touched)
+        };
+        match self.compared(desk, store, full, &touched).await {
+            Ok(Compared { found, later, nothing_left }) => {
+                self.moved().touched.extend(later);
+                let (cluster, now) = (&self.cluster, desk.context.now());
+                answer::strays(cluster, &self.followed, store, &nothing_left, now).await;
+                Ok(found)
+            }
+            Err(failure) => {
+                self.moved().touched.extend(touched);
+                Err(failure)
+            }
+        }
+    }
+
+    async fn compared(
+        &self,
+        desk: &Desk,
+        store: &Store,
+        full: bool,
+        touched: &BTreeSet<Touched>,
+    ) -> Result<Compared, Failure> {
+        let (now, source) = (desk.context.now(), self.source());
+        let (world, marks, findings) = {
+            let cache = self.followed.cache();
+            let all = cache.organizations();
+            let wanted = match full {
+                true => all,
+                false => touched.iter().flatten().cloned().collect(),
+            };
+            let marks: BTreeMap<OrganizationName, Mark> =
+                wanted.iter().map(|name| (name.clone(), Mark::of(&cache, name))).collect();
+            (cache.world(&wanted, now)?, marks, cache.standing().1)
+        };
+        let known = store.asked_for(source).await?;
+        let correct_drift = self.followed.binding.terms.mode == Mode::Enforce;
+        let mut planning = store.planning().await?.into();
+        let census = census(&world, &mut planning, source, correct_drift).await?;
+        let (mut moved, mut later) = (Vec::new(), BTreeSet::new());
+        let mut nothing_left: BTreeSet<OrganizationName> = marks.keys().cloned().collect();
+        for (organization, said, version) in census {
+            nothing_left.remove(&organization);
+            // What is no longer described has to be looked at whoever noticed it; others only where they moved.
+            let is_described = world.organizations.contains_key(&organization);
+            let mark = match marks.get(&organization) {
+                Some(mark) => mark.clone(),
+                None if !is_described => Mark::of(&self.followed.cache(), &organization),
+                None => continue,
+            };
+            let before = known.get(&organization).map(|(known, _)| Mark::read(known));
+            if before.is_some_and(|(_, newest)| newest > mark.fresh) {
+                // Another replica has heard more of it than this one.
+                later.insert(Some(organization));
+                continue;
+            }
+            let said = sha256_hex(format!("{said}/{:016x}", mark.moves).as_bytes());
+            if full || before.is_none_or(|(before, _)| *before != *said) {
+                moved.push(Moved { organization, said: format!("{said}@{}", mark.newest), version });
+            }
+        }
+        let found = Found { revision: None, full, findings, moved, all: None, commit: None };
+        Ok(Compared { found, later, nothing_left })
+    }
+}
+
+/// What a look has found, and what is left of it.
+struct Compared {
+    found: Found,
+    /// What has moved and is looked at again, because more of it is known elsewhere.
+    later: BTreeSet<Touched>,
+    /// Organizations that are neither described nor owned any more.
+    nothing_left: BTreeSet<OrganizationName>,
+}
+
+/// How an organization is known.
+#[derive(Clone)]
+struct Mark {
+    /// A digest of what moves it: the objects themselves, and when a look was asked for.
+    moves: u64,
+    /// The newest version that was seen of it.
+    newest: u64,
+    /// Up to where all is known of it.
+    fresh: u64,
+}
+
+impl Mark {
+    fn of(cache: &crate::source::cluster::cache::Cache, organization: &str) -> Mark {
+        let moves = cache.objects(organization).fold(0_u64, |all, kept| all.rotate_left(1) ^ kept.moves);
+        Mark { moves, newest: cache.newest(organization), fresh: cache.freshness(organization) }
+    }
+
+    /// What was said, and the newest version that had been seen by then.
+    fn read(said: &str) -> (&str, u64) {
+        let (digest, newest) = said.split_once('@').unwrap_or((said, "0"));
+        (digest, newest.parse().unwrap_or_default())
+    }
+}
+
+/// Works on a batch. Where nothing comes of it, the objects are told why.
+pub async fn work(desk: &Desk, office: &Office, store: &Store, batch: &Batch) -> Result<Done, Failure> {
+    let names: BTreeSet<OrganizationName> = batch.items.keys().cloned().collect();
+    office.catch_up(store, &names).await?;
+    let worked = carry_out(desk, office, store, batch, &names).await;
+    if let Err(Failure { findings, .. }) = &worked {
+        let (followed, now) = (&office.followed, desk.context.now());
+        let answering = answer::Answering { cluster: &office.cluster, followed, store, now };
+        answering.failed(&names, findings).await;
+    }
+    worked
+}
+
+async fn carry_out(
+    desk: &Desk,
+    office: &Office,
+    store: &Store,
+    batch: &Batch,
+    names: &BTreeSet<OrganizationName>,
+) -> Result<Done, Failure> {
+    let (context, followed) = (&desk.context, &office.followed);
+    let now = context.now();
+    let (world, seen) = {
+        let cache = followed.cache();
+        (cache.world(names, now)?, answer::Seen::all(&cache, names))
+    };
+    let folder = context.policies(None).map(|folder| folder.display().to_string());
+    let found = place::Found::of_saved(folder.as_deref())?;
+    let terms = followed.binding.terms.clone();
+    let judges = Judges::of(context, found, None, terms.clone()).await?;
+    let bench = judges.bench();
+    let targets = Targets::organizations(names.iter().cloned());
+    let pass = Pass {
+        source: office.source(),
+        correct_drift: terms.mode == Mode::Enforce,
+        full: false,
+        guards: &terms.guards,
+        bench: &bench,
+        targets: &targets,
+        history: None,
+        due: None,
+        now,
+    };
+    let heard = engine::plan(&world, store, &pass, &|_, _| {}).await?;
+    measure::planned(context.metrics(), &heard.plan);
+    let verdict = plan::judge(context, store, &heard.plan, &judges, &heard.judgements, false).await?;
+    office.confirm(&verdict).await?;
+    office.hold(&verdict, &seen).await?;
+    let mut done = pass::carry_out(context, store, batch, &world, &judges, &heard, verdict).await?;
+    let answered = answer::Answering { cluster: &office.cluster, followed, store, now };
+    answered.all(batch, &world, &heard, &seen, &mut done).await;
+    Ok(done)
+}
+
+impl Office {
+    /// Waits until as much is known of some organizations as when they were asked for.
+    async fn catch_up(&self, store: &Store, names: &BTreeSet<OrganizationName>) -> Result<(), Failure> {
+        let known = store.asked_for(self.source()).await?;
+        let wanted = names.iter().filter_map(|name| Some((name, Mark::read(&known.get(name)?.0).1)));
+        let wanted: Vec<(&OrganizationName, u64)> = wanted.collect();
+        let begun = Instant::now();
+        loop {
+            let behind = {
+                let cache = self.followed.cache();
+                wanted.iter().find(|(name, newest)| cache.freshness(name) < *newest).copied()
+            };
+            let Some((name, newest)) = behind else { return Ok(()) };
+            if begun.elapsed() > CATCH_UP {
+                self.moved().behind = Some(Instant::now());
+                let message =
+                    format!("of `{name}` version {newest} of the cluster was seen, and this replica is behind");
+                let finding = Finding::error(Code::ClusterBehind, message).about(name);
+                return Err(Failure::from(finding.hint("it is tried again by itself")));
+            }
+            tokio::time::sleep(CATCH_UP_STEP).await;
+        }
+    }
+
+    /// Has the API server confirm that the objects of what would be deleted or released are gone.
+    async fn confirm(&self, verdict: &Verdict) -> Result<(), Failure> {
+        let changes = verdict.approved.iter().flat_map(|approved| &approved.plan().changes);
+        let goes = changes.filter(|change| matches!(change.action, Action::Delete | Action::Release));
+        let places = goes.filter_map(|change| Some(change.origin.as_ref()?.file.clone()));
+        Ok(self.cluster.confirm_gone(&self.followed, places).await?)
+    }
+
+    /// Puts the finalizer on the objects of what is about to be written, and has the API server confirm that those are there
+    /// of which rows would be made.
+    async fn hold(&self, verdict: &Verdict, seen: &[answer::Seen]) -> Result<(), Failure> {
+        let mut organizations = BTreeSet::new();
+        let mut makes = BTreeSet::new();
+        for plan in verdict.approved.iter().map(|approved| approved.plan()).filter(|plan| !plan.is_settled()) {
+            organizations.insert(&plan.organization);
+            let made = plan.changes.iter().filter(|change| matches!(change.action, Action::Create | Action::Adopt));
+            makes.extend(made.filter_map(|change| Some(&change.origin.as_ref()?.file)));
+        }
+        let written = seen.iter().filter(|seen| organizations.contains(&seen.organization));
+        for seen in written.filter(|seen| seen.is_to_be_held() || makes.contains(&seen.place)) {
+            let (key, namespace): (&Key, &str) = (&seen.key, &self.followed.name);
+            let failed = |fault: Fault| fault.finding(&format!("put the finalizer on {} `{}`", key.0, key.1));
+            if !hold(self.cluster.api(), namespace, key, &seen.uid).await.map_err(failed)? {
+                let message = format!("{} `{}` has gone while its organization was planned", key.0, key.1);
+                let finding = Finding::error(Code::ClusterBehind, message).about(&seen.organization);
+                return Err(Failure::from(finding.hint("it is planned again by itself")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is told of organizations that were heard.
+fn plan_of<'a>(heard: &'a engine::Heard, organization: &str) -> Option<&'a crate::plan::OrganizationPlan> {
+    heard.plan.organizations.iter().find(|plan| &*plan.organization == organization).map(|plan| &**plan)
+}

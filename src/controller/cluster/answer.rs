@@ -1,0 +1,297 @@
+//! What came of a pass, for each object: its status, an event where something has changed, and its finalizer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::plan_of;
+use crate::controller::pass::Done;
+use crate::engine::{Heard, Refusal};
+use crate::model::code::Code;
+use crate::model::finding::Finding;
+use crate::model::id::OrganizationName;
+use crate::model::state::World;
+use crate::source::cluster::api::Fault;
+use crate::source::cluster::cache::Cache;
+use crate::source::cluster::object::{Kept, Key, Said};
+use crate::source::cluster::status::{Came, Row, Run, Standing};
+use crate::source::cluster::writing::{release, report};
+use crate::source::cluster::{Cluster, Followed};
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::queue::{Batch, FIGHT_ROUNDS, Settled};
+
+/// So many reasons are told in one message.
+const REASONS_MAX: usize = 5;
+
+/// How soon an organization is worked on again of which an object could not be told what came of it.
+const UNANSWERED: Duration = Duration::from_secs(10);
+
+/// An object as it was when its organization was planned.
+pub struct Seen {
+    /// Kind and name.
+    pub key: Key,
+    /// What tells it from one that had the name before.
+    pub uid: Box<str>,
+    /// The organization.
+    pub organization: OrganizationName,
+    /// Whether somebody deleted it.
+    pub deleting: bool,
+    /// Whether the finalizer is on it.
+    pub held: bool,
+    /// Where it is, as findings and ownership records tell it.
+    pub place: Arc<str>,
+    generation: i64,
+    told: u64,
+    rows: Vec<Row>,
+}
+
+impl Seen {
+    /// Whether its rows need it: it is not going, and the finalizer is not on it yet. What stands for no rows needs none.
+    pub fn is_to_be_held(&self) -> bool {
+        !self.held && !self.deleting && !self.rows.is_empty()
+    }
+
+    fn of(cache: &Cache, kept: &Kept, organization: &OrganizationName) -> Seen {
+        let rows = match &kept.said {
+            Said::Read(reading) => {
+                reading.resources.iter().filter(|resource| resource.kind().table.is_some()).collect()
+            }
+            Said::Refused(_) => Vec::new(),
+        };
+        let row = |id: &crate::model::resource::ResourceId| Row {
+            kind: id.kind.get().name.into(),
+            name: id.name.to_string(),
+            id: None,
+        };
+        Seen {
+            key: kept.key.clone(),
+            uid: kept.uid.clone(),
+            organization: organization.clone(),
+            deleting: kept.deleting,
+            held: kept.held,
+            place: cache.place(&kept.key),
+            generation: kept.generation,
+            told: kept.told,
+            rows: rows.into_iter().map(|resource| row(&resource.id)).collect(),
+        }
+    }
+
+    /// The objects of some organizations.
+    pub fn all(cache: &Cache, organizations: &BTreeSet<OrganizationName>) -> Vec<Seen> {
+        let of =
+            |name: &OrganizationName| cache.objects(name).map(|kept| Seen::of(cache, kept, name)).collect::<Vec<_>>();
+        organizations.iter().flat_map(of).collect()
+    }
+}
+
+/// What it takes to answer.
+pub struct Answering<'a> {
+    /// Where the objects are.
+    pub cluster: &'a Cluster,
+    /// Their namespace.
+    pub followed: &'a Followed,
+    /// What they became.
+    pub store: &'a Store,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+impl Answering<'_> {
+    /// Answers the objects of a batch. An organization of which one could not be answered is worked on again soon.
+    pub async fn all(&self, batch: &Batch, world: &World, heard: &Heard, seen: &[Seen], done: &mut Done) {
+        let mut unanswered = BTreeMap::new();
+        for seen in seen {
+            let Some(settled) = done.settled.get(&seen.organization) else { continue };
+            let undone = batch.items.get(&seen.organization).map_or(0, |item| item.undone);
+            let run = done.run.as_ref().map(|run| run.as_str().to_owned());
+            let came = self.came(world, heard, seen, (settled, undone), run);
+            if let Err(why) = self.one(seen, settled, &came).await {
+                tracing::warn!(place = &*seen.place, why, "{} is not told what came of it: {why}", seen.place);
+                unanswered.insert(seen.organization.clone(), why);
+            }
+        }
+        for (organization, why) in unanswered {
+            if let Some(settled) = done.settled.get_mut(&organization) {
+                let finding = Finding::warning(Code::ClusterUnreachable, format!("an object was not answered: {why}"));
+                settled.findings.push(finding.about(&organization));
+                settled.again = Some(settled.again.map_or(UNANSWERED, |again| again.min(UNANSWERED)));
+                settled.gone = false;
+            }
+        }
+    }
+
+    /// Tells the objects of some organizations that nothing came of a batch.
+    pub async fn failed(&self, organizations: &BTreeSet<OrganizationName>, why: &[Finding]) {
+        let all = Seen::all(&self.followed.cache(), organizations);
+        let message = reasons(why.iter());
+        for seen in all {
+            let came = Came {
+                generation: seen.generation,
+                at: self.now,
+                standing: Standing::ReconciliationFailed,
+                message: message.clone(),
+                drift: None,
+                rows: None,
+                run: None,
+            };
+            let (api, namespace) = (self.cluster.api(), &*self.followed.name);
+            if let Err(fault) = report(api, namespace, &seen.key, &seen.uid, seen.told, &came).await {
+                // It would fail with the others just the same.
+                tracing::warn!(place = &*seen.place, "{} is not told that it failed: {fault}", seen.place);
+                return;
+            }
+        }
+    }
+
+    async fn one(&self, seen: &Seen, settled: &Settled, came: &Came) -> Result<(), String> {
+        let (api, namespace) = (self.cluster.api(), &*self.followed.name);
+        // What was neither refused nor put off is done.
+        let through = matches!(settled.outcome, "applied" | "unchanged");
+        if seen.deleting
+            && seen.held
+            && through
+            && !self.stands(&seen.place).await.map_err(|error| error.to_string())?
+        {
+            return release(api, namespace, &seen.key, &seen.uid).await.map_err(said);
+        }
+        report(api, namespace, &seen.key, &seen.uid, seen.told, came).await.map(drop).map_err(said)
+    }
+
+    /// Whether anything is still owned that this object said.
+    async fn stands(&self, place: &Arc<str>) -> Result<bool, StoreError> {
+        stands(self.store, &self.followed.source, place).await
+    }
+
+    fn came(
+        &self,
+        world: &World,
+        heard: &Heard,
+        seen: &Seen,
+        (settled, undone): (&Settled, u32),
+        run: Option<String>,
+    ) -> Came {
+        let plan = plan_of(heard, &seen.organization);
+        let own = |finding: &&Finding| finding.origin.as_ref().is_some_and(|origin| origin.file == seen.place);
+        let all = || world.findings.iter().chain(&settled.findings).filter(|finding| finding.is_error());
+        let (standing, message) = match settled.outcome {
+            "applied" | "unchanged" if seen.deleting => {
+                (Standing::Terminating, "some of its rows are still there, and go when they may".to_owned())
+            }
+            "applied" | "unchanged" => match &settled.undone {
+                Some(by) if undone + 1 >= FIGHT_ROUNDS => {
+                    (Standing::Fighting, format!("{} is undone again and again, last by {}", by.what, by.by))
+                }
+                _ => (Standing::Applied, "the rows are as it says".to_owned()),
+            },
+            "blocked" if all().any(|finding| own(&finding)) => {
+                let elsewhere = all().filter(own).any(|finding| finding.code == Code::OwnedElsewhere);
+                let standing = if elsewhere { Standing::OwnedByAnotherSource } else { Standing::InvalidManifest };
+                (standing, reasons(all().filter(own)))
+            }
+            "blocked" if all().any(|finding| finding.code == Code::OwnedElsewhere) => {
+                (Standing::OwnedByAnotherSource, reasons(all()))
+            }
+            "blocked" => (Standing::OrganizationBlocked, reasons(all())),
+            word => (standing_of(word, &settled.findings), reasons(settled.findings.iter())),
+        };
+        let left = plan.map_or(0, |plan| plan.left.len());
+        let drift =
+            (left > 0).then(|| format!("{left} of the organization's resources differ although nobody asked for it"));
+        let changes = plan.map_or(0, |plan| {
+            let own = |origin: &crate::model::origin::Origin| origin.file == seen.place;
+            plan.changes.iter().filter(|change| change.origin.as_ref().is_some_and(own)).count()
+        });
+        let run = run.filter(|_| settled.outcome == "applied" && changes > 0);
+        let digest = plan.map(|plan| plan.digest.clone()).unwrap_or_default();
+        Came {
+            generation: seen.generation,
+            at: self.now,
+            standing,
+            message,
+            drift,
+            rows: (standing == Standing::Applied).then(|| seen.rows.clone()),
+            run: run.map(|id| Run { id, plan_digest: digest, changes: changes as u64 }),
+        }
+    }
+}
+
+fn said(fault: Fault) -> String {
+    fault.message
+}
+
+/// Whether anything is owned that an object of this place said.
+async fn stands(store: &Store, source: &str, place: &Arc<str>) -> Result<bool, StoreError> {
+    let mut planning = store.planning().await?;
+    Ok(!planning.organizations_of_files(source, std::slice::from_ref(place)).await?.is_empty())
+}
+
+/// How an object stands whose organization was refused.
+fn standing_of(word: &str, why: &[Finding]) -> Standing {
+    let any = |code: Code| why.iter().any(|finding| finding.code == code);
+    match word {
+        word if word == Refusal::Denied.word() => Standing::Denied,
+        word if word == Refusal::Held.word() => Standing::Held,
+        word if word == Refusal::Observed.word() => Standing::Observed,
+        word if word == Refusal::Stopped.word() && any(Code::WindowClosed) => Standing::WindowClosed,
+        word if word == Refusal::Stopped.word() && any(Code::Waits) => Standing::DependencyNotReady,
+        word if word == Refusal::Stopped.word() => Standing::Suspended,
+        _ => Standing::ReconciliationFailed,
+    }
+}
+
+/// Why, for people.
+fn reasons<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
+    let mut all: Vec<String> = findings.map(|finding| format!("{}: {}", finding.code, finding.said())).collect();
+    all.dedup();
+    let more = all.len().saturating_sub(REASONS_MAX);
+    all.truncate(REASONS_MAX);
+    if more > 0 {
+        all.push(format!("and {more} more"));
+    }
+    all.join("; ")
+}
+
+/// Answers the objects that belong to no organization that may be there, and lets go of deleted ones of organizations of
+/// which there is nothing left, neither in the namespace nor in the database.
+pub async fn strays(
+    cluster: &Cluster,
+    followed: &Followed,
+    store: &Store,
+    nothing_left: &BTreeSet<OrganizationName>,
+    now: DateTime<Utc>,
+) {
+    let (strays, leaving) = {
+        let cache = followed.cache();
+        let stray = |kept: &Kept| {
+            let (standing, message) = match &kept.said {
+                Said::Refused(finding) => (Standing::NotBound, reasons([&**finding].into_iter())),
+                Said::Read(reading) => (Standing::InvalidManifest, reasons(reading.findings.iter())),
+            };
+            (Seen::of(&cache, kept, &Arc::from("")), Some((standing, message)))
+        };
+        let strays: Vec<_> = cache.strays().map(stray).collect();
+        let leaving = Seen::all(&cache, nothing_left).into_iter().filter(|seen| seen.deleting);
+        (strays, leaving.map(|seen| (seen, None)).collect::<Vec<_>>())
+    };
+    let (api, namespace) = (cluster.api(), &*followed.name);
+    for (seen, stands_so) in strays.into_iter().chain(leaving) {
+        let answered = async {
+            if seen.deleting && seen.held {
+                let stands = stands(store, &followed.source, &seen.place).await.map_err(|error| error.to_string())?;
+                if !stands {
+                    return release(api, namespace, &seen.key, &seen.uid).await.map_err(said);
+                }
+            }
+            let Some((standing, message)) = stands_so else { return Ok(()) };
+            let generation = seen.generation;
+            let came = Came { generation, at: now, standing, message, drift: None, rows: None, run: None };
+            report(api, namespace, &seen.key, &seen.uid, seen.told, &came).await.map(drop).map_err(said)
+        };
+        if let Err(why) = answered.await {
+            tracing::warn!(place = &*seen.place, why, "{} is not told what came of it: {why}", seen.place);
+        }
+    }
+}
