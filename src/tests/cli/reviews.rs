@@ -312,6 +312,27 @@ fn dying_has_died(desk: &Desk) -> bool {
 }
 
 #[test]
+fn the_doctor_looks_at_webhooks_and_forges() {
+    for name in ["github", "gitlab", "gitea"] {
+        let desk = Desk::at(name, |path| format!("{{url: \"{path}\", ref: main}}"));
+        let doctor = || {
+            let mut command = desk.world.command(&["doctor"]);
+            command.env("ARGUS_CONFIG", desk.world.path("machine/machine.yaml"));
+            run(command)
+        };
+        let (webhook, forge) = ("the webhook of the source `default`", "the forge of the source `default`");
+        // That no controller runs is wrong as well.
+        doctor().says(&format!("ok    {webhook} has a secret")).says(&format!("ok    {forge} shows its repository"));
+        desk.world.write("machine/secret", "short").write("machine/token", "another-token");
+        let ran = doctor().ends(1).says(&format!("BAD   {webhook}: the secret has fewer than 16 bytes"));
+        ran.says(&format!("BAD   {forge}: the forge answers 401")).does_not_say("another-token");
+        desk.world.remove("machine/token");
+        doctor().ends(1).says(&format!("BAD   {forge}: ")).says("cannot be read");
+        assert_eq!(desk.forge.held().complaints, Vec::<String>::new());
+    }
+}
+
+#[test]
 fn what_makes_no_sense_starts_nothing_and_says_why() {
     let desk = Desk::new();
     let settings = std::fs::read_to_string(desk.world.path("machine/machine.yaml")).expect("settings");
