@@ -20,7 +20,7 @@ use crate::commands::plan;
 use crate::engine::scope::census;
 use crate::engine::{self, Pass, Targets};
 use crate::model::code::Code;
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, Severity};
 use crate::model::id::OrganizationName;
 use crate::plan::{Action, sha256_hex};
 use crate::settings::controller::ControllerSettings;
@@ -180,7 +180,9 @@ impl Office {
             };
             let marks: BTreeMap<OrganizationName, Mark> =
                 wanted.iter().map(|name| (name.clone(), Mark::of(&cache, name))).collect();
-            (cache.world(&wanted, now)?, marks, cache.standing().1)
+            // All of it was listed once, so that a watch that fails for now is no error: it goes on where it was.
+            let faults = cache.standing().1.into_iter().map(|fault| Finding { severity: Severity::Warning, ..fault });
+            (cache.world(&wanted, now)?, marks, faults.collect())
         };
         let known = store.asked_for(source).await?;
         let correct_drift = self.followed.binding.terms.mode == Mode::Enforce;

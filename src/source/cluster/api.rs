@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube::api::{GetParams, ListParams, Patch, PatchParams, WatchParams};
+use kube::api::{GetParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{Request, WatchEvent};
@@ -11,7 +11,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Config};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::object::{Metadata, Object};
 use super::settings::ClusterSettings;
@@ -27,6 +27,9 @@ const PAGE_OBJECTS: u32 = 200;
 
 /// The longest note of an event, in characters; the API server takes 1,024 bytes.
 const NOTE_BYTES_MAX: usize = 1_000;
+
+/// What is said of an answer that cannot be read.
+const NO_ANSWER: &str = "the answer is none of Kubernetes";
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +115,8 @@ impl From<kube::Error> for Fault {
                 let message = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
                 Fault { status: status.code, message: line(&message), retry_after }
             }
+            // What stands there may be anybody's: only the place is told.
+            kube::Error::SerdeError(error) => Fault::silent(format!("{NO_ANSWER}, at column {}", error.column())),
             other => Fault::silent(line(&causes(&other))),
         }
     }
@@ -193,7 +198,7 @@ fn answer<T: DeserializeOwned>(status: u16, retry_after: Option<Duration>, bytes
     }
     serde_json::from_slice(bytes).map_err(|error| {
         // What stands there may be anybody's: only the place is told.
-        Fault::silent(format!("the answer is none of Kubernetes, at column {}", error.column()))
+        Fault::silent(format!("{NO_ANSWER}, at column {}", error.column()))
     })
 }
 
@@ -246,6 +251,23 @@ impl Api {
         list.continue_token = token.map(str::to_owned);
         let request = Request::new(path(namespace, kind)).list(&list);
         ask!(self, request)
+    }
+
+    /// Whether this account may do something in a namespace: the verb, the group, the resource and the part of it.
+    pub async fn may(&self, namespace: &str, what: (&str, &str, &str, &str)) -> Result<bool, Fault> {
+        let (verb, group, resource, part) = what;
+        let asked = json!({
+            "namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": part,
+        });
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": { "resourceAttributes": asked },
+        });
+        let request = Request::new("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews");
+        let request = request.create(&PostParams::default(), review.to_string().into_bytes());
+        let answer: Result<Json, Fault> = ask!(self, request);
+        Ok(answer?["status"]["allowed"] == true)
     }
 
     /// What happens to the objects of a kind from a version on. The stream ends by itself after a few minutes.
