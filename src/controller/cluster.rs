@@ -24,7 +24,7 @@ use crate::model::finding::{Finding, Severity};
 use crate::model::id::OrganizationName;
 use crate::plan::{Action, sha256_hex};
 use crate::settings::controller::ControllerSettings;
-use crate::source::cluster::api::{Fault, Times};
+use crate::source::cluster::api::{Api, Fault, Times};
 use crate::source::cluster::cache::Moved as Touched;
 use crate::source::cluster::object::Key;
 use crate::source::cluster::writing::hold;
@@ -336,7 +336,7 @@ impl Office {
 
     /// Puts the finalizer on the objects of what is about to be written, and has the API server confirm that those are there
     /// of which rows would be made.
-    async fn hold(&self, verdict: &Verdict, seen: &[answer::Seen]) -> Result<(), Failure> {
+    async fn hold(&self, verdict: &Verdict, seen: &[Arc<answer::Seen>]) -> Result<(), Failure> {
         let mut organizations = BTreeSet::new();
         let mut makes = BTreeSet::new();
         for plan in verdict.approved.iter().map(|approved| approved.plan()).filter(|plan| !plan.is_settled()) {
@@ -345,17 +345,31 @@ impl Office {
             makes.extend(made.filter_map(|change| Some(&change.origin.as_ref()?.file)));
         }
         let written = seen.iter().filter(|seen| organizations.contains(&seen.organization));
+        let mut holds = answer::AtOnce::default();
+        let mut failed = Vec::new();
         for seen in written.filter(|seen| seen.is_to_be_held() || makes.contains(&seen.place)) {
-            let (key, namespace): (&Key, &str) = (&seen.key, &self.followed.name);
-            let failed = |fault: Fault| fault.finding(&format!("put the finalizer on {} `{}`", key.0, key.1));
-            if !hold(self.cluster.api(), namespace, key, &seen.uid).await.map_err(failed)? {
-                let message = format!("{} `{}` has gone while its organization was planned", key.0, key.1);
-                let finding = Finding::error(Code::ClusterBehind, message).about(&seen.organization);
-                return Err(Failure::from(finding.hint("it is planned again by itself")));
-            }
+            let (api, namespace, seen) = (self.cluster.api().clone(), self.followed.name.clone(), seen.clone());
+            let hold = async move { held(&api, &namespace, &seen).await };
+            failed.extend(holds.start(hold).await);
+        }
+        failed.extend(holds.rest().await);
+        if let Some(first) = failed.into_iter().next() {
+            return Err(Failure::from(first));
         }
         Ok(())
     }
+}
+
+/// Puts the finalizer on an object, or says why it cannot be on it.
+async fn held(api: &Api, namespace: &str, seen: &answer::Seen) -> Result<(), Box<Finding>> {
+    let key: &Key = &seen.key;
+    let failed = |fault: Fault| Box::new(fault.finding(&format!("put the finalizer on {} `{}`", key.0, key.1)));
+    if hold(api, namespace, key, &seen.uid).await.map_err(failed)? {
+        return Ok(());
+    }
+    let message = format!("{} `{}` has gone while its organization was planned", key.0, key.1);
+    let finding = Finding::error(Code::ClusterBehind, message).about(&seen.organization);
+    Err(Box::new(finding.hint("it is planned again by itself")))
 }
 
 /// What is told of organizations that were heard.
