@@ -4,12 +4,14 @@ use super::context::{Context, Done};
 use super::output::report;
 use super::{notify, relay};
 use crate::exit_code::ExitCode;
+use crate::model::finding::Finding;
 use crate::render::inert;
 use crate::render::text::counted;
 use crate::settings::webhook::WebhookSettings;
 use crate::sink::Sink;
 use crate::sink::courier::NotificationSettings;
 use crate::sink::forge::Teller;
+use crate::source::cluster;
 use crate::store::Store;
 use crate::store::notifications::Tally;
 use crate::store::queue::listed::SourceItem;
@@ -55,6 +57,7 @@ pub async fn run(context: &Context) -> Done {
     sinks(context, &mut diagnosis).await;
     controller(context, &mut diagnosis);
     forges(context, &mut diagnosis).await;
+    namespaces(context, &mut diagnosis).await;
     notifications(context, &mut diagnosis);
     collector(&mut diagnosis);
     report(&diagnosis.text, if diagnosis.ill { ExitCode::Failed } else { ExitCode::Done })
@@ -149,6 +152,25 @@ async fn forges(context: &Context, diagnosis: &mut Diagnosis) {
         match fault {
             None => diagnosis.good(&format!("the forge of the source `{name}` shows its repository")),
             Some(why) => diagnosis.bad(&format!("the forge of the source `{name}`: {why}"), HINT),
+        }
+    }
+}
+
+/// Whether the namespaces of a cluster can be followed.
+async fn namespaces(context: &Context, diagnosis: &mut Diagnosis) {
+    let Some(settings) = context.kubernetes() else { return };
+    let bad = |diagnosis: &mut Diagnosis, finding: &Finding| {
+        diagnosis.bad(&finding.message, finding.hint.as_deref().unwrap_or("see docs/kubernetes.md"));
+    };
+    match cluster::examine(settings).await {
+        Err(finding) => bad(diagnosis, &finding),
+        Ok(examined) => {
+            for (namespace, examined) in examined {
+                match examined {
+                    Err(finding) => bad(diagnosis, &finding),
+                    Ok(()) => diagnosis.good(&format!("the namespace `{namespace}` can be followed and answered")),
+                }
+            }
         }
     }
 }

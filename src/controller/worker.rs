@@ -154,6 +154,9 @@ impl Worker {
             Ok(found) => {
                 failpoint("controller.before_looked", name);
                 let moved = store.looked(&taken, &found).await?;
+                if let (Some(office), Some(_)) = (&desk.office, moved) {
+                    office.noted();
+                }
                 failpoint("controller.after_looked", name);
                 look::tell(desk, store, &found.findings, source.facts.failures > 0).await;
                 tellers::report(desk, store).await;

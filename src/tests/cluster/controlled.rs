@@ -478,3 +478,28 @@ fn a_controller_that_is_killed_again_and_again_ends_where_one_would_that_never_w
     let verified = controlled.argus(&["audit", "verify"]).output().expect("it runs");
     assert!(verified.status.code().is_some_and(|code| code != 7), "{verified:?}");
 }
+
+#[test]
+#[ignore = "it needs an API server of Kubernetes: make e2e"]
+fn rights_that_are_missing_stall_the_namespace_and_the_doctor_says_which() {
+    let namespace = shared().namespace();
+    let controlled = Controlled::at(namespace, &json!(["acme"]));
+    controlled.apply(&organization(&json!({})));
+    let source = format!("k-{}", controlled.namespace.name);
+    let run = |arguments: &[&str]| {
+        let ran = controlled.argus(&[arguments, &["--config", "machine.yaml"]].concat()).output().expect("it runs");
+        format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr))
+    };
+    controlled.until("SELECT failures > 0 FROM argus.source", "t");
+    let listed = run(&["get", "sources", "-o", "wide"]);
+    assert!(listed.contains(&source) && listed.contains("Stalled"), "{listed}");
+    let doctor = run(&["doctor"]);
+    assert!(doctor.contains("BAD") && doctor.contains("forbidden") && doctor.contains("needs `get`"), "{doctor}");
+    controlled.namespace.admit_argus();
+    controlled.wait("org/acme", "ready");
+    let doctor = run(&["doctor"]);
+    assert!(doctor.contains(&format!("the namespace `{}` can be followed", controlled.namespace.name)), "{doctor}");
+    // Asked for as people ask for any source.
+    let asked = run(&["reconcile", &source, "--wait", "--timeout", "60s"]);
+    assert!(asked.contains(&format!("Reconciled {source}")), "{asked}");
+}
