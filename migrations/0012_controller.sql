@@ -55,6 +55,8 @@ CREATE TABLE argus.work (
     answered     bigint NOT NULL DEFAULT 0,
     asked_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     due          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Whether somebody has asked since the last claim who does not have to wait for the end of a fight.
+    anew         boolean NOT NULL DEFAULT true,
     -- What the source said of it, and the version of its rows, when it was last asked for.
     said         text,
     version      bigint,
@@ -102,7 +104,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, argus, pg_temp A
 DECLARE
     woken bigint;
 BEGIN
-    UPDATE argus.work SET asked = asked + 1, asked_at = clock_timestamp(), due = clock_timestamp(), failures = 0
+    UPDATE argus.work SET asked = asked + 1, asked_at = clock_timestamp(), due = clock_timestamp(), anew = true, failures = 0
     WHERE organization = of_organization AND (of_source IS NULL OR source = of_source);
     GET DIAGNOSTICS woken = ROW_COUNT;
     PERFORM pg_notify('argus_work', '') WHERE woken > 0;

@@ -579,7 +579,7 @@ impl Store {
         let alone = first.is_empty() || begun;
         let chosen = due.into_iter().filter(|(name, begun)| *name == first || !(alone || *begun));
         let rows = sqlx::query(
-            "UPDATE argus.work SET holder = $3, batch = $4, fence = fence + 1, tries = tries + 1
+            "UPDATE argus.work SET holder = $3, batch = $4, fence = fence + 1, tries = tries + 1, anew = false
              WHERE source = $1 AND organization = ANY ($2) AND argus.is_held($3)
              RETURNING organization, fence, asked, failures, undone",
         )
@@ -635,7 +635,7 @@ impl Store {
                      answered = CASE WHEN $5::float8 IS NULL THEN GREATEST(answered, $4) ELSE answered END,
                      -- Whoever has asked meanwhile is heard at once, but for a fight.
                      due = clock_timestamp() + make_interval(secs =>
-                               CASE WHEN asked > $4 THEN $6 ELSE COALESCE($5, $6) END),
+                               CASE WHEN asked > $4 AND anew THEN 0 WHEN asked > $4 THEN $6 ELSE COALESCE($5, $6) END),
                      failures = CASE WHEN $7 THEN failures + 1 ELSE 0 END,
                      outcome = $8, findings = $9::text::json, revision = $10,
                      version = COALESCE((SELECT r.version FROM argus.run_organization r
@@ -733,6 +733,7 @@ async fn enqueue(connection: &mut PgConnection, source: &str, moved: &[Moved]) -
                  -- One that somebody undoes again and again waits for its turn, unless the source says something new.
                  due = CASE WHEN w.undone >= $5 AND w.said = excluded.said THEN GREATEST(w.due, clock_timestamp())
                             ELSE clock_timestamp() END,
+                 anew = w.anew OR w.said IS DISTINCT FROM excluded.said,
                  said = excluded.said, version = excluded.version",
     )
     .bind(source)

@@ -7,7 +7,7 @@ use argus::model::code::Code;
 use argus::model::id::OrganizationName;
 use argus::store::Store;
 use argus::store::apply::ApplyContext;
-use argus::store::queue::{Batch, Found, Holder, Moved, Settled};
+use argus::store::queue::{Batch, Found, Holder, Moved, Settled, Undone};
 
 use crate::support::plans::{SOURCE, approved, begin, by, create, plan};
 use crate::support::postgres::{Database, one, run};
@@ -196,4 +196,34 @@ async fn what_is_asked_for_meanwhile_is_done_again() {
     assert_eq!(names(&again), "acme");
     settle(&store, &again.expect("a batch"), "applied").await;
     assert_eq!(names(&claim(&store, &holder, 9).await), "");
+}
+
+/// Who undoes each other waits; what the source says anew meanwhile does not.
+#[tokio::test]
+async fn a_fight_puts_off_what_somebody_undoes_and_not_what_the_source_says() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let holder = replica(&store, "one").await;
+    waiting(&store, &holder, &["acme"]).await;
+    let mut session = database.session().await;
+    run(&mut session, "UPDATE argus.work SET undone = 5, undone_at = clock_timestamp()").await;
+    let undone = Some(Undone { what: "Team/core".into(), by: "mallory".into() });
+    let corrected = Settled { undone, ..settled("applied") };
+    let settle_as = async |batch: &Batch| {
+        let all = BTreeMap::from([("acme".into(), corrected.clone())]);
+        store.settle_work(batch, None, &all).await.expect("it is noted");
+    };
+    // The rows move while it is at work.
+    let batch = claim(&store, &holder, 9).await.expect("a batch");
+    run(&mut session, "UPDATE argus.work SET asked = asked + 1").await;
+    settle_as(&batch).await;
+    assert_eq!(names(&claim(&store, &holder, 9).await), "", "it waits for its turn");
+    // The source says something else while it is at work.
+    run(&mut session, "UPDATE argus.work SET due = clock_timestamp()").await;
+    let batch = claim(&store, &holder, 9).await.expect("a batch");
+    let look = store.take_source(SOURCE, &holder).await.expect("an answer").expect("nobody looks at it");
+    let moved = vec![Moved { organization: "acme".into(), said: "2".into(), version: 0 }];
+    store.looked(&look, &Found { moved, ..Found::default() }).await.expect("it is noted");
+    settle_as(&batch).await;
+    assert_eq!(names(&claim(&store, &holder, 9).await), "acme");
 }
