@@ -1,6 +1,6 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak lint fmt bench measure reference
+.PHONY: help demo test e2e soak lint fmt bench measure reference manifests
 
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
@@ -17,7 +17,7 @@ test: ## Run all tests; installs what they need
 
 e2e: ## Run the tests against a real API server of Kubernetes; builds it once, which takes some minutes
 	@bash .ci/install e2e
-	ARGUS_KUBERNETES=$$(bash .ci/install kubernetes-path) cargo test --locked --test integration -- --ignored cluster::
+	ARGUS_KUBERNETES=$$(bash .ci/install kubernetes-path) ARGUS_HELM=$$(bash .ci/install helm-path) cargo test --locked --test integration -- --ignored cluster::
 
 soak: ## Kill argus a thousand times, anywhere between a change and its events; ARGUS_SOAK says how often
 	@bash .ci/install tests
@@ -44,3 +44,7 @@ measure: ## Measure whole commands at 1,000, 10,000 and 100,000 resources (docs/
 
 reference: ## Rewrite the documents that are derived from the code
 	ARGUS_UPDATE=1 cargo test --locked --test integration reference
+
+manifests: ## Rewrite what Kustomize reads, which is rendered from the chart; builds Helm once
+	@bash .ci/install helm
+	ARGUS_UPDATE=1 ARGUS_HELM=$$(bash .ci/install helm-path) cargo test --locked --test integration -- --ignored cluster::chart::kustomize::what

@@ -14,9 +14,11 @@ CREATE TABLE argus.replica (
 GRANT SELECT ON argus.replica TO argus_planner, argus_reconciler;
 GRANT INSERT, UPDATE, DELETE ON argus.replica TO argus_reconciler;
 
+-- Every name in it is whole, so that it needs no path of its own and becomes part of the statement that asks.
 CREATE FUNCTION argus.is_held(by_replica text) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM argus.replica r WHERE r.name = by_replica AND r.valid_until > clock_timestamp())
+LANGUAGE sql STABLE AS $$
+    SELECT by_replica IS NOT NULL AND EXISTS (
+        SELECT FROM argus.replica r WHERE r.name = by_replica AND r.valid_until > pg_catalog.clock_timestamp())
 $$;
 GRANT EXECUTE ON FUNCTION argus.is_held(text) TO argus_planner, argus_reconciler;
 

@@ -167,6 +167,8 @@ pub enum Command {
     Controller(controller::Controller),
     /// Ask the controller to look at a source now
     Reconcile(controller::Reconcile),
+    /// Show what has happened lately
+    Events(controller::Events),
     /// Write down all that planning reads, without what others must not see: for a plan that needs no secrets
     Snapshot(Snapshot),
     /// Deliver events to the sinks that the settings of this machine name
@@ -219,6 +221,7 @@ impl Command {
             Command::Resume(_) => "resume",
             Command::Controller(_) => "controller",
             Command::Reconcile(_) => "reconcile",
+            Command::Events(_) => "events",
             Command::Snapshot(_) => "snapshot",
             Command::Relay(_) => "relay",
             Command::Notify(_) => "notify",

@@ -9,6 +9,7 @@ pub mod db;
 pub mod diff;
 pub mod doctor;
 pub mod drift;
+pub mod events;
 pub mod explain;
 pub mod export;
 pub mod get;
@@ -100,6 +101,7 @@ async fn carried_out(
         Command::Suspend(args) => suspend::run(context, &args).await,
         Command::Resume(args) => resume::run(context, &args).await,
         Command::Controller(args) => controller(context, &args).await,
+        Command::Events(args) => events::run(context, &args).await,
         Command::Reconcile(args) => reconcile::run(context, &args).await,
         Command::Snapshot(args) => snapshot::run(context, &args).await,
         Command::Doctor => doctor::run(context).await,

@@ -92,8 +92,8 @@ pub struct Heard {
     pub access: BTreeMap<OrganizationName, Access>,
     /// The organizations that stay as they are because part of what describes them cannot be used.
     pub unseen: BTreeSet<OrganizationName>,
-    /// The versions of all organizations when it was planned.
-    pub clocks: BTreeMap<OrganizationName, i64>,
+    /// What was known of all organizations when it was planned.
+    pub states: BTreeMap<OrganizationName, OrganizationState>,
 }
 
 /// Compares a world with PostgreSQL, or with a picture of it, and asks the policies. Writes nothing: the transaction is
@@ -173,8 +173,7 @@ pub async fn plan<'a>(
     let plan = Plan { revision, lineage, beyond, ..Plan::new(pass.source, (seen, resources), organizations, findings) };
     let access = hearing.take_access();
     let judgements = hearing.end(&mut planning, &plan.organizations).await?;
-    let clocks = states.into_iter().map(|(name, state)| (name, state.version)).collect();
-    Ok(Heard { plan, judgements, access, unseen: scope.unseen, clocks })
+    Ok(Heard { plan, judgements, access, unseen: scope.unseen, states })
 }
 
 /// One organization with its three states and the digest of what is said of it.

@@ -53,6 +53,8 @@ pub enum SchemaOf {
     PolicyInput,
     /// What `policy eval` prints as JSON.
     Judgement,
+    /// What `events` prints as JSON.
+    EventList,
     /// Events, of every type.
     Events,
     /// Topics and events, as an AsyncAPI document.

@@ -10,6 +10,7 @@ use crate::sink::Sink;
 use crate::sink::courier::NotificationSettings;
 use crate::store::Store;
 use crate::store::notifications::Tally;
+use crate::store::queue::listed::SourceItem;
 use crate::telemetry;
 
 /// Since when something may wait before somebody should have a look, in seconds.
@@ -50,6 +51,7 @@ pub async fn run(context: &Context) -> Done {
         }
     }
     sinks(context, &mut diagnosis).await;
+    controller(context, &mut diagnosis);
     notifications(context, &mut diagnosis);
     collector(&mut diagnosis);
     report(&diagnosis.text, if diagnosis.ill { ExitCode::Failed } else { ExitCode::Done })
@@ -82,7 +84,48 @@ async fn waiting(
                 .bad(&format!("the sink `{sink}` has refused {} for good", counted(*many as usize, "event")), hint);
         }
     }
+    queue(context, store, diagnosis).await?;
     messages(context, store, diagnosis).await
+}
+
+/// Whether somebody works for the controller, and whether its sources get on.
+async fn queue(
+    context: &Context,
+    store: &Store,
+    diagnosis: &mut Diagnosis,
+) -> Result<(), crate::store::error::StoreError> {
+    let sources = store.source_items().await?;
+    if sources.is_empty() && context.controller().sources.is_empty() {
+        return Ok(());
+    }
+    match store.replicas().await? {
+        0 => diagnosis.bad("no controller is running", "start `argus controller`; until then nothing is reconciled"),
+        many => diagnosis.good(&format!("{} of the controller", counted(many, "replica"))),
+    }
+    for SourceItem { name, state, findings, waiting, .. } in &sources {
+        let why = findings.first().map(|finding| format!(": {}", finding.message)).unwrap_or_default();
+        let what = format!("the source `{name}` is {}{why}", state.to_lowercase());
+        match state.as_str() {
+            "Stalled" => diagnosis.bad(&what, "docs/operations.md tells what to do about it"),
+            "Degraded" => {
+                let what = format!("{what}, {} not as it says", counted(*waiting as usize, "organization"));
+                diagnosis.bad(&what, &format!("`argus get work {name}` tells which and why"));
+            }
+            _ => diagnosis.good(&what),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the settings of the controller make sense.
+fn controller(context: &Context, diagnosis: &mut Diagnosis) {
+    match context.controller().checked() {
+        Ok(settings) if settings.sources.is_empty() => {}
+        Ok(settings) => {
+            diagnosis.good(&format!("the controller looks at {}", counted(settings.sources.len(), "source")))
+        }
+        Err(finding) => diagnosis.bad(&finding.message, finding.hint.as_deref().unwrap_or("see docs/settings.md")),
+    }
 }
 
 /// How many messages wait for the channels of organizations, and how many went nowhere.

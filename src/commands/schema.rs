@@ -20,6 +20,7 @@ use crate::render::json::{
 use crate::render::schema;
 use crate::sink::kafka::{Mechanism, Mode};
 use crate::store::audit::SealedRow;
+use crate::store::events::listed::EventItem;
 use crate::store::history::{AuditRow, RunRow};
 use crate::store::notifications::Listed;
 use crate::store::queue::listed::{SourceItem, WorkItem};
@@ -48,6 +49,7 @@ pub fn run(context: &Context, args: &Schema) -> Done {
         SchemaOf::AuditVerification => json::schema::<Verification>(),
         SchemaOf::Notifications => json::schema::<ListDocument<Listed>>(),
         SchemaOf::PolicyInput => json::schema::<Input<'_>>(),
+        SchemaOf::EventList => json::schema::<ListDocument<EventItem>>(),
         SchemaOf::Events => asyncapi::events(),
         SchemaOf::Asyncapi => asyncapi::document(wire(context, args.sink.as_deref())?.as_ref()),
         SchemaOf::Judgement => json::schema::<JudgementDocument>(),

@@ -119,7 +119,7 @@ fn read(context: &Context, batch: &Batch) -> Result<Reading, Failure> {
 fn settle(batch: &Batch, world: &World, heard: &Heard, outcome: &Outcome) -> BTreeMap<OrganizationName, Settled> {
     let one = |(name, item): (&OrganizationName, &Item)| {
         let plan = heard.plan.organizations.iter().find(|plan| plan.organization == *name);
-        let version = heard.clocks.get(name).copied();
+        let state = heard.states.get(name);
         let settled = if heard.unseen.contains(name) {
             let about = |finding: &&Finding| finding.subject.as_deref() == Some(&**name);
             let findings = world.findings.iter().chain(&heard.plan.findings).filter(about);
@@ -133,8 +133,16 @@ fn settle(batch: &Batch, world: &World, heard: &Heard, outcome: &Outcome) -> BTr
         } else {
             Settled { findings: plan.map(|plan| plan.findings.clone()).unwrap_or_default(), ..done("unchanged") }
         };
+<<<<<<< HEAD
         let there = world.describes(name) || heard.clocks.get(name).is_some_and(|_| is_left(plan, &settled));
         (name.clone(), Settled { version, gone: !there && settled.again.is_none(), ..settled })
+=======
+        let there = reading.world.describes(name) || state.is_some_and(|state| state.exists && is_left(plan, &settled));
+        (
+            name.clone(),
+            Settled { version: state.map(|state| state.version), gone: !there && settled.again.is_none(), ..settled },
+        )
+>>>>>>> main
     };
     batch.items.iter().map(one).collect()
 }

@@ -407,7 +407,7 @@ pub async fn hear_again(
     };
     let organizations = plan.organizations.iter().map(counted).collect();
     let plan = Plan { organizations, findings: plan.findings.clone(), ..plan.clone() };
-    Ok(Heard { plan, judgements, access, unseen: BTreeSet::new(), clocks: BTreeMap::new() })
+    Ok(Heard { plan, judgements, access, unseen: BTreeSet::new(), states: BTreeMap::new() })
 }
 
 /// The name under which the rows of an organization stand now: the old one, where it is renamed.

@@ -90,6 +90,18 @@ metrics! {
         "How often delivering to a sink has failed, and is tried again.";
     UNDELIVERABLE: "argus_undeliverable_events", Kind::Gauge, ["sink"],
         "How many events that a sink refused wait for somebody to look at them.";
+    SOURCE_FAILURES: "argus_source_failures", Kind::Gauge, ["source"],
+        "How many looks of the controller at a source have failed in a row; 0 where it gets on.";
+    SOURCE_LOOK_AGE: "argus_source_look_age_seconds", Kind::Gauge, ["source"],
+        "How long ago the controller last looked at a source with success.";
+    WORK_WAITING: "argus_work_waiting", Kind::Gauge, ["source", "state"],
+        "How many organizations wait for the controller: for the first time since something moved (new), or again because they could not be applied (again).";
+    WORK_OLDEST_AGE: "argus_work_oldest_age_seconds", Kind::Gauge, ["source"],
+        "For how long the oldest organization has been due that nobody works on.";
+    WORK_FIGHTING: "argus_work_fighting", Kind::Gauge, ["source"],
+        "How many organizations somebody else changes back again and again.";
+    REPLICAS: "argus_controller_replicas", Kind::Gauge, [],
+        "How many replicas of the controller are there.";
     CONTROLLER_TURNS: "argus_controller_turns_total", Kind::Counter, ["source", "step"],
         "How many steps the controller has done: a look at a source, or work on a batch of its organizations.";
     CONTROLLER_FAILURES: "argus_controller_failures_total", Kind::Counter, ["source", "step"],

@@ -1,5 +1,7 @@
 //! Telling: events are rows of the transaction that they tell of.
 
+pub mod listed;
+
 use std::collections::BTreeMap;
 
 use sqlx::PgConnection;

@@ -45,9 +45,30 @@ pub struct Ended {
     pub took: f64,
 }
 
+/// How it goes with a source that the controller looks at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceSeen {
+    /// Its name.
+    pub name: String,
+    /// How many looks have failed in a row.
+    pub failures: i32,
+    /// How long ago the last one with success was, in seconds.
+    pub look_age: Option<f64>,
+    /// How many organizations wait since something has moved, and how many because they could not be applied.
+    pub waiting: (i64, i64),
+    /// For how long the oldest has been due that nobody works on, in seconds.
+    pub oldest: f64,
+    /// How many organizations somebody else changes back.
+    pub fighting: i64,
+}
+
 /// What is seen.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
+    /// The sources of the controller.
+    pub sources: Vec<SourceSeen>,
+    /// How many replicas of the controller are there.
+    pub replicas: i64,
     /// How the sources were left.
     pub runs: Vec<LastRun>,
     /// The sources that cannot be read or trusted now.
@@ -157,7 +178,10 @@ impl Store {
         );
         let notifications = notifications.fetch_one(&mut *transaction).await?;
         let backlog = super::events::backlog(&mut transaction).await?;
+        let (sources, replicas) = super::queue::seen(&mut transaction).await?;
         Ok(Observed {
+            sources,
+            replicas,
             ended,
             stalled,
             runs,

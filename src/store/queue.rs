@@ -16,6 +16,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::Store;
 use super::error::StoreError;
+use super::observing::SourceSeen;
 use super::run::RunId;
 use crate::agenda::{Backoff, Facts};
 use crate::model::finding::Finding;
@@ -238,6 +239,15 @@ impl Store {
         Ok(())
     }
 
+    /// How many replicas are there.
+    pub async fn replicas(&self) -> Result<usize, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let many: i64 = sqlx::query_scalar("SELECT count(*) FROM argus.replica WHERE valid_until > clock_timestamp()")
+            .fetch_one(&mut *transaction)
+            .await?;
+        Ok(many.max(0) as usize)
+    }
+
     /// Notes that there is such a source. It is looked at as soon as somebody can.
     pub async fn enroll(&self, name: &str, form: &str) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
@@ -350,7 +360,7 @@ impl Store {
                  due = CASE WHEN w.undone >= $1 THEN GREATEST(w.due, clock_timestamp()) ELSE clock_timestamp() END
              FROM (SELECT w.source, w.organization, c.version FROM argus.work w
                    JOIN argus.clock c ON c.organization = w.organization AND c.version IS DISTINCT FROM w.version
-                   WHERE w.holder IS NULL OR NOT argus.is_held(w.holder)
+                   WHERE NOT argus.is_held(w.holder)
                    FOR UPDATE OF w SKIP LOCKED) m
              WHERE w.source = m.source AND w.organization = m.organization",
         )
@@ -369,7 +379,7 @@ impl Store {
                     COALESCE(w.waiting, 0), w.due, COALESCE(w.worked_on, false)
              FROM argus.source s
              LEFT JOIN (SELECT source, count(*) AS waiting, bool_or(argus.is_held(holder)) AS worked_on,
-                               min(due) FILTER (WHERE holder IS NULL OR NOT argus.is_held(holder)) AS due
+                               min(due) FILTER (WHERE NOT argus.is_held(holder)) AS due
                         FROM argus.work WHERE asked > answered GROUP BY source) w ON w.source = s.name
              ORDER BY s.name",
         )
@@ -405,7 +415,7 @@ impl Store {
         let mut transaction = self.reconciling().await?;
         let row = sqlx::query(
             "UPDATE argus.source SET holder = $2, fence = fence + 1
-             WHERE name = $1 AND (holder IS NULL OR NOT argus.is_held(holder)) AND argus.is_held($2)
+             WHERE name = $1 AND NOT argus.is_held(holder) AND argus.is_held($2)
              RETURNING asked, fence, revision",
         )
         .bind(name)
@@ -522,7 +532,7 @@ impl Store {
         let due: Vec<(String, bool)> = sqlx::query_as(
             "SELECT organization, tries > 0 FROM argus.work
              WHERE source = $1 AND asked > answered AND due <= clock_timestamp()
-               AND (holder IS NULL OR NOT argus.is_held(holder)) AND (organization = '' OR NOT $2)
+               AND NOT argus.is_held(holder) AND (organization = '' OR NOT $2)
              ORDER BY organization <> '', tries > 0, due, organization LIMIT $3 FOR UPDATE SKIP LOCKED",
         )
         .bind(source)
@@ -642,6 +652,42 @@ impl Store {
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// How it goes with all sources, and how many replicas are there.
+pub(super) async fn seen(connection: &mut PgConnection) -> Result<(Vec<SourceSeen>, i64), StoreError> {
+    let rows = sqlx::query(
+        "SELECT s.name, s.failures, extract(epoch FROM clock_timestamp() - s.succeeded_at)::float8,
+                COALESCE(w.new, 0), COALESCE(w.again, 0), GREATEST(COALESCE(w.oldest, 0), 0), COALESCE(w.fighting, 0)
+         FROM argus.source s
+         LEFT JOIN (SELECT source,
+                           count(*) FILTER (WHERE asked > answered AND (outcome IS NULL OR outcome IN ('applied', 'unchanged')))
+                               AS new,
+                           count(*) FILTER (WHERE asked > answered AND outcome NOT IN ('applied', 'unchanged')) AS again,
+                           extract(epoch FROM clock_timestamp() - min(due)
+                               FILTER (WHERE asked > answered AND NOT argus.is_held(holder)))::float8 AS oldest,
+                           count(*) FILTER (WHERE undone >= $1 AND undone_at > clock_timestamp() - interval '1 hour') AS fighting
+                    FROM argus.work GROUP BY source) w ON w.source = s.name
+         ORDER BY s.name",
+    )
+    .bind(FIGHT_ROUNDS.cast_signed())
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut sources = Vec::with_capacity(rows.len());
+    for row in &rows {
+        sources.push(SourceSeen {
+            name: row.try_get(0)?,
+            failures: row.try_get(1)?,
+            look_age: row.try_get(2)?,
+            waiting: (row.try_get(3)?, row.try_get(4)?),
+            oldest: row.try_get(5)?,
+            fighting: row.try_get(6)?,
+        });
+    }
+    let replicas = sqlx::query_scalar("SELECT count(*) FROM argus.replica WHERE valid_until > clock_timestamp()")
+        .fetch_one(connection)
+        .await?;
+    Ok((sources, replicas))
 }
 
 async fn enqueue(connection: &mut PgConnection, source: &str, moved: &[Moved]) -> Result<(), StoreError> {

@@ -9,11 +9,12 @@ use crate::metrics::Metrics;
 use crate::metrics::table::{
     AUDIT_HEAD_AGE, AUDIT_UNSEALED, AUDIT_UNSIGNED_CHAINS, CHANGES, CHANNELS_FAILING, DATABASE_UP, DRIFT, GUARD_TRIPS,
     NOTIFICATIONS_WAITING, ORGANIZATIONS, OUTBOX_BACKLOG, OUTBOX_OLDEST_AGE, POLICY_VERDICTS, RECONCILE_DURATION,
-    RESOURCE_INFO, RUN_END, UNDELIVERABLE,
+    REPLICAS, RESOURCE_INFO, RUN_END, SOURCE_FAILURES, SOURCE_LOOK_AGE, UNDELIVERABLE, WORK_FIGHTING, WORK_OLDEST_AGE,
+    WORK_WAITING,
 };
 use crate::model::finding::Finding;
 use crate::plan::Plan;
-use crate::store::observing::{Ended, Observed, UNREADY_MAX};
+use crate::store::observing::{Ended, Observed, SourceSeen, UNREADY_MAX};
 use crate::verdict::Told;
 
 /// The commands that reconcile, which are measured as runs.
@@ -129,10 +130,18 @@ pub fn observed(metrics: &Metrics, observed: Option<&Observed>) {
         UNDELIVERABLE,
         NOTIFICATIONS_WAITING,
         CHANNELS_FAILING,
+        SOURCE_FAILURES,
+        SOURCE_LOOK_AGE,
+        WORK_WAITING,
+        WORK_OLDEST_AGE,
+        WORK_FIGHTING,
+        REPLICAS,
     ];
     seen.iter().for_each(|metric| metrics.clear(metric));
     let Some(observed) = observed else { return };
     let Observed {
+        sources,
+        replicas,
         ended: _,
         runs,
         stalled,
@@ -146,6 +155,7 @@ pub fn observed(metrics: &Metrics, observed: Option<&Observed>) {
         notifications: (waiting, failing),
         backlog,
     } = observed;
+    queue(metrics, sources, *replicas);
     metrics.set(&NOTIFICATIONS_WAITING, &[], *waiting as f64);
     metrics.set(&CHANNELS_FAILING, &[], *failing as f64);
     for run in runs {
@@ -179,5 +189,20 @@ pub fn observed(metrics: &Metrics, observed: Option<&Observed>) {
     for (sink, many, age) in backlog {
         metrics.set(&OUTBOX_BACKLOG, &[sink], *many as f64);
         metrics.set(&OUTBOX_OLDEST_AGE, &[sink], *age);
+    }
+}
+
+/// How it goes with the sources of the controller.
+fn queue(metrics: &Metrics, sources: &[SourceSeen], replicas: i64) {
+    metrics.set(&REPLICAS, &[], replicas as f64);
+    for SourceSeen { name, failures, look_age, waiting: (new, again), oldest, fighting } in sources {
+        metrics.set(&SOURCE_FAILURES, &[name], f64::from(*failures));
+        if let Some(age) = look_age {
+            metrics.set(&SOURCE_LOOK_AGE, &[name], *age);
+        }
+        metrics.set(&WORK_WAITING, &[name, "new"], *new as f64);
+        metrics.set(&WORK_WAITING, &[name, "again"], *again as f64);
+        metrics.set(&WORK_OLDEST_AGE, &[name], *oldest);
+        metrics.set(&WORK_FIGHTING, &[name], *fighting as f64);
     }
 }

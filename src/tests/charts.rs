@@ -1,13 +1,17 @@
 //! Dashboard, alert rules and the page of metrics name what the table of metrics has, and nothing else.
 
+mod chart;
+mod image;
+mod running;
+
 use std::collections::BTreeSet;
 
 use argus::metrics::table::{ALL, Kind, Metric};
 use serde_json::Value;
 
 /// The dashboard, the alert rules, and the page that tells what to do about them.
-const DASHBOARD: &str = include_str!("../../charts/grafana/argus.json");
-const RULES: &str = include_str!("../../charts/prometheus/argus.rules.yaml");
+const DASHBOARD: &str = include_str!("../../charts/argus/files/dashboard.json");
+const RULES: &str = include_str!("../../charts/argus/files/argus.rules.yaml");
 const PAGE: &str = include_str!("../../docs/telemetry.md");
 
 /// Labels that Prometheus adds.

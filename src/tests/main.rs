@@ -27,6 +27,7 @@ mod store_content;
 mod store_crashes;
 mod store_migrate;
 mod store_private;
+mod store_queue;
 mod store_schema;
 mod store_writes;
 mod support;

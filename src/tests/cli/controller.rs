@@ -401,3 +401,24 @@ fn an_idle_hour_is_idle() {
     assert!((9..=12).contains(&turns), "{turns}");
     assert_eq!(desk.world.sql("SELECT count(*) FROM argus.run"), runs);
 }
+
+#[test]
+fn the_doctor_and_the_events_tell_how_it_goes() {
+    let desk = Desk::acme();
+    desk.argus(&["doctor"]).ends(1).says("no controller is running").says("the controller looks at 1 source");
+    let _controller = desk.start();
+    desk.until("SELECT display_name FROM argus.organization", "Acme");
+    desk.reconcile().ends(0);
+    desk.argus(&["doctor"]).ends(0).says("1 replica of the controller").says("the source `default` is ready");
+    desk.argus(&["events", "-O", "acme", "--type", "resource.created"]).ends(0).says("Organization/acme");
+    let listed = desk.argus(&["events", "--since", "1h", "--limit", "2", "-o", "json"]).ends(0).json();
+    assert_eq!(
+        (listed["document"].as_str(), listed["items"].as_array().map(Vec::len)),
+        (Some("argus.events"), Some(2))
+    );
+    desk.argus(&["events", "-O", "globex"]).ends(0).does_not_say("acme");
+    desk.argus(&["events", "--since", "soon"]).ends(1).says("no length of time");
+    desk.commit("acme.yaml", "nothing: of this\n");
+    desk.reconcile().ends(1);
+    desk.argus(&["doctor"]).ends(1).says("degraded").says("argus get work default");
+}

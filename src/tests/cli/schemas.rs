@@ -25,6 +25,7 @@ const OF: &[&str] = &[
     "notifications",
     "policy-input",
     "judgement",
+    "event-list",
     "events",
     "asyncapi",
 ];

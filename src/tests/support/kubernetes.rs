@@ -1,4 +1,4 @@
-//! A real API server of Kubernetes with its etcd, on loopback, with data and certificates of its own; and `kubectl`.
+//! A real API server of Kubernetes with its etcd, on loopback, with data and certificates of its own; `kubectl` and `helm`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -16,6 +16,9 @@ use super::tls::authority;
 
 /// What says where the binary is.
 const BINARY: &str = "ARGUS_KUBERNETES";
+
+/// What says where Helm is.
+const HELM: &str = "ARGUS_HELM";
 
 /// How long the API server may take to be ready.
 const START_TIME_MAX: Duration = Duration::from_secs(120);
@@ -60,7 +63,7 @@ pub struct Namespace {
     pub name: String,
 }
 
-/// How a command of `kubectl` ended.
+/// How a command of `kubectl` or `helm` ended.
 #[derive(Debug)]
 pub struct Ran {
     /// What was asked for.
@@ -76,14 +79,14 @@ pub struct Ran {
 impl Ran {
     /// Expects that it was done.
     pub fn well(self) -> Ran {
-        assert!(self.done, "kubectl {}\n{}{}", self.command, self.out, self.err);
+        assert!(self.done, "{}\n{}{}", self.command, self.out, self.err);
         self
     }
 
     /// Expects that it was refused, with these words.
     pub fn refused(self, words: &str) -> Ran {
-        assert!(!self.done, "kubectl {}\n{}{}", self.command, self.out, self.err);
-        assert!(self.err.contains(words), "kubectl {}\nwithout {words:?}: {}{}", self.command, self.out, self.err);
+        assert!(!self.done, "{}\n{}{}", self.command, self.out, self.err);
+        assert!(self.err.contains(words), "{}\nwithout {words:?}: {}{}", self.command, self.out, self.err);
         self
     }
 
@@ -96,6 +99,54 @@ impl Ran {
 fn binary() -> PathBuf {
     let path = std::env::var_os(BINARY).map(PathBuf::from).filter(|path| path.is_file());
     path.unwrap_or_else(|| panic!("{BINARY} names no API server of Kubernetes: run `make e2e`, which builds one"))
+}
+
+/// Where Helm is; the definitions of the Prometheus operator are beside it.
+pub fn helm_binary() -> PathBuf {
+    let path = std::env::var_os(HELM).map(PathBuf::from).filter(|path| path.is_file());
+    path.unwrap_or_else(|| panic!("{HELM} names no Helm: run `make e2e`, which builds it"))
+}
+
+/// Runs `helm` without any cluster, with this text as its input.
+pub fn helm_alone(arguments: &[&str], input: &str) -> Ran {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    let home = HOME.get_or_init(|| scratch("helm"));
+    let mut command = helm(home);
+    // What is not there cannot be asked.
+    command.env("KUBECONFIG", home.join("none"));
+    run("helm", command, arguments, input)
+}
+
+/// Helm, with what it keeps in a folder.
+fn helm(home: &Path) -> Command {
+    let mut command = Command::new(helm_binary());
+    for (name, folder) in [("CACHE", "cache"), ("CONFIG", "config"), ("DATA", "data")] {
+        command.env(format!("HELM_{name}_HOME"), home.join(folder));
+    }
+    command
+}
+
+/// Runs a program to its end with this text as its input.
+fn run(name: &str, mut program: Command, arguments: &[&str], input: &str) -> Ran {
+    program.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = program.spawn().expect("it runs");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    let text = input.to_owned();
+    // What it does not read is of no interest.
+    let writer = std::thread::spawn(move || drop(pipe.write_all(text.as_bytes())));
+    let mut errors = child.stderr.take().expect("a pipe");
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        errors.read_to_string(&mut text).map(|_| text)
+    });
+    let output = child.wait_with_output().expect("it ends");
+    writer.join().expect("it was written");
+    Ran {
+        command: format!("{name} {}", arguments.join(" ")),
+        done: output.status.success(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: reader.join().expect("it was read").expect("UTF-8"),
+    }
 }
 
 /// The API server that tests share, which knows the definitions of all kinds. Each test has a namespace of its own.
@@ -115,7 +166,7 @@ fn free_ports<const N: usize>() -> [u16; N] {
 
 impl Cluster {
     /// Starts one with nothing in it. It ends with this process.
-    fn start() -> Cluster {
+    pub fn start() -> Cluster {
         // What is missing is told before anything is made.
         binary();
         let folder = scratch("kubernetes");
@@ -243,26 +294,15 @@ impl Cluster {
     pub fn kubectl(&self, user: User, arguments: &[&str], input: &str) -> Ran {
         let mut command = Command::new(binary());
         command.arg("kubectl").arg("--kubeconfig").arg(self.folder.join("kubeconfig"));
-        command.args(["--context", user.name(), "--cache-dir"]).arg(self.folder.join("cache")).args(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("kubectl runs");
-        let mut pipe = child.stdin.take().expect("a pipe");
-        let text = input.to_owned();
-        // What it does not read is of no interest.
-        let writer = std::thread::spawn(move || drop(pipe.write_all(text.as_bytes())));
-        let mut errors = child.stderr.take().expect("a pipe");
-        let reader = std::thread::spawn(move || {
-            let mut text = String::new();
-            errors.read_to_string(&mut text).map(|_| text)
-        });
-        let output = child.wait_with_output().expect("kubectl ends");
-        writer.join().expect("it was written");
-        Ran {
-            command: arguments.join(" "),
-            done: output.status.success(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: reader.join().expect("it was read").expect("UTF-8"),
-        }
+        command.args(["--context", user.name(), "--cache-dir"]).arg(self.folder.join("cache"));
+        run("kubectl", command, arguments, input)
+    }
+
+    /// Runs `helm` as somebody who may do everything, with this text as its input.
+    pub fn helm(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = helm(&self.folder.join("helm"));
+        command.env("KUBECONFIG", self.folder.join("kubeconfig")).env("HELM_KUBECONTEXT", User::Admin.name());
+        run("helm", command, arguments, input)
     }
 
     /// A namespace with nothing in it.

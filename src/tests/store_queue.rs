@@ -1,0 +1,196 @@
+//! The queue of the controller: who gets what, in which order, and what happens to those whose time is over.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use argus::model::code::Code;
+use argus::model::id::OrganizationName;
+use argus::store::Store;
+use argus::store::apply::ApplyContext;
+use argus::store::queue::{Batch, Found, Holder, Moved, Settled};
+
+use crate::support::plans::{SOURCE, approved, begin, by, create, plan};
+use crate::support::postgres::{Database, one, run};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+async fn replica(store: &Store, name: &str) -> Holder {
+    let holder = Holder::new(name);
+    assert!(store.beat(&holder, LEASE, true).await.expect("it is told"));
+    holder
+}
+
+/// A source whose look has found that these have moved.
+async fn waiting(store: &Store, holder: &Holder, organizations: &[&str]) {
+    store.enroll(SOURCE, "git").await.expect("it is enrolled");
+    let look = store.take_source(SOURCE, holder).await.expect("an answer").expect("nobody looks at it");
+    let moved = organizations.iter().map(|name| Moved { organization: (*name).into(), said: "1".into(), version: 0 });
+    let found = Found { revision: Some("main@sha1:1".into()), moved: moved.collect(), ..Found::default() };
+    assert_eq!(store.looked(&look, &found).await.expect("it is noted"), Some(organizations.len()));
+}
+
+async fn claim(store: &Store, holder: &Holder, at_once: u16) -> Option<Batch> {
+    store.claim_work(SOURCE, holder, at_once, 100).await.expect("an answer")
+}
+
+fn names(batch: &Option<Batch>) -> String {
+    let names = batch.iter().flat_map(|batch| batch.items.keys());
+    names.map(|name: &OrganizationName| if name.is_empty() { "*" } else { name }).collect::<Vec<_>>().join(" ")
+}
+
+fn settled(outcome: &'static str) -> Settled {
+    let (findings, again) = (Vec::new(), None);
+    Settled { outcome, findings, again, failed: false, gone: false, version: Some(1), undone: None }
+}
+
+async fn settle(store: &Store, batch: &Batch, outcome: &'static str) {
+    let all: BTreeMap<_, _> = batch.items.keys().map(|name| (name.clone(), settled(outcome))).collect();
+    store.settle_work(batch, None, &all).await.expect("it is noted");
+}
+
+#[tokio::test]
+async fn what_all_share_goes_first_and_alone_and_the_rest_goes_together() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let (one, other) = (replica(&store, "one").await, replica(&store, "other").await);
+    waiting(&store, &one, &["", "acme", "globex"]).await;
+    let shared = claim(&store, &one, 9).await;
+    assert_eq!(names(&shared), "*");
+    assert_eq!(names(&claim(&store, &other, 9).await), "", "what all share is not through");
+    settle(&store, &shared.expect("a batch"), "applied").await;
+    let rest = claim(&store, &other, 9).await;
+    assert_eq!(names(&rest), "acme globex");
+    assert_eq!(names(&claim(&store, &one, 9).await), "", "it is held");
+    settle(&store, &rest.expect("a batch"), "applied").await;
+    assert_eq!(names(&claim(&store, &one, 9).await), "", "nothing is left");
+}
+
+#[tokio::test]
+async fn what_all_share_and_does_not_work_out_holds_nobody_back() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let holder = replica(&store, "one").await;
+    waiting(&store, &holder, &["", "acme"]).await;
+    let shared = claim(&store, &holder, 9).await.expect("a batch");
+    let failed = Settled { again: Some(Duration::from_secs(600)), failed: true, ..settled("failed") };
+    store.settle_work(&shared, None, &BTreeMap::from([("".into(), failed)])).await.expect("it is noted");
+    assert_eq!(names(&claim(&store, &holder, 9).await), "acme");
+}
+
+#[tokio::test]
+async fn no_more_is_under_way_than_the_source_allows() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let holder = replica(&store, "one").await;
+    waiting(&store, &holder, &["a", "b", "c"]).await;
+    let one_by_one = async || store.claim_work(SOURCE, &holder, 2, 1).await.expect("an answer");
+    let (first, second, third) = (one_by_one().await, one_by_one().await, one_by_one().await);
+    assert_eq!((names(&first), names(&second), names(&third)), ("a".into(), "b".into(), String::new()));
+    settle(&store, &first.expect("a batch"), "applied").await;
+    assert_eq!(names(&one_by_one().await), "c");
+}
+
+/// Whatever somebody died over is taken by itself: if it is what killed them, it takes nothing else along.
+#[tokio::test]
+async fn what_was_begun_and_not_ended_comes_alone_and_last() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let (dying, other) = (replica(&store, "dying").await, replica(&store, "other").await);
+    waiting(&store, &dying, &["a", "b"]).await;
+    assert_eq!(names(&claim(&store, &dying, 9).await), "a b");
+    assert_eq!(names(&claim(&store, &other, 9).await), "", "it is held");
+    store.leave(&dying).await.expect("it is gone");
+    waiting(&store, &other, &["c"]).await;
+    let (first, second, third) =
+        (claim(&store, &other, 9).await, claim(&store, &other, 9).await, claim(&store, &other, 9).await);
+    assert_eq!((names(&first), names(&second), names(&third)), ("c".into(), "a".into(), "b".into()));
+}
+
+/// A replica that was away for longer than its lease writes nothing any more, whatever it believes; and what it says of its
+/// work is not heard.
+#[tokio::test]
+async fn whoever_has_lost_the_lease_cannot_commit() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let (zombie, next) = (replica(&store, "zombie").await, replica(&store, "next").await);
+    waiting(&store, &zombie, &["acme"]).await;
+    let batch = claim(&store, &zombie, 9).await.expect("a batch");
+    let verdict = approved(plan("acme", vec![create("Organization", "acme", "{}")]));
+    let (run_id, by) = (begin(&store, "r1").await, by("ada"));
+    let context = |holder, fence| ApplyContext {
+        run: &run_id,
+        by: &by,
+        read_at: None,
+        rolls_back: None,
+        lease: Some((holder, fence)),
+    };
+    let mut session = database.session().await;
+    let fence = batch.items["acme"].fence;
+    run(&mut session, "UPDATE argus.replica SET valid_until = clock_timestamp() WHERE name = 'zombie'").await;
+    let error = store.apply(&verdict, &context(&zombie, fence)).await.expect_err("its time is over");
+    assert_eq!(error.code(), Code::Stale);
+    assert!(!store.beat(&zombie, LEASE, false).await.expect("an answer"), "a name whose time is over never comes back");
+    let taken = claim(&store, &next, 9).await.expect("it is free");
+    assert!(taken.items["acme"].fence > fence);
+    assert!(store.apply(&verdict, &context(&next, fence)).await.is_err(), "under the fence of somebody else");
+    assert_eq!(one(&mut session, "SELECT count(*) FROM argus.organization").await, "0");
+    settle(&store, &batch, "applied").await;
+    assert_eq!(one(&mut session, "SELECT holder FROM argus.work").await, "next");
+    store.give_back(&batch, Duration::ZERO, &[]).await.expect("an answer");
+    assert_eq!(one(&mut session, "SELECT holder FROM argus.work").await, "next");
+    store.apply(&verdict, &context(&next, taken.items["acme"].fence)).await.expect("it holds the lease");
+    settle(&store, &taken, "applied").await;
+    assert_eq!(one(&mut session, "SELECT asked = answered AND holder IS NULL FROM argus.work").await, "true");
+}
+
+/// While an apply is under way nobody takes its organization, even if the lease passes meanwhile.
+#[tokio::test]
+async fn nobody_takes_what_is_being_committed() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let (slow, next) = (replica(&store, "slow").await, replica(&store, "next").await);
+    waiting(&store, &slow, &["acme"]).await;
+    let fence = claim(&store, &slow, 9).await.expect("a batch").items["acme"].fence;
+    let mut session = database.session().await;
+    run(&mut session, &format!("BEGIN; SELECT argus.hold_work('{SOURCE}', 'acme', 'slow', {fence})")).await;
+    let mut other = database.session().await;
+    run(&mut other, "UPDATE argus.replica SET valid_until = clock_timestamp() WHERE name = 'slow'").await;
+    assert_eq!(names(&claim(&store, &next, 9).await), "");
+    run(&mut session, "ROLLBACK").await;
+    assert_eq!(names(&claim(&store, &next, 9).await), "acme");
+}
+
+#[tokio::test]
+async fn a_look_counts_only_for_whoever_still_has_the_source() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let (zombie, next) = (replica(&store, "zombie").await, replica(&store, "next").await);
+    store.enroll(SOURCE, "git").await.expect("it is enrolled");
+    let old = store.take_source(SOURCE, &zombie).await.expect("an answer").expect("it is free");
+    assert!(store.take_source(SOURCE, &next).await.expect("an answer").is_none(), "somebody looks");
+    store.leave(&zombie).await.expect("it is gone");
+    let new = store.take_source(SOURCE, &next).await.expect("an answer").expect("it is free");
+    let found = |revision: &str| Found { revision: Some(revision.into()), ..Found::default() };
+    assert_eq!(store.looked(&old, &found("old")).await.expect("an answer"), None);
+    assert_eq!(store.looked(&new, &found("new")).await.expect("an answer"), Some(0));
+    let known = store.sources().await.expect("sources").sources;
+    assert_eq!(known[SOURCE].revision.as_deref(), Some("new"));
+}
+
+/// Asking while somebody works is not lost: it is answered by the next one.
+#[tokio::test]
+async fn what_is_asked_for_meanwhile_is_done_again() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let holder = replica(&store, "one").await;
+    waiting(&store, &holder, &["acme"]).await;
+    let batch = claim(&store, &holder, 9).await.expect("a batch");
+    assert!(store.wake_organization(SOURCE, "acme").await.expect("an answer"));
+    assert!(!store.wake_organization(SOURCE, "globex").await.expect("an answer"));
+    assert!(!store.wake_source("other").await.expect("an answer"));
+    settle(&store, &batch, "applied").await;
+    let again = claim(&store, &holder, 9).await;
+    assert_eq!(names(&again), "acme");
+    settle(&store, &again.expect("a batch"), "applied").await;
+    assert_eq!(names(&claim(&store, &holder, 9).await), "");
+}
