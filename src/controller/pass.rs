@@ -133,16 +133,11 @@ fn settle(batch: &Batch, world: &World, heard: &Heard, outcome: &Outcome) -> BTr
         } else {
             Settled { findings: plan.map(|plan| plan.findings.clone()).unwrap_or_default(), ..done("unchanged") }
         };
-<<<<<<< HEAD
-        let there = world.describes(name) || heard.clocks.get(name).is_some_and(|_| is_left(plan, &settled));
-        (name.clone(), Settled { version, gone: !there && settled.again.is_none(), ..settled })
-=======
-        let there = reading.world.describes(name) || state.is_some_and(|state| state.exists && is_left(plan, &settled));
+        let there = world.describes(name) || state.is_some_and(|state| state.exists && is_left(plan, &settled));
         (
             name.clone(),
             Settled { version: state.map(|state| state.version), gone: !there && settled.again.is_none(), ..settled },
         )
->>>>>>> main
     };
     batch.items.iter().map(one).collect()
 }
