@@ -113,7 +113,8 @@ fn the_example_of_every_kind_is_taken_and_comes_back_as_it_is() {
 fn the_source_that_the_documentation_shows_is_taken_with_what_it_leaves_out() {
     let namespace = shared().namespace();
     let page = std::fs::read_to_string(Path::new(ROOT).join("docs/kubernetes.md")).expect("the page");
-    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let example = page.split("```yaml\n").filter_map(|rest| rest.split("```").next());
+    let example = { example }.find(|text| text.contains("kind: GitSource")).expect("an example");
     namespace.kubectl_with(&["create", "-f", "-"], example).well();
     let stored = namespace.kubectl(&["get", "gitsrc", "acme-config", "-o", "json"]).well().json();
     let mut expected: Value = serde_yaml::from_str(example).expect("YAML");

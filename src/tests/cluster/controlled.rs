@@ -232,7 +232,7 @@ fn an_organization_is_not_deleted_with_its_object_but_with_a_removal_or_let_go()
     controlled.namespace.kubectl(&["delete", "org", "acme", "--timeout=60s"]).well();
     assert_eq!(controlled.sql("SELECT count(*) FROM argus.organization"), "1");
     assert_eq!(controlled.sql("SELECT count(*) FROM argus.member"), "1");
-    assert_eq!(controlled.sql("SELECT count(*) FROM argus.ownership"), "0");
+    assert_eq!(controlled.sql("SELECT count(*) FROM argus.applied"), "0");
 }
 
 #[test]
