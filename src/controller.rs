@@ -5,6 +5,7 @@
 //! look at one source, or work on a batch of its organizations. Dying between any two steps loses nothing, because the
 //! queue holds on to what was not settled.
 
+mod admission;
 mod cluster;
 mod look;
 mod pass;
@@ -117,6 +118,7 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         Some(address) => Some(relay::served(context, &shared.store, address, stop.clone()).await?),
         None => None,
     };
+    let admission = admission::open(context, &shared).await?;
     let mut beside = tokio::task::JoinSet::new();
     beside.spawn(beat(shared.clone(), context.of_source("", context.git())));
     beside.spawn(hear(shared.clone(), Word::Work));
@@ -138,6 +140,9 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         Ok::<usize, Failure>(done)
     };
     let (done, ()) = tokio::try_join!(within_grace(working, stop.clone()), delivering)?;
+    if let Some(admission) = admission {
+        admission.end(&shared).await;
+    }
     beside.shutdown().await;
     if let Some(server) = server {
         server.abort();

@@ -1,6 +1,10 @@
 //! The server of the relay: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever keeps it running. It serves
 //! nothing else, and nobody can keep it busy: connections are few, short, and carry little.
 
+pub mod admission;
+pub mod certificates;
+pub mod tls;
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
