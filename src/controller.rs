@@ -5,7 +5,7 @@
 //! look at one source, or work on a batch of its organizations. Dying between any two steps loses nothing, because the
 //! queue holds on to what was not settled.
 
-mod admission;
+pub mod admission;
 mod cluster;
 mod look;
 mod pass;

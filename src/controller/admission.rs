@@ -2,7 +2,7 @@
 //! error or as a warning. It only looks: it plans in a transaction that cannot write, and the controller judges again
 //! before anything is applied. So where nobody can tell, an object may well be let through.
 
-mod certificates;
+pub mod certificates;
 mod judging;
 mod review;
 
@@ -57,7 +57,7 @@ pub struct Opened {
 
 impl Opened {
     /// Ends it. What was asked by then is answered, if the process was told to stop.
-    pub async fn end(self, shared: &Shared) {
+    pub(super) async fn end(self, shared: &Shared) {
         let Opened { mut serving, keeping } = self;
         keeping.abort();
         if !shared.stops() || timeout(GRACE, &mut serving).await.is_err() {
@@ -67,7 +67,7 @@ impl Opened {
 }
 
 /// Begins to answer, where the settings say so.
-pub async fn open(context: &Context, shared: &Shared) -> Result<Option<Opened>, Failure> {
+pub(super) async fn open(context: &Context, shared: &Shared) -> Result<Option<Opened>, Failure> {
     let settings = context.kubernetes().and_then(|cluster| cluster.admission.clone());
     let (Some(settings), Some(office), false) = (settings, shared.offices.first(), shared.once) else {
         return Ok(None);
