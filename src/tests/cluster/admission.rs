@@ -51,7 +51,7 @@ impl Gated {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let database = runtime.block_on(Database::new());
         let folder = scratch("admission");
-        std::fs::create_dir_all(folder.join("policies")).expect("a folder");
+        std::fs::create_dir_all(&folder).expect("a folder");
         Gated { namespace, database, folder, controllers: Vec::new() }
     }
 
@@ -77,6 +77,7 @@ impl Gated {
         let mut settings = json!({ "kubernetes": cluster });
         if !policies.is_empty() {
             settings["policies"] = json!(self.folder.join("policies"));
+            std::fs::create_dir_all(self.folder.join("policies")).expect("a folder");
         }
         for (name, text) in policies {
             std::fs::write(self.folder.join("policies").join(name), text).expect("a policy");
@@ -171,7 +172,7 @@ impl Gated {
 
     /// How many rows there are of all that an apply may write.
     fn rows(&self) -> String {
-        let tables = ["organization", "member", "team", "ownership", "audit", "run", "outbox"];
+        let tables = ["organization", "member", "team", "applied", "audit", "run", "event"];
         let counts = tables.map(|table| format!("(SELECT count(*) FROM argus.{table})"));
         self.sql(&format!("SELECT concat_ws(',', {})", counts.join(", ")))
     }
