@@ -4,7 +4,7 @@
 --         that it moves make the plans of others stale, as ever.
 -- contract: nothing to remove later.
 
--- Somebody who works. Everything that they hold is theirs for as long as this says, by the clock of the database. A name
+-- Somebody who works: a worker of a replica. Everything that they hold is theirs for as long as this says, by the clock of the database. A name
 -- is never used again once its time is over.
 CREATE TABLE argus.replica (
     name        text PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 200),

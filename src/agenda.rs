@@ -9,7 +9,7 @@ use crate::model::time::{Schedule, firings_after};
 use crate::plan::sha256_hex;
 
 /// However often somebody asks, a source is looked at no more often than this.
-const GAP: TimeDelta = TimeDelta::milliseconds(500);
+pub const GAP: TimeDelta = TimeDelta::milliseconds(500);
 
 /// How long a source is left alone after a look that failed: at first, and at most.
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(5), longest: Duration::from_secs(900) };

@@ -9,20 +9,25 @@ pub mod admission;
 mod cluster;
 mod look;
 mod pass;
+mod presence;
+mod review;
+mod tellers;
 mod worker;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
 use cluster::Office;
+use presence::Presence;
 
 use crate::cli::controller::Controller;
 use crate::commands::context::{Context, Done, Failure};
 use crate::commands::output::report;
 use crate::commands::{notify, relay};
 use crate::engine::relay::Relaying;
+use crate::engine::reporting;
 use crate::exit_code::ExitCode;
 use crate::metrics::Metrics;
 use crate::model::code::Code;
@@ -30,11 +35,6 @@ use crate::model::finding::Finding;
 use crate::settings::controller::SourceSettings;
 use crate::store::Store;
 use crate::store::ear::Word;
-use crate::store::queue::Holder;
-
-/// How long the database believes that a replica is there, and how often the replica says so.
-const LEASE: Duration = Duration::from_secs(15);
-const BEAT: Duration = Duration::from_secs(4);
 
 /// How long work that is under way has to come to an end once the process was told to stop.
 const GRACE: Duration = Duration::from_secs(15);
@@ -44,6 +44,9 @@ const DEAF: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether somebody has moved rows, at most.
 const SWEEP: Duration = Duration::from_millis(500);
+
+/// And at least.
+const SWEEP_MAX: Duration = Duration::from_secs(60);
 
 /// How long events are kept that nobody waits for.
 const KEEP: Duration = Duration::from_secs(30 * 86_400);
@@ -60,8 +63,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// Told whenever there may be something to do.
     wake: Notify,
-    /// Who this is now: another one after every lease that was lost.
-    holder: Mutex<Holder>,
+    /// Who is there to work.
+    presence: Presence,
     stop: watch::Receiver<bool>,
     /// The namespaces that are sources.
     offices: Vec<Arc<Office>>,
@@ -70,10 +73,6 @@ struct Shared {
 }
 
 impl Shared {
-    fn holder(&self) -> Holder {
-        self.holder.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     fn stops(&self) -> bool {
         *self.stop.borrow()
     }
@@ -101,12 +100,11 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         store: database.store.clone(),
         metrics: context.metrics().clone(),
         wake: Notify::new(),
-        holder: Mutex::new(new_holder(context)?),
+        presence: Presence::new(replica(context)?),
         stop: stop.clone(),
         offices,
         once: args.once,
     });
-    shared.store.beat(&shared.holder(), LEASE, true).await?;
     for source in &settings.sources {
         shared.store.enroll(&source.name, GIT).await?;
     }
@@ -114,13 +112,17 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         shared.store.enroll(office.source(), CLUSTER).await?;
     }
     let listen = args.listen.or(settings.listen);
+    let hooks = tellers::hooks(context, settings, &shared.store, listen.is_some())?;
     let server = match listen {
-        Some(address) => Some(relay::served(context, &shared.store, address, stop.clone()).await?),
+        Some(address) => Some(relay::served(context, &shared.store, address, hooks, stop.clone()).await?),
         None => None,
     };
     let admission = admission::open(context, &shared).await?;
     let mut beside = tokio::task::JoinSet::new();
-    beside.spawn(beat(shared.clone(), context.of_source("", context.git())));
+    beside.spawn({
+        let shared = shared.clone();
+        async move { shared.presence.beat(&shared.store).await }
+    });
     beside.spawn(hear(shared.clone(), Word::Work));
     beside.spawn(sweep(shared.clone()));
     if !shared.offices.is_empty() {
@@ -129,6 +131,12 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         }
         beside.spawn(cluster::hear(shared.clone()));
     }
+    let forges = tellers::forges(settings)?;
+    if !forges.is_empty() && !args.once {
+        let (store, metrics, stop) = (shared.store.clone(), shared.metrics.clone(), stop.clone());
+        beside.spawn(async move { reporting::run(&store, &forges, &metrics, stop).await });
+    }
+    let reviewing = (!args.once).then(|| review::start(context, &shared)).flatten();
     let delivering = deliver(context, &shared, args.once);
     let working = async {
         let workers = args.workers.unwrap_or(settings.workers());
@@ -136,6 +144,9 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         let mut done = 0;
         for worker in workers {
             done += worker.await.unwrap_or_default();
+        }
+        if let Some(reviewing) = reviewing {
+            done += reviewing.await.unwrap_or_default();
         }
         Ok::<usize, Failure>(done)
     };
@@ -147,17 +158,15 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
     if let Some(server) = server {
         server.abort();
     }
-    if let Err(error) = shared.store.leave(&shared.holder()).await {
-        tracing::warn!(%error, "what is held is not given back, and others wait until its time is over: {error}");
-    }
+    shared.presence.end(&shared.store).await;
     report(&format!("Stopped after {done} turns.\n"), ExitCode::Done)
 }
 
 /// A name that no other replica has.
-fn new_holder(context: &Context) -> Result<Holder, Failure> {
+fn replica(context: &Context) -> Result<String, Failure> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host: String = host.trim().chars().take(100).collect();
-    Ok(Holder::new(format!("{host}/{}/{}", std::process::id(), context.one_of_many_runs()?)))
+    Ok(format!("{host}/{}/{}", std::process::id(), context.one_of_many_runs()?))
 }
 
 /// Waits for work to end; once the process was told to stop, no longer than it may take.
@@ -188,43 +197,16 @@ async fn deliver(context: &Context, shared: &Shared, once: bool) -> Result<(), F
         [] => Vec::new(),
         sinks => relay::chosen(sinks, &[])?,
     };
-    let holder = shared.holder().as_str().to_owned();
+    let holder = shared.presence.replica().to_owned();
     let relaying = Relaying { holder, workers: 2, once, keep: KEEP, metrics: shared.metrics.clone() };
     relay::deliver(&shared.store, &sinks, courier, &relaying, shared.stop.clone()).await.map(drop)
-}
-
-/// Says again and again that this replica is there. One whose time has passed has lost all that it held, and goes on as
-/// somebody else.
-async fn beat(shared: Arc<Shared>, context: Context) {
-    loop {
-        tokio::time::sleep(BEAT).await;
-        match shared.store.beat(&shared.holder(), LEASE, false).await {
-            Ok(true) => {}
-            Ok(false) => {
-                let Ok(holder) = new_holder(&context) else { continue };
-                match shared.store.beat(&holder, LEASE, true).await {
-                    Ok(_) => {
-                        tracing::warn!(
-                            "this replica was away for too long, and what it held may be somebody else's now"
-                        );
-                        *shared.holder.lock().unwrap_or_else(PoisonError::into_inner) = holder;
-                        shared.wake.notify_waiters();
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "the database cannot be told that this replica is there: {error}")
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "the database cannot be told that this replica is there: {error}"),
-        }
-    }
 }
 
 /// Wakes the workers when the database tells something. They look by themselves as well.
 async fn hear(shared: Arc<Shared>, word: Word) {
     loop {
         if let Ok(mut ear) = shared.store.ear(word).await {
-            while ear.hear(Duration::from_secs(3600)).await.is_ok() {
+            while ear.hear(SWEEP_MAX).await.is_ok() {
                 shared.wake.notify_waiters();
             }
         }
@@ -245,7 +227,8 @@ async fn sweep(shared: Arc<Shared>) {
                     Err(error) => tracing::warn!(%error, "whether rows have moved is not known: {error}"),
                 }
                 tokio::time::sleep(SWEEP).await;
-                heard = ear.hear(Duration::from_secs(3600)).await.is_ok();
+                // A word may be missed: now and then it is looked without one.
+                heard = ear.hear(SWEEP_MAX).await.is_ok();
             }
         }
         tokio::time::sleep(DEAF).await;

@@ -11,6 +11,7 @@ mod outcome;
 pub mod picture;
 pub mod provenance;
 pub mod relay;
+pub mod reporting;
 pub mod rollback;
 pub mod scope;
 pub mod sealing;

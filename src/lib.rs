@@ -26,6 +26,7 @@ pub mod diff;
 pub mod digest;
 pub mod event;
 pub mod guard;
+pub mod hook;
 pub mod identity;
 pub mod notification;
 pub mod plan;

@@ -1,43 +1,43 @@
-//! The server of the relay: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever keeps it running. It serves
-//! nothing else, and nobody can keep it busy: connections are few, short, and carry little.
+//! The server: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever keeps it running, and where there are sources with
+//! hooks, those. It serves nothing else, and nobody can keep it busy: connections are few, short, and carry little.
+
+mod connection;
+pub mod hooks;
 
 pub mod admission;
 pub mod certificates;
 pub mod tls;
 
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
+use axum::extract::connect_info::Connected;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use axum::serve::IncomingStream;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, timeout};
 
 use crate::metrics::{Form, Metrics};
+use crate::server::connection::Bounded;
+use crate::server::hooks::Hooks;
 use crate::store::Store;
 use crate::telemetry::measure::{self, Counted};
 
 /// The most connections at the same time; more wait until one of them ends.
 const CONNECTIONS_MAX: usize = 32;
 
-/// The longest that one lives, whatever is done on it.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+/// The same where hooks are served as well.
+const CONNECTIONS_WITH_HOOKS_MAX: usize = 128;
 
-/// How long a connection may say nothing that makes a request of what came before.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
-
-/// The most bytes that are read from one.
-const CONNECTION_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes of a request without its body.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// How long the database is looked at for one answer.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(8);
@@ -96,21 +96,43 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until told to stop.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, store: Store, mut stop: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    store: Store,
+    hooks: Option<Hooks>,
+    mut stop: watch::Receiver<bool>,
+) {
     let served = Served { metrics, store, seen: Arc::default() };
     let router = Router::new()
         .route("/metrics", get(tell_metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(tell_readiness))
         .with_state(served);
-    let listener = Bounded { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
+    let (listener, router) = match hooks {
+        None => (Bounded::new(listener, CONNECTIONS_MAX, HEAD_BYTES_MAX), router),
+        Some(hooks) => {
+            let bytes = HEAD_BYTES_MAX + hooks.wire_bytes_max();
+            (Bounded::new(listener, CONNECTIONS_WITH_HOOKS_MAX, bytes), router.merge(hooks.routes()))
+        }
+    };
     tokio::select! {
-        done = axum::serve(listener, router) => {
+        done = axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()) => {
             if let Err(error) = done {
-                tracing::error!(%error, "metrics are served no more: {error}");
+                tracing::error!(%error, "nothing is served any more: {error}");
             }
         }
         _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+/// Who is on the other side of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Peer(IpAddr);
+
+impl Connected<IncomingStream<'_, Bounded>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Peer {
+        Peer(stream.remote_addr().ip().to_canonical())
     }
 }
 
@@ -125,102 +147,5 @@ async fn tell_readiness(State(served): State<Served>) -> impl IntoResponse {
     match served.look(Form::Text).await.0 {
         true => (StatusCode::OK, "ready\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
-    }
-}
-
-/// Takes connections while there is a place for them.
-struct Bounded {
-    listener: TcpListener,
-    places: Arc<Semaphore>,
-}
-
-impl Listener for Bounded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // Nobody closes the semaphore.
-        let place = self.places.clone().acquire_owned().await.ok();
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, from)) => {
-                    let end = Instant::now() + CONNECTION_TIME_MAX;
-                    let connection =
-                        Connection { stream, _place: place, read: 0, end, patience: Box::pin(sleep(SILENCE_MAX)) };
-                    return (connection, from);
-                }
-                // The process has no more files, or the other side is gone already.
-                Err(error) => {
-                    tracing::debug!(%error, "a connection was not taken");
-                    sleep(Duration::from_millis(200)).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection that ends by itself.
-struct Connection {
-    stream: TcpStream,
-    _place: Option<OwnedSemaphorePermit>,
-    read: usize,
-    end: Instant,
-    /// Until when the other side has to have said something whole: that is, until an answer is written.
-    patience: Pin<Box<Sleep>>,
-}
-
-impl Connection {
-    /// Ends the connection where the other side takes nothing for too long; waits otherwise.
-    fn out_of_patience<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        self.patience.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.patience.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        if this.read > CONNECTION_BYTES_MAX || Instant::now() > this.end {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
-        this.read += buffer.filled().len() - before;
-        polled
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        let polled = Pin::new(&mut this.stream).poll_write(context, bytes);
-        if polled.is_pending() {
-            return this.out_of_patience(context);
-        }
-        // An answer: the other side has as long again for its next request.
-        this.patience.as_mut().reset((Instant::now() + SILENCE_MAX).min(this.end));
-        if Instant::now() > this.end { Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())) } else { polled }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        match Pin::new(&mut this.stream).poll_flush(context) {
-            Poll::Pending => this.out_of_patience(context),
-            done => done,
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod controller;
 pub mod telemetry;
+pub mod webhook;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

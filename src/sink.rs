@@ -2,6 +2,7 @@
 //! messages to the channels of organizations.
 
 pub mod courier;
+pub mod forge;
 pub mod http;
 pub mod kafka;
 pub mod lines;

@@ -4,10 +4,12 @@ use super::context::{Context, Done};
 use super::output::report;
 use super::{notify, relay};
 use crate::exit_code::ExitCode;
+use crate::model::finding::Finding;
 use crate::render::inert;
 use crate::render::text::counted;
 use crate::sink::Sink;
 use crate::sink::courier::NotificationSettings;
+use crate::source::cluster;
 use crate::store::Store;
 use crate::store::notifications::Tally;
 use crate::store::queue::listed::SourceItem;
@@ -52,6 +54,7 @@ pub async fn run(context: &Context) -> Done {
     }
     sinks(context, &mut diagnosis).await;
     controller(context, &mut diagnosis);
+    namespaces(context, &mut diagnosis).await;
     notifications(context, &mut diagnosis);
     collector(&mut diagnosis);
     report(&diagnosis.text, if diagnosis.ill { ExitCode::Failed } else { ExitCode::Done })
@@ -125,6 +128,25 @@ fn controller(context: &Context, diagnosis: &mut Diagnosis) {
             diagnosis.good(&format!("the controller looks at {}", counted(settings.sources.len(), "source")))
         }
         Err(finding) => diagnosis.bad(&finding.message, finding.hint.as_deref().unwrap_or("see docs/settings.md")),
+    }
+}
+
+/// Whether the namespaces of a cluster can be followed.
+async fn namespaces(context: &Context, diagnosis: &mut Diagnosis) {
+    let Some(settings) = context.kubernetes() else { return };
+    let bad = |diagnosis: &mut Diagnosis, finding: &Finding| {
+        diagnosis.bad(&finding.message, finding.hint.as_deref().unwrap_or("see docs/kubernetes.md"));
+    };
+    match cluster::examine(settings).await {
+        Err(finding) => bad(diagnosis, &finding),
+        Ok(examined) => {
+            for (namespace, examined) in examined {
+                match examined {
+                    Err(finding) => bad(diagnosis, &finding),
+                    Ok(()) => diagnosis.good(&format!("the namespace `{namespace}` can be followed and answered")),
+                }
+            }
+        }
     }
 }
 

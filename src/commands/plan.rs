@@ -19,7 +19,7 @@ use crate::model::id::OrganizationName;
 use crate::plan::Plan;
 use crate::policy::judgement::Judgements;
 use crate::render::checks::{self, Check};
-use crate::render::markdown::{self, Beside};
+use crate::render::markdown::{self, Beside, Links};
 use crate::render::{json, text};
 use crate::signature::Signers;
 use crate::source::git::Checkout;
@@ -44,23 +44,11 @@ pub async fn run(context: &Context, args: &Args) -> Done {
 }
 
 async fn planned(context: &Context, args: &Args) -> Done {
-    let Asked { reading, due, told, mut judges, base } = asked(context, args).await?;
+    let (Asked { reading, due, told, mut judges }, base) = asked(context, args).await?;
     judges.tells_access = matches!(args.format, Face::Whole(Format::Markdown));
-    let due = match &due {
-        None => None,
-        Some(due) => Some(make(context, base.ground(), due, &mut unjudged(context, due), &args.planning).await?.plan),
-    };
-    let planning = &args.planning;
-    let Heard { plan, judgements, access, .. } = make_beyond(
-        context,
-        base.ground(),
-        &reading,
-        &mut judges,
-        (planning, Targets::parse(&planning.target)?),
-        due.as_ref().map(|due| (due, told)),
-    )
-    .await?;
-    let told = judge(context, base.ground(), &plan, &judges, &judgements, false).await?.told;
+    let (Heard { plan, access, .. }, told) =
+        judged(context, base.ground(), &args.planning, &reading, due.as_ref().map(|due| (due, told)), &mut judges)
+            .await?;
     if let Some(file) = &args.output {
         let document = json::plan_document(&plan, &judges.terms, judges.folder.as_deref(), &told);
         output::write_file(file, &json::pretty(&document), true)?;
@@ -93,6 +81,66 @@ async fn planned(context: &Context, args: &Args) -> Done {
     }
 }
 
+/// Plans, what is due anyway left out of a branch, and judges that.
+async fn judged(
+    context: &Context,
+    ground: Ground<'_>,
+    planning: &Planning,
+    reading: &Reading,
+    branch: Option<(&Reading, Vec<Finding>)>,
+    judges: &mut Judges,
+) -> Result<(Heard, Told), Failure> {
+    let (due, told) = branch.unzip();
+    let due = match due {
+        None => None,
+        Some(due) => Some(make(context, ground, due, &mut unjudged(context, due), planning).await?.plan),
+    };
+    let targets = Targets::parse(&planning.target)?;
+    let heard = make_beyond(context, ground, reading, judges, (planning, targets), due.as_ref().zip(told)).await?;
+    let told = judge(context, ground, &heard.plan, judges, &heard.judgements, false).await?.told;
+    Ok((heard, told))
+}
+
+/// What is said of a branch.
+pub struct Comment {
+    /// The comment.
+    pub text: String,
+    /// The commit that the branch ends with.
+    pub commit: String,
+    /// The verdict in a word: `allowed`, `held`, `denied`, `blocked`, `stopped`.
+    pub word: &'static str,
+    /// What would be done, in a sentence.
+    pub summary: String,
+}
+
+/// Plans a branch as `argus plan --base --head` does, for a comment. `files` says where the files of a commit can be looked at.
+pub async fn comment_on(
+    context: &Context,
+    store: &Store,
+    manifests: &Manifests,
+    (base, head): (&str, &str),
+    files: &dyn Fn(&str) -> Option<String>,
+) -> Result<Comment, Failure> {
+    let planning = as_set_up();
+    let Asked { reading, due, told, mut judges } = branch(context, manifests, &planning.judging, base, head).await?;
+    judges.tells_access = true;
+    let due = due.as_ref().map(|due| (due, told));
+    let (Heard { plan, access, .. }, told) =
+        judged(context, store.into(), &planning, &reading, due, &mut judges).await?;
+    let commit = reading.place.revision().map(|revision| revision.commit.id.clone()).unwrap_or_default();
+    let (named, files) = (|file: &str| reading.place.called_here(file), files(&commit));
+    let links = Links { files: files.as_deref(), named: Some(&named), codes: None };
+    let beside = Beside { access: Some(&access), said: &reading.world.findings, links };
+    let word = if has_errors(&reading, &plan) { "blocked" } else { told.gravest() };
+    let summary = text::summary(&plan.summary());
+    Ok(Comment { text: markdown::comment(&plan, &told, &beside), commit, word, summary })
+}
+
+/// Planning as the settings have it.
+fn as_set_up() -> Planning {
+    Planning { target: Vec::new(), no_drift: false, full: false, judging: Judging::default() }
+}
+
 /// What is planned.
 struct Asked {
     reading: Reading,
@@ -101,10 +149,9 @@ struct Asked {
     /// What is told of the branch beside what it changes.
     told: Vec<Finding>,
     judges: Judges,
-    base: Base,
 }
 
-async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
+async fn asked(context: &Context, args: &Args) -> Result<(Asked, Base), Failure> {
     let Args { manifests, planning, snapshotted, base, head, .. } = args;
     if let (Some(_), Some(git)) = (&snapshotted.snapshot, Named::by(manifests)?.git) {
         let other = Named::by_whom("--git", Manifests::ADDRESS_VARIABLE, Some(git));
@@ -129,14 +176,28 @@ async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
             context.tell_of_unknown_authors(&mut reading.world.findings);
         }
         let judges = judges(context, &reading, &planning.judging).await?;
-        return Ok(Asked { reading, due: None, told: Vec::new(), judges, base: ground });
+        return Ok((Asked { reading, due: None, told: Vec::new(), judges }, ground));
     };
+    let asked = branch(context, manifests, &planning.judging, base, head).await?;
+    context.draw(&asked.reading);
+    let ground = Base::of(context, snapshotted, &asked.reading.settings.source).await?;
+    Ok((asked, ground))
+}
+
+/// A branch, and what is due without it.
+async fn branch(
+    context: &Context,
+    manifests: &Manifests,
+    judging: &Judging,
+    base: &str,
+    head: &str,
+) -> Result<Asked, Failure> {
     let request = Place::of_request(context, manifests, base, head)?;
     // What the branch says of its own settings and policies counts when it is merged, and not before.
     let settings = context.source_settings(&request.base, manifests)?;
     let head = request.head()?;
     let base = request.base;
-    let mut judges = Judges::new(context, &base, &planning.judging, &settings).await?;
+    let mut judges = Judges::new(context, &base, judging, &settings).await?;
     let mut told = Vec::new();
     if let (Some(base), Some(head)) = (base.checkout(), head.checkout()) {
         judges.revision = Some(head.revision.clone());
@@ -144,14 +205,12 @@ async fn asked(context: &Context, args: &Args) -> Result<Asked, Failure> {
         judges.add_authors(since.brought().iter());
         judges.add_authors([&head.revision.commit].into_iter());
         told.extend(unsigned(context, head, &since)?);
-        let own_policies = context.policies(planning.judging.policies.as_deref()).is_none();
+        let own_policies = context.policies(judging.policies.as_deref()).is_none();
         told.extend(rules_changed(base, head, settings.policies.as_deref().filter(|_| own_policies), own_policies));
     }
     let due = context.read_at(base, settings.clone(), None)?;
     let reading = context.read_at(head, settings, None)?;
-    context.draw(&reading);
-    let ground = Base::of(context, snapshotted, &reading.settings.source).await?;
-    Ok(Asked { reading, due: Some(due), told, judges, base: ground })
+    Ok(Asked { reading, due: Some(due), told, judges })
 }
 
 /// What of a branch would be refused once it is read, because it is not signed as it should be.
@@ -222,7 +281,7 @@ pub async fn make_for(
     judges: &mut Judges,
     organizations: impl IntoIterator<Item = OrganizationName>,
 ) -> Result<Heard, Failure> {
-    let how = Planning { target: Vec::new(), no_drift: false, full: false, judging: Judging::default() };
+    let how = as_set_up();
     make_beyond(context, store.into(), reading, judges, (&how, Targets::organizations(organizations)), None).await
 }
 

@@ -7,7 +7,7 @@
 mod answer;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::pass::{self, Done};
@@ -18,13 +18,13 @@ use crate::commands::judges::Judges;
 use crate::commands::place;
 use crate::commands::plan;
 use crate::engine::scope::census;
-use crate::engine::{self, Heard, Pass, Targets};
+use crate::engine::{self, Pass, Targets};
 use crate::model::code::Code;
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, Severity};
 use crate::model::id::OrganizationName;
 use crate::plan::{Action, sha256_hex};
 use crate::settings::controller::ControllerSettings;
-use crate::source::cluster::api::{Fault, Times};
+use crate::source::cluster::api::{Api, Fault, Times};
 use crate::source::cluster::cache::Moved as Touched;
 use crate::source::cluster::object::Key;
 use crate::source::cluster::writing::hold;
@@ -38,16 +38,32 @@ use crate::verdict::Verdict;
 const LISTING: Duration = Duration::from_secs(15);
 
 /// How long a plan waits for what another replica has heard already, and how often it looks.
-const CATCH_UP: Duration = Duration::from_secs(5);
+const CATCH_UP: Duration = Duration::from_secs(2);
 const CATCH_UP_STEP: Duration = Duration::from_millis(50);
+
+/// How long a replica that is behind leaves work to others.
+const BEHIND: Duration = Duration::from_secs(20);
+
+/// However much moves, a namespace is looked at no more often than this.
+const GAP: Duration = Duration::from_millis(200);
 
 /// A namespace that is a source.
 pub struct Office {
     cluster: Arc<Cluster>,
     followed: Arc<Followed>,
-    /// What has moved and was not looked at yet.
-    moved: Mutex<BTreeSet<Touched>>,
+    moved: Mutex<Heard>,
     since: Instant,
+}
+
+/// What was heard of a namespace.
+#[derive(Default)]
+struct Heard {
+    /// What has moved and was not looked at yet.
+    touched: BTreeSet<Touched>,
+    /// When a look began last.
+    looked: Option<Instant>,
+    /// When this replica was last found to be behind others.
+    behind: Option<Instant>,
 }
 
 /// Follows the namespaces of the settings, if there are any.
@@ -82,21 +98,14 @@ pub async fn listed(offices: &[Arc<Office>]) {
     }
 }
 
-/// Asks for a look at every namespace in which something moves.
+/// Wakes the workers when something moves. Every replica looks at what it has heard itself: what it has not heard it could
+/// not tell.
 pub async fn hear(shared: Arc<Shared>) {
     let Some(cluster) = shared.offices.first().map(|office| office.cluster.clone()) else { return };
     loop {
-        let moved = cluster.moved().await;
-        let mut sources = BTreeSet::new();
-        for (namespace, touched) in moved {
-            let Some(office) = shared.offices.iter().find(|office| office.followed.name == namespace) else { continue };
-            office.moved().insert(touched);
-            sources.insert(office.source());
-        }
-        for source in sources {
-            // Whoever could not be asked looks by themselves sooner or later.
-            if let Err(error) = shared.store.wake_source(source).await {
-                tracing::warn!(source, %error, "a look at {source} could not be asked for: {error}");
+        for (namespace, touched) in cluster.moved().await {
+            if let Some(office) = shared.offices.iter().find(|office| office.followed.name == namespace) {
+                office.moved().touched.insert(touched);
             }
         }
         shared.wake.notify_waiters();
@@ -119,22 +128,41 @@ impl Office {
         self.followed.cache().standing().0 || self.since.elapsed() > LISTING
     }
 
-    fn moved(&self) -> std::sync::MutexGuard<'_, BTreeSet<Touched>> {
+    /// How long to wait for the next look; none where nothing has moved that was not looked at, or it cannot be looked at.
+    pub fn waits(&self) -> Option<Duration> {
+        if !self.followed.cache().standing().0 {
+            return None;
+        }
+        let heard = self.moved();
+        let rest = heard.looked.map_or(Duration::ZERO, |looked| GAP.saturating_sub(looked.elapsed()));
+        (!heard.touched.is_empty()).then_some(rest)
+    }
+
+    /// Whether others know more than this replica, as far as it knows.
+    pub fn is_behind(&self) -> bool {
+        self.moved().behind.is_some_and(|behind| behind.elapsed() < BEHIND)
+    }
+
+    fn moved(&self) -> MutexGuard<'_, Heard> {
         self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Compares what has moved with what was last asked for; what belongs to no organization is answered at once.
     pub async fn look(&self, desk: &Desk, store: &Store, full: bool) -> Result<Found, Failure> {
-        let touched = std::mem::take(&mut *self.moved());
+        let touched = {
+            let mut heard = self.moved();
+            heard.looked = Some(Instant::now());
+            std::mem::take(&mut heard.touched)
+        };
         match self.compared(desk, store, full, &touched).await {
             Ok(Compared { found, later, nothing_left }) => {
-                self.moved().extend(later);
+                self.moved().touched.extend(later);
                 let (cluster, now) = (&self.cluster, desk.context.now());
                 answer::strays(cluster, &self.followed, store, &nothing_left, now).await;
                 Ok(found)
             }
             Err(failure) => {
-                self.moved().extend(touched);
+                self.moved().touched.extend(touched);
                 Err(failure)
             }
         }
@@ -157,7 +185,9 @@ impl Office {
             };
             let marks: BTreeMap<OrganizationName, Mark> =
                 wanted.iter().map(|name| (name.clone(), Mark::of(&cache, name))).collect();
-            (cache.world(&wanted, now)?, marks, cache.standing().1)
+            // All of it was listed once, so that a watch that fails for now is no error: it goes on where it was.
+            let faults = cache.standing().1.into_iter().map(|fault| Finding { severity: Severity::Warning, ..fault });
+            (cache.world(&wanted, now)?, marks, faults.collect())
         };
         let known = store.asked_for(source).await?;
         let correct_drift = self.followed.binding.terms.mode == Mode::Enforce;
@@ -185,7 +215,7 @@ impl Office {
                 moved.push(Moved { organization, said: format!("{said}@{}", mark.newest), version });
             }
         }
-        let found = Found { revision: None, full, findings, moved, commit: None };
+        let found = Found { revision: None, full, findings, moved, all: None, commit: None };
         Ok(Compared { found, later, nothing_left })
     }
 }
@@ -223,15 +253,31 @@ impl Mark {
     }
 }
 
-/// Works on a batch.
+/// Works on a batch. Where nothing comes of it, the objects are told why.
 pub async fn work(desk: &Desk, office: &Office, store: &Store, batch: &Batch) -> Result<Done, Failure> {
-    let (context, followed) = (&desk.context, &office.followed);
     let names: BTreeSet<OrganizationName> = batch.items.keys().cloned().collect();
     office.catch_up(store, &names).await?;
+    let worked = carry_out(desk, office, store, batch, &names).await;
+    if let Err(Failure { findings, .. }) = &worked {
+        let (followed, now) = (&office.followed, desk.context.now());
+        let answering = answer::Answering { cluster: &office.cluster, followed, store, now };
+        answering.failed(&names, findings).await;
+    }
+    worked
+}
+
+async fn carry_out(
+    desk: &Desk,
+    office: &Office,
+    store: &Store,
+    batch: &Batch,
+    names: &BTreeSet<OrganizationName>,
+) -> Result<Done, Failure> {
+    let (context, followed) = (&desk.context, &office.followed);
     let now = context.now();
     let (world, seen) = {
         let cache = followed.cache();
-        (cache.world(&names, now)?, answer::Seen::all(&cache, &names))
+        (cache.world(names, now)?, answer::Seen::all(&cache, names))
     };
     let folder = context.policies(None).map(|folder| folder.display().to_string());
     let found = place::Found::of_saved(folder.as_deref())?;
@@ -275,6 +321,7 @@ impl Office {
             };
             let Some((name, newest)) = behind else { return Ok(()) };
             if begun.elapsed() > CATCH_UP {
+                self.moved().behind = Some(Instant::now());
                 let message =
                     format!("of `{name}` version {newest} of the cluster was seen, and this replica is behind");
                 let finding = Finding::error(Code::ClusterBehind, message).about(name);
@@ -292,26 +339,45 @@ impl Office {
         Ok(self.cluster.confirm_gone(&self.followed, places).await?)
     }
 
-    /// Puts the finalizer on the objects of what is about to be written.
-    async fn hold(&self, verdict: &Verdict, seen: &[answer::Seen]) -> Result<(), Failure> {
-        let about_to = |organization: &OrganizationName| {
-            let plans = verdict.approved.iter().map(|approved| approved.plan());
-            plans.filter(|plan| !plan.is_settled()).any(|plan| plan.organization == *organization)
-        };
-        for seen in seen.iter().filter(|seen| seen.is_to_be_held() && about_to(&seen.organization)) {
-            let (key, namespace): (&Key, &str) = (&seen.key, &self.followed.name);
-            let failed = |fault: Fault| fault.finding(&format!("put the finalizer on {} `{}`", key.0, key.1));
-            if !hold(self.cluster.api(), namespace, key, &seen.uid).await.map_err(failed)? {
-                let message = format!("{} `{}` has gone while its organization was planned", key.0, key.1);
-                let finding = Finding::error(Code::ClusterBehind, message).about(&seen.organization);
-                return Err(Failure::from(finding.hint("it is planned again by itself")));
-            }
+    /// Puts the finalizer on the objects of what is about to be written, and has the API server confirm that those are there
+    /// of which rows would be made.
+    async fn hold(&self, verdict: &Verdict, seen: &[Arc<answer::Seen>]) -> Result<(), Failure> {
+        let mut organizations = BTreeSet::new();
+        let mut makes = BTreeSet::new();
+        for plan in verdict.approved.iter().map(|approved| approved.plan()).filter(|plan| !plan.is_settled()) {
+            organizations.insert(&plan.organization);
+            let made = plan.changes.iter().filter(|change| matches!(change.action, Action::Create | Action::Adopt));
+            makes.extend(made.filter_map(|change| Some(&change.origin.as_ref()?.file)));
+        }
+        let written = seen.iter().filter(|seen| organizations.contains(&seen.organization));
+        let mut holds = answer::AtOnce::default();
+        let mut failed = Vec::new();
+        for seen in written.filter(|seen| seen.is_to_be_held() || makes.contains(&seen.place)) {
+            let (api, namespace, seen) = (self.cluster.api().clone(), self.followed.name.clone(), seen.clone());
+            let hold = async move { held(&api, &namespace, &seen).await };
+            failed.extend(holds.start(hold).await);
+        }
+        failed.extend(holds.rest().await);
+        if let Some(first) = failed.into_iter().next() {
+            return Err(Failure::from(first));
         }
         Ok(())
     }
 }
 
+/// Puts the finalizer on an object, or says why it cannot be on it.
+async fn held(api: &Api, namespace: &str, seen: &answer::Seen) -> Result<(), Box<Finding>> {
+    let key: &Key = &seen.key;
+    let failed = |fault: Fault| Box::new(fault.finding(&format!("put the finalizer on {} `{}`", key.0, key.1)));
+    if hold(api, namespace, key, &seen.uid).await.map_err(failed)? {
+        return Ok(());
+    }
+    let message = format!("{} `{}` has gone while its organization was planned", key.0, key.1);
+    let finding = Finding::error(Code::ClusterBehind, message).about(&seen.organization);
+    Err(Box::new(finding.hint("it is planned again by itself")))
+}
+
 /// What is told of organizations that were heard.
-fn plan_of<'a>(heard: &'a Heard, organization: &str) -> Option<&'a crate::plan::OrganizationPlan> {
+fn plan_of<'a>(heard: &'a engine::Heard, organization: &str) -> Option<&'a crate::plan::OrganizationPlan> {
     heard.plan.organizations.iter().find(|plan| &*plan.organization == organization).map(|plan| &**plan)
 }

@@ -57,10 +57,11 @@ pub async fn look(desk: &Desk, store: &Store, full: bool) -> Result<Found, Failu
     }
     let mut planning = store.planning().await?.into();
     let census = census(&reading.world, &mut planning, name, correct_drift).await?;
+    let all = full.then(|| census.iter().map(|(organization, ..)| organization.clone()).collect());
     let moved = census.into_iter().filter(|(organization, said, _)| full || !is_known(organization, said));
     let moved = moved.map(|(organization, said, version)| Moved { organization, said, version }).collect();
     let revision = reading.place.revision().map(ToString::to_string);
-    Ok(Found { revision, full, findings, moved, commit })
+    Ok(Found { revision, full, findings, moved, all, commit })
 }
 
 /// Tells that a source can be read, where it could not before.

@@ -6,20 +6,21 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::cluster::Office;
-use super::{Desk, Shared, look, pass};
-use crate::agenda::Backoff;
+use super::{Desk, Shared, look, pass, tellers};
+use crate::agenda::{Backoff, GAP};
 use crate::commands::context::{Context, Failure};
+use crate::failpoint::failpoint;
 use crate::metrics::table::{CONTROLLER_FAILURES, CONTROLLER_TURNS};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::settings::controller::SourceSettings;
 use crate::store::error::StoreError;
-use crate::store::queue::{SourceState, Sources};
+use crate::store::queue::{Holder, SourceState, Sources};
 
 /// The longest that a worker sleeps when nothing is due: whatever it was not told of is found then. Where somebody else is at
 /// work, who may die over it, it is shorter.
@@ -88,20 +89,22 @@ impl Worker {
                     (self.failures, done) = (0, done + 1);
                     continue;
                 }
-                Ok(Ok(Turn::Idle(_))) if shared.once => break,
+                // What somebody has just asked for is due in a moment.
+                Ok(Ok(Turn::Idle(wait))) if shared.once && TimeDelta::from_std(wait).is_ok_and(|wait| wait > GAP) => {
+                    break;
+                }
                 Ok(Ok(Turn::Idle(wait))) => {
                     self.failures = 0;
                     wait
                 }
-                Ok(Err(error)) => {
+                failed => {
+                    match failed {
+                        Ok(Err(error)) => tracing::warn!(%error, "a turn came to nothing: {error}"),
+                        _ => tracing::error!("a turn has panicked"),
+                    }
+                    // What it held is taken up by whoever finds that it was begun and not ended.
+                    handle.block_on(shared.presence.lose(&shared.store, self.number));
                     self.failures += 1;
-                    tracing::warn!(%error, "a turn came to nothing: {error}");
-                    BACKOFF.after(self.failures, &self.number.to_string())
-                }
-                // What it held is somebody else's once they find that it was begun and not ended.
-                Err(_) => {
-                    self.failures += 1;
-                    tracing::error!("a turn has panicked");
                     BACKOFF.after(self.failures, &self.number.to_string())
                 }
             };
@@ -118,10 +121,11 @@ impl Worker {
     }
 
     /// One look, or work on one batch.
-    async fn turn(&mut self) -> Result<Turn, StoreError> {
+    async fn turn(&self) -> Result<Turn, StoreError> {
+        let holder = self.shared.presence.of(&self.shared.store, self.number).await?;
         let known = self.shared.store.sources().await?;
         for desk in &self.desks {
-            if look_is_due(desk, &known) && self.look(desk, &known).await? {
+            if look_is_due(desk, &known) && self.look(desk, &holder, &known).await? {
                 return Ok(Turn::Busy);
             }
         }
@@ -129,7 +133,7 @@ impl Worker {
         let (before, after) = self.desks.split_at(usize::from(self.number) % self.desks.len().max(1));
         for desk in after.iter().chain(before) {
             let due = known.sources.get(&desk.settings.name).and_then(|source| source.due);
-            if due.is_some_and(|due| due <= known.now) && self.work_on_a_batch(desk).await? {
+            if due.is_some_and(|due| due <= known.now) && self.work_on_a_batch(desk, &holder).await? {
                 return Ok(Turn::Busy);
             }
         }
@@ -137,18 +141,22 @@ impl Worker {
     }
 
     /// Looks at a source, unless somebody else does. What goes wrong is the source's own business.
-    async fn look(&self, desk: &Desk, known: &Sources) -> Result<bool, StoreError> {
+    async fn look(&self, desk: &Desk, holder: &Holder, known: &Sources) -> Result<bool, StoreError> {
         let store = &self.shared.store;
         let name = &desk.settings.name;
-        let Some(taken) = store.take_source(name, &self.shared.holder()).await? else { return Ok(false) };
         let Some(source) = known.sources.get(name) else { return Ok(false) };
+        let Some(taken) = store.take_source(name, holder).await? else { return Ok(false) };
+        failpoint("controller.after_take", name);
         let full = desk.settings.rhythm().due(&source.facts, known.now).full;
         let looking = tokio::time::timeout(desk.settings.timeout(), look::look(desk, store, full));
         self.shared.metrics.add(&CONTROLLER_TURNS, &[name, "look"], 1.0);
         match looking.await.unwrap_or_else(|_| Err(too_long(desk))) {
             Ok(found) => {
+                failpoint("controller.before_looked", name);
                 let moved = store.looked(&taken, &found).await?;
+                failpoint("controller.after_looked", name);
                 look::tell(desk, store, &found.findings, source.facts.failures > 0).await;
+                tellers::report(desk, store).await;
                 tracing::info!(source = name, revision = found.revision, moved, full, "looked at {name}");
             }
             Err(Failure { findings, .. }) => {
@@ -161,14 +169,23 @@ impl Worker {
     }
 
     /// Works on some organizations of a source that are due, if there are any left.
-    async fn work_on_a_batch(&self, desk: &Desk) -> Result<bool, StoreError> {
+    async fn work_on_a_batch(&self, desk: &Desk, holder: &Holder) -> Result<bool, StoreError> {
         let (store, name) = (&self.shared.store, &desk.settings.name);
-        let claimed = store.claim_work(name, &self.shared.holder(), desk.settings.concurrency(), BATCH_MAX).await?;
+        if desk.office.as_ref().is_some_and(|office| office.is_behind()) {
+            // Another replica can do it now, and this one cannot.
+            return Ok(false);
+        }
+        let claimed = store.claim_work(name, holder, desk.settings.concurrency(), BATCH_MAX).await?;
         let Some(batch) = claimed else { return Ok(false) };
+        failpoint("controller.after_claim", name);
         self.shared.metrics.add(&CONTROLLER_TURNS, &[name, "work"], 1.0);
         let working = tokio::time::timeout(desk.settings.timeout(), pass::work(desk, store, &batch));
         match working.await.unwrap_or_else(|_| Err(too_long(desk))) {
-            Ok(pass::Done { run, settled }) => store.settle_work(&batch, run.as_ref(), &settled).await?,
+            Ok(pass::Done { run, settled }) => {
+                failpoint("controller.before_settle", name);
+                store.settle_work(&batch, run.as_ref(), &settled).await?;
+                failpoint("controller.after_settle", name);
+            }
             Err(Failure { findings, .. }) => {
                 self.shared.metrics.add(&CONTROLLER_FAILURES, &[name, "work"], 1.0);
                 let why = findings.first().map(|finding| finding.message.as_str()).unwrap_or_default();
@@ -176,6 +193,7 @@ impl Worker {
                 store.give_back(&batch, LEFT_ALONE, &findings).await?;
             }
         }
+        tellers::report(desk, store).await;
         Ok(true)
     }
 }
@@ -199,7 +217,9 @@ pub fn awaited<'a>(desk: &'a Desk, sources: &BTreeMap<String, SourceState>) -> O
 }
 
 fn when(desk: &Desk, source: &SourceState, now: DateTime<Utc>) -> DateTime<Utc> {
-    desk.settings.rhythm().due(&source.facts, now).at
+    let by_itself = desk.settings.rhythm().due(&source.facts, now).at;
+    let touched = desk.office.as_ref().and_then(|office| office.waits()).map(|wait| now + wait);
+    touched.map_or(by_itself, |touched| touched.min(by_itself))
 }
 
 /// How long nothing is due, as far as it is known now.

@@ -117,4 +117,16 @@ metrics! {
         "How many messages wait for the channels of organizations.";
     CHANNELS_FAILING: "argus_notification_channels_failing", Kind::Gauge, [],
         "How many channels of organizations did not take the last message.";
+    WEBHOOKS_RECEIVED: "argus_webhooks_received_total", Kind::Counter, ["source", "outcome"],
+        "How many hooks of forges were believed, by what came of them: woken, planned, nothing, before (it was seen already), ping.";
+    WEBHOOKS_REFUSED: "argus_webhooks_refused_total", Kind::Counter, ["reason"],
+        "How many hooks were refused: unknown, unproven, wrong, stale, rate, size, encoding, cut, database.";
+    REPORTS_WAITING: "argus_reports_waiting", Kind::Gauge, ["source"],
+        "How many reports wait for the forge of a source.";
+    REPORTS_OLDEST_AGE: "argus_reports_oldest_age_seconds", Kind::Gauge, ["source"],
+        "How long the oldest report has been waiting for the forge of a source.";
+    REPORTS_TOLD: "argus_reports_told_total", Kind::Counter, ["source", "kind"],
+        "How many reports (kind: status, comment) the forge of a source has taken.";
+    REPORT_FAILURES: "argus_report_failures_total", Kind::Counter, ["source"],
+        "How often the forge of a source did not take a report.";
 }

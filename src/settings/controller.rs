@@ -13,6 +13,8 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::name_fault;
 use crate::model::time::{parse_duration, parse_schedule};
+use crate::settings::webhook::WebhookSettings;
+use crate::sink::forge::ForgeSettings;
 use crate::source::git::settings::GitSettings;
 
 /// The most sources.
@@ -59,6 +61,12 @@ pub struct SourceSettings {
     #[serde(default, deserialize_with = "length")]
     timeout: Option<TimeDelta>,
     concurrency: Option<u16>,
+    /// Who says that something was pushed.
+    #[serde(default)]
+    pub webhook: Option<WebhookSettings>,
+    /// Who is told what comes of it.
+    #[serde(default)]
+    pub forge: Option<ForgeSettings>,
     /// The sources that have to be through before this one is looked at.
     #[serde(default)]
     pub depends_on: BTreeSet<String>,
@@ -69,6 +77,8 @@ impl ControllerSettings {
     pub fn beside(mut self, folder: &Path) -> ControllerSettings {
         for source in &mut self.sources {
             source.git = std::mem::take(&mut source.git).beside(folder);
+            source.webhook = source.webhook.take().map(|webhook| webhook.beside(folder));
+            source.forge = source.forge.take().map(|forge| forge.beside(folder));
         }
         self
     }
@@ -140,6 +150,8 @@ impl SourceSettings {
             timeout: None,
             concurrency: None,
             depends_on: BTreeSet::new(),
+            webhook: None,
+            forge: None,
         }
     }
 

@@ -304,7 +304,7 @@ async fn answered(
 }
 
 /// The beginning of what somebody said, on one line and without what looks like a secret.
-fn excerpt(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     let line: String = mask(text).chars().map(|c| if c.is_control() || is_unseen(c) { ' ' } else { c }).collect();
     let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(ANSWER_CHARS_TOLD) {

@@ -21,13 +21,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch as word};
 use tokio::task::JoinSet;
 
-use api::{Api, Times};
+use api::{Api, Fault, Times};
 use cache::{Cache, Moved};
 use settings::{Binding, ClusterSettings};
 
 use crate::model::finding::Finding;
 use crate::model::id::OrganizationName;
 use crate::model::kind::{KINDS, KindId};
+
+/// The group of the kinds.
+const GROUP: &str = "argus.io";
 
 /// The bound namespaces of a cluster, followed until this is dropped.
 pub struct Cluster {
@@ -81,6 +84,37 @@ impl Followed {
         self.waker.moved.lock().unwrap_or_else(PoisonError::into_inner).extend(moved);
         self.waker.notify.notify_one();
     }
+}
+
+/// Asks a cluster whether its bound namespaces can be followed, and their objects answered. Gives what is in the way, by
+/// namespace.
+pub async fn examine(settings: &ClusterSettings) -> Result<Vec<(String, Result<(), Box<Finding>>)>, Box<Finding>> {
+    settings.check()?;
+    let api = Api::new(settings, "doctor", Times::default()).await?;
+    let mut examined = Vec::new();
+    for namespace in settings.namespaces.keys() {
+        examined.push((namespace.clone(), examine_one(&api, namespace).await));
+    }
+    Ok(examined)
+}
+
+async fn examine_one(api: &Api, namespace: &str) -> Result<(), Box<Finding>> {
+    let refused = |fault: Fault| Box::new(fault.finding(&format!("follow the namespace `{namespace}`")));
+    for kind in KINDS {
+        // A list of which one page is enough.
+        api.page(namespace, KindId::of(kind), None).await.map_err(refused)?;
+    }
+    for kind in KINDS {
+        let plural = kind.plural.to_lowercase();
+        for (verb, part) in [("watch", ""), ("patch", ""), ("patch", "status")] {
+            if !api.may(namespace, (verb, GROUP, &plural, part)).await.map_err(refused)? {
+                let part = if part.is_empty() { String::new() } else { format!("/{part}") };
+                let message = format!("may not {verb} {plural}{part} of {GROUP}");
+                return Err(refused(Fault { status: 403, message, retry_after: None }));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Cluster {

@@ -47,6 +47,7 @@ pub static MIGRATIONS: &[Migration] = &[
     Migration { version: 10, name: "baselines", sql: include_str!("../../migrations/0010_baselines.sql") },
     Migration { version: 11, name: "notifications", sql: include_str!("../../migrations/0011_notifications.sql") },
     Migration { version: 12, name: "controller", sql: include_str!("../../migrations/0012_controller.sql") },
+    Migration { version: 13, name: "forges", sql: include_str!("../../migrations/0013_forges.sql") },
 ];
 
 /// The roles: none can log in. Whoever logs in is a member of those that it needs. The migrator has to become the owner

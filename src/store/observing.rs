@@ -91,6 +91,8 @@ pub struct Observed {
     pub undeliverable: Vec<(String, i64)>,
     /// How many messages wait for channels, and how many channels did not take the last one.
     pub notifications: (i64, i64),
+    /// How many reports wait for the forge of each source, and for how long the oldest does, in seconds.
+    pub reports: Vec<(String, i64, f64)>,
     /// How many events wait for each sink, and for how long the oldest does, in seconds.
     pub backlog: Vec<(String, i64, f64)>,
 }
@@ -177,6 +179,11 @@ impl Store {
                     (SELECT count(*) FROM argus.notification_gate WHERE failures > 0)",
         );
         let notifications = notifications.fetch_one(&mut *transaction).await?;
+        let reports = sqlx::query_as(
+            "SELECT source, count(*), extract(epoch FROM clock_timestamp() - min(asked_at))::float8
+             FROM argus.report WHERE asked > told GROUP BY source ORDER BY source",
+        );
+        let reports = reports.fetch_all(&mut *transaction).await?;
         let backlog = super::events::backlog(&mut transaction).await?;
         let (sources, replicas) = super::queue::seen(&mut transaction).await?;
         Ok(Observed {
@@ -193,6 +200,7 @@ impl Store {
             head_age,
             undeliverable,
             notifications,
+            reports,
             backlog,
         })
     }

@@ -25,15 +25,20 @@ use crate::model::id::OrganizationName;
 /// How long a source that is undone again and again waits before it does the same once more.
 const TRUCE: Backoff = Backoff { first: Duration::from_secs(120), longest: Duration::from_secs(3600) };
 
+/// How many replicas are there, each with its workers.
+const REPLICAS: &str = "SELECT count(DISTINCT regexp_replace(name, '/[^/]*$', '')) FROM argus.replica
+                        WHERE valid_until > clock_timestamp()";
+
 /// The most findings that are kept of a source or an organization.
 const FINDINGS_MAX: usize = 20;
 
-/// A replica that is alive, as the database sees it.
+/// Who works, as the database sees it. Each worker of a replica is somebody by itself: what one of them has lost track of is
+/// free as soon as it goes on under another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder(Arc<str>);
 
 impl Holder {
-    /// A name that no other replica has, and that this one has not had before.
+    /// Somebody of this name, which nobody else has or has ever had. What stands before the last `/` is the replica.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Holder(name.into())
     }
@@ -101,6 +106,8 @@ pub struct Found {
     pub findings: Vec<Finding>,
     /// The organizations that have moved.
     pub moved: Vec<Moved>,
+    /// All that there are, where that is known for certain: others are forgotten.
+    pub all: Option<Vec<OrganizationName>>,
     /// The commit that the source stands at from now on; none leaves it where it was.
     pub commit: Option<String>,
 }
@@ -200,38 +207,45 @@ pub struct Progress {
 }
 
 impl Store {
-    /// Says that a replica is there, and for how long it is believed. Gives whether it still is: one whose time has passed has
-    /// lost all that it held.
-    pub async fn beat(&self, holder: &Holder, lease: Duration, first: bool) -> Result<bool, StoreError> {
+    /// Says that somebody begins to work, and for how long that is believed.
+    pub async fn arrive(&self, holder: &Holder, lease: Duration) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
-        let query = match first {
-            true => {
-                "INSERT INTO argus.replica (name, valid_until) VALUES ($1, clock_timestamp() + make_interval(secs => $2))
-                 RETURNING true"
-            }
-            false => {
-                "UPDATE argus.replica SET valid_until = clock_timestamp() + make_interval(secs => $2)
-                 WHERE name = $1 AND valid_until > clock_timestamp() RETURNING true"
-            }
-        };
-        let alive: Option<bool> = sqlx::query_scalar(query)
-            .bind(holder.as_str())
-            .bind(lease.as_secs_f64())
-            .fetch_optional(&mut *transaction)
-            .await?;
+        sqlx::query(
+            "INSERT INTO argus.replica (name, valid_until) VALUES ($1, clock_timestamp() + make_interval(secs => $2))",
+        )
+        .bind(holder.as_str())
+        .bind(lease.as_secs_f64())
+        .execute(&mut *transaction)
+        .await?;
         // Whoever is gone for long is of no interest.
         sqlx::query("DELETE FROM argus.replica WHERE valid_until < clock_timestamp() - interval '1 day'")
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(alive.is_some())
+        Ok(())
     }
 
-    /// Gives back all that a replica holds: others need not wait until its time has passed.
-    pub async fn leave(&self, holder: &Holder) -> Result<(), StoreError> {
+    /// Says that some are still there, and for how long that is believed. Gives those who are: whose time has passed has lost
+    /// all that they held.
+    pub async fn beat(&self, holders: &[Holder], lease: Duration) -> Result<Vec<Holder>, StoreError> {
         let mut transaction = self.reconciling().await?;
-        sqlx::query("DELETE FROM argus.replica WHERE name = $1")
-            .bind(holder.as_str())
+        let alive: Vec<String> = sqlx::query_scalar(
+            "UPDATE argus.replica SET valid_until = clock_timestamp() + make_interval(secs => $2)
+             WHERE name = ANY ($1) AND valid_until > clock_timestamp() RETURNING name",
+        )
+        .bind(names(holders))
+        .bind(lease.as_secs_f64())
+        .fetch_all(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(alive.into_iter().map(Holder::new).collect())
+    }
+
+    /// Gives back all that some hold: others need not wait until their time has passed.
+    pub async fn leave(&self, holders: &[Holder]) -> Result<(), StoreError> {
+        let mut transaction = self.reconciling().await?;
+        sqlx::query("DELETE FROM argus.replica WHERE name = ANY ($1)")
+            .bind(names(holders))
             .execute(&mut *transaction)
             .await?;
         sqlx::query("SELECT pg_notify('argus_work', '')").execute(&mut *transaction).await?;
@@ -242,9 +256,7 @@ impl Store {
     /// How many replicas are there.
     pub async fn replicas(&self) -> Result<usize, StoreError> {
         let mut transaction = self.reconciling().await?;
-        let many: i64 = sqlx::query_scalar("SELECT count(*) FROM argus.replica WHERE valid_until > clock_timestamp()")
-            .fetch_one(&mut *transaction)
-            .await?;
+        let many: i64 = sqlx::query_scalar(REPLICAS).fetch_one(&mut *transaction).await?;
         Ok(many.max(0) as usize)
     }
 
@@ -431,7 +443,7 @@ impl Store {
     /// Notes what a look has found, and asks for work on what has moved. Gives how much that is; nothing where somebody else
     /// has the source by now.
     pub async fn looked(&self, look: &Look, found: &Found) -> Result<Option<usize>, StoreError> {
-        let Found { revision, full, findings, moved, commit } = found;
+        let Found { revision, full, findings, moved, all, commit } = found;
         let mut transaction = self.reconciling().await?;
         let counts = sqlx::query(
             "UPDATE argus.source
@@ -452,11 +464,25 @@ impl Store {
             return Ok(None);
         }
         if look.revision != *revision {
-            // What could not be done may be possible now.
-            sqlx::query("UPDATE argus.work SET due = clock_timestamp() WHERE source = $1 AND asked > answered")
-                .bind(&look.source)
-                .execute(&mut *transaction)
-                .await?;
+            // What could not be done may be possible now; and what was only reported may have to be done.
+            sqlx::query(
+                "UPDATE argus.work SET due = clock_timestamp(),
+                        asked = CASE WHEN outcome = 'observed' THEN GREATEST(asked, answered + 1) ELSE asked END
+                 WHERE source = $1 AND (asked > answered OR outcome = 'observed')",
+            )
+            .bind(&look.source)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        if let Some(all) = all {
+            let names: Vec<String> = all.iter().map(ToString::to_string).collect();
+            sqlx::query(
+                "DELETE FROM argus.work WHERE source = $1 AND NOT organization = ANY ($2) AND NOT argus.is_held(holder)",
+            )
+            .bind(&look.source)
+            .bind(names)
+            .execute(&mut *transaction)
+            .await?;
         }
         enqueue(&mut transaction, &look.source, moved).await?;
         if let Some(commit) = commit {
@@ -684,9 +710,7 @@ pub(super) async fn seen(connection: &mut PgConnection) -> Result<(Vec<SourceSee
             fighting: row.try_get(6)?,
         });
     }
-    let replicas = sqlx::query_scalar("SELECT count(*) FROM argus.replica WHERE valid_until > clock_timestamp()")
-        .fetch_one(connection)
-        .await?;
+    let replicas = sqlx::query_scalar(REPLICAS).fetch_one(connection).await?;
     Ok((sources, replicas))
 }
 
@@ -749,6 +773,10 @@ fn read_findings(row: &PgRow, column: usize) -> Result<Vec<Finding>, StoreError>
     let text: String = row.try_get(column)?;
     // What another version has written may look different; that it failed is told all the same.
     Ok(serde_json::from_str(&text).unwrap_or_default())
+}
+
+fn names(holders: &[Holder]) -> Vec<String> {
+    holders.iter().map(|holder| holder.as_str().to_owned()).collect()
 }
 
 /// The first of some findings, as the columns hold them.

@@ -9,8 +9,8 @@ use crate::metrics::Metrics;
 use crate::metrics::table::{
     AUDIT_HEAD_AGE, AUDIT_UNSEALED, AUDIT_UNSIGNED_CHAINS, CHANGES, CHANNELS_FAILING, DATABASE_UP, DRIFT, GUARD_TRIPS,
     NOTIFICATIONS_WAITING, ORGANIZATIONS, OUTBOX_BACKLOG, OUTBOX_OLDEST_AGE, POLICY_VERDICTS, RECONCILE_DURATION,
-    REPLICAS, RESOURCE_INFO, RUN_END, SOURCE_FAILURES, SOURCE_LOOK_AGE, UNDELIVERABLE, WORK_FIGHTING, WORK_OLDEST_AGE,
-    WORK_WAITING,
+    REPLICAS, REPORTS_OLDEST_AGE, REPORTS_WAITING, RESOURCE_INFO, RUN_END, SOURCE_FAILURES, SOURCE_LOOK_AGE,
+    UNDELIVERABLE, WORK_FIGHTING, WORK_OLDEST_AGE, WORK_WAITING,
 };
 use crate::model::finding::Finding;
 use crate::plan::Plan;
@@ -130,6 +130,8 @@ pub fn observed(metrics: &Metrics, observed: Option<&Observed>) {
         UNDELIVERABLE,
         NOTIFICATIONS_WAITING,
         CHANNELS_FAILING,
+        REPORTS_WAITING,
+        REPORTS_OLDEST_AGE,
         SOURCE_FAILURES,
         SOURCE_LOOK_AGE,
         WORK_WAITING,
@@ -153,11 +155,16 @@ pub fn observed(metrics: &Metrics, observed: Option<&Observed>) {
         head_age,
         undeliverable,
         notifications: (waiting, failing),
+        reports,
         backlog,
     } = observed;
     queue(metrics, sources, *replicas);
     metrics.set(&NOTIFICATIONS_WAITING, &[], *waiting as f64);
     metrics.set(&CHANNELS_FAILING, &[], *failing as f64);
+    for (source, many, age) in reports {
+        metrics.set(&REPORTS_WAITING, &[source], *many as f64);
+        metrics.set(&REPORTS_OLDEST_AGE, &[source], *age);
+    }
     for run in runs {
         let (source, outcome) = (&*run.source, &*run.outcome);
         let revision = run.revision.as_deref().unwrap_or_default();

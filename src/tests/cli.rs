@@ -23,6 +23,7 @@ mod poison;
 mod policies;
 mod private;
 mod random;
+mod reviews;
 mod rollback;
 mod saved_plans;
 mod schemas;

@@ -4,8 +4,12 @@
 
 mod admission;
 mod answered;
-mod controlled;
 mod chart;
+mod controlled;
+<<<<<<< HEAD
+mod chart;
+=======
+>>>>>>> cluster
 mod differences;
 mod faults;
 mod followed;

@@ -16,7 +16,8 @@ const LEASE: Duration = Duration::from_secs(60);
 
 async fn replica(store: &Store, name: &str) -> Holder {
     let holder = Holder::new(name);
-    assert!(store.beat(&holder, LEASE, true).await.expect("it is told"));
+    store.arrive(&holder, LEASE).await.expect("it is told");
+    assert_eq!(store.beat(std::slice::from_ref(&holder), LEASE).await.expect("it is told"), [holder.clone()]);
     holder
 }
 
@@ -99,7 +100,7 @@ async fn what_was_begun_and_not_ended_comes_alone_and_last() {
     waiting(&store, &dying, &["a", "b"]).await;
     assert_eq!(names(&claim(&store, &dying, 9).await), "a b");
     assert_eq!(names(&claim(&store, &other, 9).await), "", "it is held");
-    store.leave(&dying).await.expect("it is gone");
+    store.leave(&[dying]).await.expect("it is gone");
     waiting(&store, &other, &["c"]).await;
     let (first, second, third) =
         (claim(&store, &other, 9).await, claim(&store, &other, 9).await, claim(&store, &other, 9).await);
@@ -129,7 +130,8 @@ async fn whoever_has_lost_the_lease_cannot_commit() {
     run(&mut session, "UPDATE argus.replica SET valid_until = clock_timestamp() WHERE name = 'zombie'").await;
     let error = store.apply(&verdict, &context(&zombie, fence)).await.expect_err("its time is over");
     assert_eq!(error.code(), Code::Stale);
-    assert!(!store.beat(&zombie, LEASE, false).await.expect("an answer"), "a name whose time is over never comes back");
+    let beaten = store.beat(std::slice::from_ref(&zombie), LEASE).await.expect("an answer");
+    assert!(beaten.is_empty(), "a name whose time is over never comes back");
     let taken = claim(&store, &next, 9).await.expect("it is free");
     assert!(taken.items["acme"].fence > fence);
     assert!(store.apply(&verdict, &context(&next, fence)).await.is_err(), "under the fence of somebody else");
@@ -168,7 +170,7 @@ async fn a_look_counts_only_for_whoever_still_has_the_source() {
     store.enroll(SOURCE, "git").await.expect("it is enrolled");
     let old = store.take_source(SOURCE, &zombie).await.expect("an answer").expect("it is free");
     assert!(store.take_source(SOURCE, &next).await.expect("an answer").is_none(), "somebody looks");
-    store.leave(&zombie).await.expect("it is gone");
+    store.leave(&[zombie]).await.expect("it is gone");
     let new = store.take_source(SOURCE, &next).await.expect("an answer").expect("it is free");
     let found = |revision: &str| Found { revision: Some(revision.into()), ..Found::default() };
     assert_eq!(store.looked(&old, &found("old")).await.expect("an answer"), None);

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod collector;
+pub mod forge;
 pub mod git;
 pub mod git_http;
 pub mod git_ssh;

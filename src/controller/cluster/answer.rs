@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::task::{JoinError, JoinSet};
 
 use super::plan_of;
 use crate::controller::pass::Done;
@@ -13,7 +14,7 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::OrganizationName;
 use crate::model::state::World;
-use crate::source::cluster::api::Fault;
+use crate::source::cluster::api::{Api, Fault};
 use crate::source::cluster::cache::Cache;
 use crate::source::cluster::object::{Kept, Key, Said};
 use crate::source::cluster::status::{Came, Row, Run, Standing};
@@ -26,8 +27,11 @@ use crate::store::queue::{Batch, FIGHT_ROUNDS, Settled};
 /// So many reasons are told in one message.
 const REASONS_MAX: usize = 5;
 
+/// How many requests of a batch are under way at the same time.
+const REQUESTS_AT_ONCE: usize = 8;
+
 /// How soon an organization is worked on again of which an object could not be told what came of it.
-const UNANSWERED: Duration = Duration::from_secs(30);
+const UNANSWERED: Duration = Duration::from_secs(10);
 
 /// An object as it was when its organization was planned.
 pub struct Seen {
@@ -41,7 +45,8 @@ pub struct Seen {
     pub deleting: bool,
     /// Whether the finalizer is on it.
     pub held: bool,
-    place: Arc<str>,
+    /// Where it is, as findings and ownership records tell it.
+    pub place: Arc<str>,
     generation: i64,
     told: u64,
     rows: Vec<Row>,
@@ -79,9 +84,10 @@ impl Seen {
     }
 
     /// The objects of some organizations.
-    pub fn all(cache: &Cache, organizations: &BTreeSet<OrganizationName>) -> Vec<Seen> {
-        let of =
-            |name: &OrganizationName| cache.objects(name).map(|kept| Seen::of(cache, kept, name)).collect::<Vec<_>>();
+    pub fn all(cache: &Cache, organizations: &BTreeSet<OrganizationName>) -> Vec<Arc<Seen>> {
+        let of = |name: &OrganizationName| {
+            cache.objects(name).map(|kept| Arc::new(Seen::of(cache, kept, name))).collect::<Vec<_>>()
+        };
         organizations.iter().flat_map(of).collect()
     }
 }
@@ -100,18 +106,30 @@ pub struct Answering<'a> {
 
 impl Answering<'_> {
     /// Answers the objects of a batch. An organization of which one could not be answered is worked on again soon.
-    pub async fn all(&self, batch: &Batch, world: &World, heard: &Heard, seen: &[Seen], done: &mut Done) {
+    pub async fn all(&self, batch: &Batch, world: &World, heard: &Heard, seen: &[Arc<Seen>], done: &mut Done) {
+        let mut answers = AtOnce::default();
         let mut unanswered = BTreeMap::new();
+        let places = places(seen);
         for seen in seen {
             let Some(settled) = done.settled.get(&seen.organization) else { continue };
             let undone = batch.items.get(&seen.organization).map_or(0, |item| item.undone);
             let run = done.run.as_ref().map(|run| run.as_str().to_owned());
-            let came = self.came(world, heard, seen, (settled, undone), run);
-            if let Err(why) = self.one(seen, settled, &came).await {
-                tracing::warn!(place = &*seen.place, why, "{} is not told what came of it: {why}", seen.place);
-                unanswered.insert(seen.organization.clone(), why);
-            }
+            let about = |finding: &Finding| {
+                finding.origin.as_ref().is_some_and(|at| places[&seen.organization].contains(&at.file))
+            };
+            let of_organization: Vec<&Finding> = world.findings.iter().filter(|finding| about(finding)).collect();
+            let came = self.came(&of_organization, heard, seen, (settled, undone), run);
+            // What was neither refused nor put off is done.
+            let through = matches!(settled.outcome, "applied" | "unchanged");
+            let (api, store, seen) = (self.cluster.api().clone(), self.store.clone(), seen.clone());
+            let (namespace, source) = (self.followed.name.clone(), self.followed.source.clone());
+            let answer = async move {
+                let answered = answer(&api, &store, (&namespace, &source), &seen, through, &came).await;
+                answered.map_err(|why| (seen, why))
+            };
+            unanswered.extend(answers.start(answer).await.map(untold));
         }
+        unanswered.extend(answers.rest().await.into_iter().map(untold));
         for (organization, why) in unanswered {
             if let Some(settled) = done.settled.get_mut(&organization) {
                 let finding = Finding::warning(Code::ClusterUnreachable, format!("an object was not answered: {why}"));
@@ -122,28 +140,32 @@ impl Answering<'_> {
         }
     }
 
-    async fn one(&self, seen: &Seen, settled: &Settled, came: &Came) -> Result<(), String> {
-        let (api, namespace) = (self.cluster.api(), &*self.followed.name);
-        // What was neither refused nor put off is done.
-        let through = matches!(settled.outcome, "applied" | "unchanged");
-        if seen.deleting
-            && seen.held
-            && through
-            && !self.stands(&seen.place).await.map_err(|error| error.to_string())?
-        {
-            return release(api, namespace, &seen.key, &seen.uid).await.map_err(said);
+    /// Tells the objects of some organizations that nothing came of a batch.
+    pub async fn failed(&self, organizations: &BTreeSet<OrganizationName>, why: &[Finding]) {
+        let all = Seen::all(&self.followed.cache(), organizations);
+        let message = reasons(why.iter());
+        for seen in all {
+            let came = Came {
+                generation: seen.generation,
+                at: self.now,
+                standing: Standing::ReconciliationFailed,
+                message: message.clone(),
+                drift: None,
+                rows: None,
+                run: None,
+            };
+            let (api, namespace) = (self.cluster.api(), &*self.followed.name);
+            if let Err(fault) = report(api, namespace, &seen.key, &seen.uid, seen.told, &came).await {
+                // It would fail with the others just the same.
+                tracing::warn!(place = &*seen.place, "{} is not told that it failed: {fault}", seen.place);
+                return;
+            }
         }
-        report(api, namespace, &seen.key, &seen.uid, seen.told, came).await.map(drop).map_err(said)
-    }
-
-    /// Whether anything is still owned that this object said.
-    async fn stands(&self, place: &Arc<str>) -> Result<bool, StoreError> {
-        stands(self.store, &self.followed.source, place).await
     }
 
     fn came(
         &self,
-        world: &World,
+        of_organization: &[&Finding],
         heard: &Heard,
         seen: &Seen,
         (settled, undone): (&Settled, u32),
@@ -151,7 +173,7 @@ impl Answering<'_> {
     ) -> Came {
         let plan = plan_of(heard, &seen.organization);
         let own = |finding: &&Finding| finding.origin.as_ref().is_some_and(|origin| origin.file == seen.place);
-        let all = || world.findings.iter().chain(&settled.findings).filter(|finding| finding.is_error());
+        let all = || of_organization.iter().copied().chain(&settled.findings).filter(|finding| finding.is_error());
         let (standing, message) = match settled.outcome {
             "applied" | "unchanged" if seen.deleting => {
                 (Standing::Terminating, "some of its rows are still there, and go when they may".to_owned())
@@ -192,6 +214,70 @@ impl Answering<'_> {
             run: run.map(|id| Run { id, plan_digest: digest, changes: changes as u64 }),
         }
     }
+}
+
+/// The places of the objects of each organization.
+fn places(seen: &[Arc<Seen>]) -> BTreeMap<OrganizationName, BTreeSet<Arc<str>>> {
+    let mut places: BTreeMap<OrganizationName, BTreeSet<Arc<str>>> = BTreeMap::new();
+    for seen in seen {
+        places.entry(seen.organization.clone()).or_default().insert(seen.place.clone());
+    }
+    places
+}
+
+/// Says that an object was not answered, and why; the organization is worked on again for it.
+fn untold((seen, why): (Arc<Seen>, String)) -> (OrganizationName, String) {
+    tracing::warn!(place = &*seen.place, why, "{} is not told what came of it: {why}", seen.place);
+    (seen.organization.clone(), why)
+}
+
+/// Answers one object: lets it go if it is deleted and stands for nothing any more, or else says what came of it.
+async fn answer(
+    api: &Api,
+    store: &Store,
+    (namespace, source): (&str, &str),
+    seen: &Seen,
+    through: bool,
+    came: &Came,
+) -> Result<(), String> {
+    if seen.deleting && seen.held && through {
+        let stands = stands(store, source, &seen.place).await.map_err(|error| error.to_string())?;
+        if !stands {
+            return release(api, namespace, &seen.key, &seen.uid).await.map_err(said);
+        }
+    }
+    report(api, namespace, &seen.key, &seen.uid, seen.told, came).await.map(drop).map_err(said)
+}
+
+/// Requests under way, a bounded number at the same time. What failed is given back.
+pub struct AtOnce<E>(JoinSet<Result<(), E>>);
+
+impl<E> Default for AtOnce<E> {
+    fn default() -> Self {
+        AtOnce(JoinSet::new())
+    }
+}
+
+impl<E: Send + 'static> AtOnce<E> {
+    /// Starts one more; where there are too many, waits for one to end, and gives why it failed.
+    pub async fn start(&mut self, request: impl Future<Output = Result<(), E>> + Send + 'static) -> Option<E> {
+        let ended = if self.0.len() >= REQUESTS_AT_ONCE { self.0.join_next().await } else { None };
+        self.0.spawn(request);
+        ended.and_then(failure)
+    }
+
+    /// Waits for all, and gives why some failed.
+    pub async fn rest(&mut self) -> Vec<E> {
+        let mut failures = Vec::new();
+        while let Some(ended) = self.0.join_next().await {
+            failures.extend(failure(ended));
+        }
+        failures
+    }
+}
+
+fn failure<E>(ended: Result<Result<(), E>, JoinError>) -> Option<E> {
+    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).err()
 }
 
 fn said(fault: Fault) -> String {
@@ -246,7 +332,7 @@ pub async fn strays(
                 Said::Refused(finding) => (Standing::NotBound, reasons([&**finding].into_iter())),
                 Said::Read(reading) => (Standing::InvalidManifest, reasons(reading.findings.iter())),
             };
-            (Seen::of(&cache, kept, &Arc::from("")), Some((standing, message)))
+            (Arc::new(Seen::of(&cache, kept, &Arc::from(""))), Some((standing, message)))
         };
         let strays: Vec<_> = cache.strays().map(stray).collect();
         let leaving = Seen::all(&cache, nothing_left).into_iter().filter(|seen| seen.deleting);

@@ -1,19 +1,22 @@
 //! What is asked of an API server, each within a bounded time, and what can go wrong.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube::api::{GetParams, ListParams, Patch, PatchParams, WatchParams};
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use kube::api::{GetParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{Request, WatchEvent};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Config};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use super::object::{Metadata, Object};
+use super::object::{Metadata, Object, digest};
 use super::settings::ClusterSettings;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
@@ -25,8 +28,20 @@ pub const MANAGER: &str = "argus";
 /// How many objects are listed at once.
 const PAGE_OBJECTS: u32 = 200;
 
-/// The longest note of an event, in characters; the API server takes 1,024 bytes.
+/// The longest note of an event; the API server takes 1,024 bytes.
 const NOTE_BYTES_MAX: usize = 1_000;
+
+/// Who tells events.
+const CONTROLLER: &str = "argus.io/controller";
+
+/// How much of the name of an object stands in that of an event.
+const EVENT_NAME_CHARS_MAX: usize = 200;
+
+/// Of how many events is remembered how often they were told.
+const REPEATED_MAX: usize = 10_000;
+
+/// What is said of an answer that cannot be read.
+const NO_ANSWER: &str = "the answer is none of Kubernetes";
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +127,8 @@ impl From<kube::Error> for Fault {
                 let message = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
                 Fault { status: status.code, message: line(&message), retry_after }
             }
+            // What stands there may be anybody's: only the place is told.
+            kube::Error::SerdeError(error) => Fault::silent(format!("{NO_ANSWER}, at column {}", error.column())),
             other => Fault::silent(line(&causes(&other))),
         }
     }
@@ -135,6 +152,15 @@ fn causes(error: &dyn std::error::Error) -> String {
 fn line(text: &str) -> String {
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     plain.take(500).collect::<String>().trim().to_owned()
+}
+
+/// As much of a note as an event takes.
+fn shortened(note: &str) -> &str {
+    let mut end = note.len().min(NOTE_BYTES_MAX);
+    while !note.is_char_boundary(end) {
+        end -= 1;
+    }
+    &note[..end]
 }
 
 /// A page of a list.
@@ -161,7 +187,10 @@ pub struct PageMetadata {
 #[derive(Clone)]
 pub struct Api {
     client: Client,
-    recorder: Recorder,
+    /// What this replica is called in events.
+    replica: Arc<str>,
+    /// How often events were told that were told before.
+    repeated: Arc<Mutex<HashMap<String, u32>>>,
     /// How long things may take.
     pub times: Times,
 }
@@ -193,7 +222,7 @@ fn answer<T: DeserializeOwned>(status: u16, retry_after: Option<Duration>, bytes
     }
     serde_json::from_slice(bytes).map_err(|error| {
         // What stands there may be anybody's: only the place is told.
-        Fault::silent(format!("the answer is none of Kubernetes, at column {}", error.column()))
+        Fault::silent(format!("{NO_ANSWER}, at column {}", error.column()))
     })
 }
 
@@ -236,8 +265,12 @@ impl Api {
             Box::new(Finding::error(Code::BadSettings, message))
         };
         let client = Client::try_from(config).map_err(unusable)?;
-        let reporter = Reporter { controller: "argus.io/controller".into(), instance: Some(replica.to_owned()) };
-        Ok(Api { recorder: Recorder::new(client.clone(), reporter), client, times })
+        Ok(Api {
+            client,
+            replica: replica.chars().take(128).collect::<String>().into(),
+            repeated: Arc::default(),
+            times,
+        })
     }
 
     /// The client, for what is asked beside custom resources.
@@ -251,6 +284,23 @@ impl Api {
         list.continue_token = token.map(str::to_owned);
         let request = Request::new(path(namespace, kind)).list(&list);
         ask!(self, request)
+    }
+
+    /// Whether this account may do something in a namespace: the verb, the group, the resource and the part of it.
+    pub async fn may(&self, namespace: &str, what: (&str, &str, &str, &str)) -> Result<bool, Fault> {
+        let (verb, group, resource, part) = what;
+        let asked = json!({
+            "namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": part,
+        });
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": { "resourceAttributes": asked },
+        });
+        let request = Request::new("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews");
+        let request = request.create(&PostParams::default(), review.to_string().into_bytes());
+        let answer: Result<Json, Fault> = ask!(self, request);
+        Ok(answer?["status"]["allowed"] == true)
     }
 
     /// What happens to the objects of a kind from a version on. The stream ends by itself after a few minutes.
@@ -298,30 +348,52 @@ impl Api {
         ask!(self, request)
     }
 
-    /// Tells of an object in an event. The same event about the same object is counted, not repeated.
+    /// Tells of an object in an event. The same said again of the same object is counted, and not repeated.
     pub async fn tell(&self, namespace: &str, kind: KindId, metadata: &Metadata, told: &Told<'_>) -> Result<(), Fault> {
-        let mut end = told.note.len().min(NOTE_BYTES_MAX);
-        while !told.note.is_char_boundary(end) {
-            end -= 1;
+        let Metadata { name, uid, .. } = metadata;
+        let place = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
+        let words = digest(&[uid.as_bytes(), told.reason.as_bytes(), told.note.as_bytes()]);
+        let head: String = name.chars().take(EVENT_NAME_CHARS_MAX).collect();
+        let event_name = format!("{}.{words:016x}", head.trim_end_matches(['.', '-']));
+        let at = told.at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let event = json!({
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": { "name": event_name, "namespace": namespace },
+            "eventTime": at,
+            "type": if told.is_well { "Normal" } else { "Warning" },
+            "reason": told.reason,
+            "action": "Reconcile",
+            "note": shortened(told.note),
+            "reportingController": CONTROLLER,
+            "reportingInstance": &*self.replica,
+            "regarding": {
+                "apiVersion": API_VERSION, "kind": kind.get().name, "namespace": namespace, "name": name, "uid": uid,
+            },
+        });
+        let by = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+        let request = Request::new(place.as_str()).create(&by, event.to_string().into_bytes());
+        let made: Result<Json, Fault> = ask!(self, request);
+        match made {
+            Err(fault) if fault.is_conflict() => {}
+            other => return other.map(drop),
         }
-        let event = Event {
-            type_: if told.is_well { EventType::Normal } else { EventType::Warning },
-            reason: told.reason.to_owned(),
-            note: Some(told.note[..end].to_owned()),
-            action: "Reconcile".into(),
-            secondary: None,
-        };
-        let object = k8s_openapi::api::core::v1::ObjectReference {
-            api_version: Some(API_VERSION.into()),
-            kind: Some(kind.get().name.into()),
-            namespace: Some(namespace.into()),
-            name: Some(metadata.name.clone()),
-            uid: Some(metadata.uid.clone()),
-            resource_version: None,
-            field_path: None,
-        };
-        let told = tokio::time::timeout(self.times.request, self.recorder.publish(&event, &object)).await;
-        told.map_err(|_| self.too_late())?.map_err(Fault::from)
+        let series = json!({ "series": { "count": self.said_again(&event_name), "lastObservedTime": at } });
+        let by = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        let request = Request::new(place.as_str()).patch(&event_name, &by, &Patch::Merge(&series));
+        let counted: Result<Json, Fault> = ask!(self, request);
+        counted.map(drop)
+    }
+
+    /// How often an event was told by now, as far as it is remembered.
+    fn said_again(&self, event: &str) -> u32 {
+        let mut repeated = self.repeated.lock().unwrap_or_else(PoisonError::into_inner);
+        if repeated.len() >= REPEATED_MAX {
+            repeated.clear();
+        }
+        let count = repeated.entry(event.to_owned()).or_insert(1);
+        *count = count.saturating_add(1);
+        *count
     }
 
     fn too_late(&self) -> Fault {
@@ -345,4 +417,6 @@ pub struct Told<'a> {
     pub reason: &'a str,
     /// More words.
     pub note: &'a str,
+    /// When.
+    pub at: DateTime<Utc>,
 }

@@ -23,6 +23,9 @@ use crate::source::manifest::FileReading;
 use crate::source::world::assemble;
 use crate::validate;
 
+/// How many organizations that are gone are remembered.
+const GONE_KEPT_MAX: usize = 10_000;
+
 /// What is known of one namespace.
 #[derive(Debug)]
 pub struct Cache {
@@ -181,7 +184,18 @@ impl Cache {
             }
             None => drop(self.strays.remove(key)),
         }
+        self.forget();
         BTreeSet::from([whose])
+    }
+
+    /// Forgets how new organizations were that are gone, once there are very many: what all kinds were followed to says as
+    /// much.
+    fn forget(&mut self) {
+        if self.newest.len() > self.members.len() + GONE_KEPT_MAX {
+            let reach = self.kinds.iter().map(|followed| followed.reach).min().unwrap_or_default();
+            let Cache { newest, members, .. } = self;
+            newest.retain(|name, version| *version > reach || members.contains_key(name));
+        }
     }
 
     /// The organizations that objects describe now; under the empty name, what all share.

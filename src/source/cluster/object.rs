@@ -384,4 +384,18 @@ mod tests {
             assert_eq!(reading.blocked, [Arc::from("acme")], "{reading:?}");
         }
     }
+
+    #[test]
+    fn any_text_and_any_size_that_a_cluster_takes_comes_through_as_it_is() {
+        let text = "a \"quoted\" \\ text: #x, [y] {z} - é 😀 'n' %s\ttab | > & * ! ? <<";
+        let kept_ = kept("Organization", json!({}), json!({ "description": text }));
+        let Said::Read(reading) = &kept_.said else { panic!("{kept_:?}") };
+        assert_eq!(reading.resources[0].text("description"), Some(text), "{reading:?}");
+        let members: Vec<Json> = (0..5_000)
+            .map(|number| json!({ "user": format!("u{number}@acme.example"), "roles": ["member"], "status": "active" }))
+            .collect();
+        let kept_ = kept("Organization", json!({}), json!({ "members": members }));
+        let Said::Read(reading) = &kept_.said else { panic!("{kept_:?}") };
+        assert_eq!((reading.resources.len(), reading.findings.len()), (5_001, 0), "{:?}", reading.findings);
+    }
 }

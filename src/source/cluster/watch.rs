@@ -112,7 +112,7 @@ async fn list(api: &Api, namespace: &Followed, kind: KindId) -> Result<u64, (Box
     };
     let moved = namespace.cache().replace(kind, listed, kept).map_err(|stale| {
         let message = format!("cannot use what the cluster tells of {} in `{}`: {stale}", plural(kind), namespace.name);
-        let hint = "an API server is behind; it is asked again. After an etcd was set back, start Argus anew";
+        let hint = "an API server is behind, and is asked again; `argus explain ARG1914` tells what to do after etcd was set back";
         (Box::new(Finding::error(Code::ClusterBehind, message).hint(hint)), None)
     })?;
     namespace.wake(moved);

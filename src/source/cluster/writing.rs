@@ -176,10 +176,15 @@ async fn tell(
     let said = |status: &Status| status.ready().map(|ready| (ready.reason.clone(), ready.message.clone()));
     let mut news = Vec::new();
     if said(before) != said(after) {
-        news.push(Told { is_well: came.standing.is_well(), reason: came.standing.reason(), note: &came.message });
+        news.push(Told {
+            is_well: came.standing.is_well(),
+            reason: came.standing.reason(),
+            note: &came.message,
+            at: came.at,
+        });
     }
     if let Some(drift) = came.drift.as_deref().filter(|_| !before.is("Drifted")) {
-        news.push(Told { is_well: false, reason: "Drifted", note: drift });
+        news.push(Told { is_well: false, reason: "Drifted", note: drift, at: came.at });
     }
     for told in news {
         if let Err(fault) = api.tell(namespace, key.0, metadata, &told).await {

@@ -1,5 +1,6 @@
 //! The controller: real repositories, a real database, processes that are stopped, paused and killed.
 
+mod history;
 mod replicas;
 
 use std::process::{Child, Stdio};
@@ -77,6 +78,12 @@ impl Desk {
     /// A controller that does all that is due and ends.
     fn once(&self) -> Ran {
         self.argus(&["controller", "--once"])
+    }
+
+    /// The same, with a look that somebody has asked for.
+    fn asked(&self) -> Ran {
+        self.argus(&["reconcile", "default"]).ends(0);
+        self.once()
     }
 
     /// A controller that goes on.
@@ -330,7 +337,7 @@ fn it_stops_in_order_when_it_is_told_to() {
     let desk = Desk::acme();
     let mut controller = desk.start();
     desk.until("SELECT display_name FROM argus.organization", "Acme");
-    desk.until("SELECT count(*) FROM argus.replica", "1");
+    desk.until("SELECT count(*) FROM argus.replica", "2");
     controller.signal("-TERM");
     let ended = controller.0.wait().expect("it ends");
     assert_eq!(ended.code(), Some(0), "{}", desk.log());
@@ -421,4 +428,53 @@ fn the_doctor_and_the_events_tell_how_it_goes() {
     desk.commit("acme.yaml", "nothing: of this\n");
     desk.reconcile().ends(1);
     desk.argus(&["doctor"]).ends(1).says("degraded").says("argus get work default");
+}
+
+/// Somebody sits on the organization for longer than work may take to end: what is under way is left, and the database takes
+/// it back.
+#[test]
+fn it_stops_although_something_is_under_way() {
+    let desk = Desk::acme();
+    let mut controller = desk.start();
+    desk.until("SELECT display_name FROM argus.organization", "Acme");
+    std::thread::scope(|threads| {
+        let blocking = threads.spawn(|| {
+            desk.world.sql(
+                "BEGIN; SELECT 1 FROM argus.clock WHERE organization = 'acme' FOR UPDATE; SELECT pg_sleep(45); COMMIT",
+            )
+        });
+        let sleeps =
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(45)%' AND pid <> pg_backend_pid()";
+        desk.until(sleeps, "1");
+        desk.commit("acme.yaml", &ACME.replace("Acme\n", "Acme Two\n"));
+        desk.argus(&["reconcile", "default"]).ends(0);
+        desk.until("SELECT count(*) FROM argus.work WHERE argus.is_held(holder)", "1");
+        controller.signal("-TERM");
+        controller.0.wait().expect("it ends");
+        assert!(!blocking.is_finished(), "it has waited for what it should have left\n{}", desk.log());
+        assert_eq!(desk.world.sql("SELECT count(*) FROM argus.replica"), "0");
+        desk.world.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(45)%' AND pid <> pg_backend_pid() AND query NOT LIKE '%terminate%'");
+        // Whoever was cut off says so.
+        let _ = blocking.join();
+    });
+    desk.once().ends(0);
+    assert_eq!(desk.world.sql("SELECT display_name FROM argus.organization"), "Acme Two");
+}
+
+/// Connections that are cut in the middle of a turn leave nothing behind that nobody takes up.
+#[test]
+fn whoever_loses_the_database_goes_on_under_another_name() {
+    let desk = Desk::acme();
+    let _controller = desk.start();
+    desk.until("SELECT display_name FROM argus.organization", "Acme");
+    for round in 0..5 {
+        desk.commit("acme.yaml", &ACME.replace("Acme\n", &format!("Round {round}\n")));
+        desk.argus(&["reconcile", "default"]).ends(0);
+        desk.world.sql(
+            "SELECT pg_sleep(random() / 4); SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE application_name = 'argus' AND datname = current_database() AND pid <> pg_backend_pid()",
+        );
+        desk.until("SELECT display_name FROM argus.organization", &format!("Round {round}"));
+    }
+    desk.reconcile().ends(0);
 }

@@ -40,14 +40,14 @@ impl Follower {
         self.runtime.block_on(report).expect("it is written")
     }
 
-    /// The reasons of the events about an object, the oldest first, with their types.
+    /// The reasons of the events about an object, with their types, in order of these words.
     fn events(&self, name: &str) -> Vec<(String, String)> {
         let listed = self.json("events.events.k8s.io");
-        let mut about: Vec<&Value> =
-            listed["items"].as_array().expect("items").iter().filter(|one| one["regarding"]["name"] == name).collect();
-        about.sort_by_key(|one| one["eventTime"].as_str().map(str::to_owned));
+        let about = listed["items"].as_array().expect("items").iter().filter(|one| one["regarding"]["name"] == name);
         let text = |value: &Value| value.as_str().expect("text").to_owned();
-        about.into_iter().map(|one| (text(&one["type"]), text(&one["reason"]))).collect()
+        let mut told: Vec<_> = about.map(|one| (text(&one["type"]), text(&one["reason"]))).collect();
+        told.sort();
+        told
     }
 }
 
@@ -144,10 +144,17 @@ fn events_tell_what_has_changed_once() {
         follower.report(("Organization", "acme"), came);
     }
     let text = |kind: &str, reason: &str| (kind.to_owned(), reason.to_owned());
-    let expected = [text("Normal", "ReconciliationSucceeded"), text("Warning", "Drifted"), text("Warning", "Denied")];
+    let expected = [text("Normal", "ReconciliationSucceeded"), text("Warning", "Denied"), text("Warning", "Drifted")];
     assert_eq!(follower.events("acme"), expected);
     let shown = follower.namespace.kubectl(&["events", "--for", "org/acme"]).well().out;
     assert!(shown.contains("ReconciliationSucceeded") && shown.contains("Organization/acme"), "{shown}");
+    // The same words again are counted where they stand.
+    assert!(follower.report(("Organization", "acme"), &applied));
+    assert_eq!(follower.events("acme"), expected);
+    let listed = follower.json("events.events.k8s.io");
+    let first =
+        listed["items"].as_array().expect("items").iter().find(|one| one["note"] == "applied").expect("the first");
+    assert_eq!((&first["series"]["count"], &first["reportingInstance"]), (&json!(2), &json!("replica-1")));
     // Somebody who may not write events is no reason to stop.
     let role = json!([{ "apiGroups": ["argus.io"], "resources": ["*"], "verbs": ["get", "list", "watch", "patch"] }]);
     let patch = json!({ "rules": role }).to_string();

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use argus::model::kind::KINDS;
 use argus::source::cluster::object::FINALIZER;
 use serde_json::{Value, json};
 
 use super::{ROOT, document, over, resources};
 use crate::support::kubernetes::{Namespace, Ran, User, shared};
+use crate::support::kubernetes_proxy::{Fate, Proxy};
 use crate::support::postgres::{Database, scratch};
 
 /// How long anything may take that happens by itself.
@@ -47,6 +49,21 @@ impl Controlled {
         let namespaces = json!({ self.namespace.name.as_str(): binding });
         let settings = json!({ "kubernetes": { "name": "k", "kubeconfig": kubeconfig, "namespaces": namespaces } });
         std::fs::write(self.folder.join("machine.yaml"), settings.to_string()).expect("settings");
+    }
+
+    /// Changes the settings of the machine, for controllers that are started from now on.
+    fn set(&self, change: impl Fn(&mut Value)) {
+        let file = self.folder.join("machine.yaml");
+        let text = std::fs::read_to_string(&file).expect("settings");
+        let mut settings: Value = serde_json::from_str(&text).expect("settings");
+        change(&mut settings);
+        std::fs::write(file, settings.to_string()).expect("settings");
+    }
+
+    /// Controllers that are started from now on reach the cluster through this proxy.
+    fn behind(&self, proxy: &Proxy) {
+        let kubeconfig = shared().way_in(User::Argus, Some(&proxy.address));
+        self.set(|settings| settings["kubernetes"]["kubeconfig"] = json!(kubeconfig));
     }
 
     /// Starts one more controller.
@@ -333,4 +350,156 @@ fn a_namespace_that_only_observes_reports_and_one_that_is_bound_no_longer_delete
     controlled.start();
     controlled.reason("org/acme", "Held");
     assert_eq!(controlled.sql("SELECT count(*) FROM argus.organization"), "1");
+}
+
+#[test]
+#[ignore = "it needs an API server of Kubernetes: make e2e"]
+fn a_rename_carries_the_row_on_and_what_guards_and_policies_say_is_told() {
+    let mut controlled = Controlled::new(&json!(["acme", "acme-new"]));
+    controlled.apply(&organization(&json!({ "teams": [{ "name": "core" }] })));
+    controlled.wait("org/acme", "ready");
+    let id = controlled.sql("SELECT id FROM argus.organization");
+    let mut renamed = organization(&json!({ "name": "acme-new", "teams": [{ "name": "core" }] }));
+    renamed["metadata"]["annotations"] = json!({ "argus.io/previous-name": "acme" });
+    controlled.apply(&renamed);
+    controlled.until("SELECT name FROM argus.organization", "acme-new");
+    assert_eq!(controlled.sql("SELECT id FROM argus.organization"), id);
+    controlled.reason("org/acme", "ReconciliationSucceeded");
+    // A policy of the machine that nothing gets past.
+    controlled.kill();
+    let policies = controlled.folder.join("policies");
+    std::fs::create_dir_all(&policies).expect("a folder");
+    let rule = "package argus.rules\n\n# METADATA\n# title: No more teams\n# custom:\n#   id: no-teams\ndeny contains msg if {\n\
+                \tsome change in input.changes\n\tchange.kind == \"Team\"\n\tmsg := \"no more teams\"\n}\n";
+    std::fs::write(policies.join("teams.rego"), rule).expect("a policy");
+    controlled.set(|settings| settings["policies"] = json!("policies"));
+    controlled.start();
+    controlled.apply(&document("Team", "web", &json!({ "organization": "acme-new" })));
+    controlled.reason("team/web", "Denied");
+    controlled.wait("team/web", "stalled");
+    let conditions = controlled.json("team/web")["status"]["conditions"].to_string();
+    assert!(conditions.contains("no more teams"), "{conditions}");
+    assert_eq!(controlled.sql("SELECT count(*) FROM argus.team"), "1");
+}
+
+#[test]
+#[ignore = "it needs an API server of Kubernetes: make e2e"]
+fn a_replica_that_hears_nothing_more_does_not_bring_back_what_it_heard_last() {
+    let mut controlled = Controlled::new(&json!(["acme"]));
+    controlled.apply(&organization(&json!({ "displayName": "Acme" })));
+    controlled.apply(&document("Team", "core", &json!({ "organization": "acme", "displayName": "Core" })));
+    controlled.wait("team/core", "ready");
+    // Another replica comes to know all of that; then its connections go dead, and nobody tells it.
+    let proxy = Proxy::before(shared());
+    controlled.behind(&proxy);
+    controlled.start();
+    let watches = || proxy.asked().iter().filter(|asked| asked.target.contains("watch=true")).count();
+    controlled.until_so("all is followed", || watches() >= KINDS.len());
+    proxy.freeze();
+    for number in 0..5 {
+        controlled.apply(&organization(&json!({ "displayName": format!("Acme {number}") })));
+        controlled.until("SELECT display_name FROM argus.organization", &format!("Acme {number}"));
+        // Work that anybody may take up; not so often that it becomes a fight.
+        if number < 2 {
+            controlled.sql(&format!("UPDATE argus.team SET display_name = 'Mine {number}'"));
+            controlled.until("SELECT display_name FROM argus.team", "Core");
+        }
+    }
+    controlled.namespace.kubectl(&["delete", "team", "core", "--timeout=60s"]).well();
+    assert_eq!(controlled.sql("SELECT count(*) FROM argus.team"), "0");
+    let written = "SELECT count(*) FROM argus.audit WHERE kind = 'Organization' AND organization = 'acme'";
+    assert_eq!(controlled.sql(written), "6", "{}", controlled.log());
+}
+
+#[test]
+#[ignore = "it needs an API server of Kubernetes: make e2e"]
+fn what_could_not_be_told_is_told_later() {
+    let namespace = shared().namespace();
+    namespace.admit_argus();
+    let proxy = Proxy::before(shared());
+    let failed = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = failed.clone();
+    proxy.rule(move |asked| {
+        let status = asked.method == "PATCH" && asked.target.contains("/status");
+        match status && count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 1 {
+            true => Fate::Answer(500, "x-test: 1", "no".into()),
+            false => Fate::Pass,
+        }
+    });
+    let mut controlled = Controlled::at(namespace, &json!(["acme"]));
+    controlled.kill();
+    controlled.behind(&proxy);
+    controlled.start();
+    controlled.apply(&organization(&json!({})));
+    controlled.wait("org/acme", "ready");
+    assert!(failed.load(std::sync::atomic::Ordering::SeqCst) > 1);
+    assert_eq!(controlled.sql("SELECT count(*) FROM argus.organization"), "1");
+}
+
+#[test]
+#[ignore = "it needs an API server of Kubernetes: make e2e"]
+fn a_controller_that_is_killed_again_and_again_ends_where_one_would_that_never_was() {
+    let mut controlled = Controlled::new(&json!(["acme"]));
+    controlled.apply(&organization(&json!({})));
+    controlled.wait("org/acme", "ready");
+    let team = |number: usize, name: &str| {
+        document("Team", &format!("team-{number}"), &json!({ "organization": "acme", "displayName": name }))
+    };
+    for round in 0..12_usize {
+        for number in 0..3 {
+            controlled.apply(&team(3 * round + number, "new"));
+        }
+        if round > 0 {
+            controlled.apply(&team(3 * round - 3, "edited"));
+            let going = format!("team-{}", 3 * round - 2);
+            controlled.namespace.kubectl(&["delete", "team", &going, "--wait=false"]).well();
+        }
+        // Each time a little later in what it does.
+        std::thread::sleep(Duration::from_millis(60 * round as u64));
+        controlled.kill();
+        controlled.start();
+    }
+    let wanted: Vec<String> =
+        (0..36).filter(|number| number % 3 != 1 || *number == 34).map(|number| format!("team-{number}")).collect();
+    let mut sorted = wanted.clone();
+    sorted.sort();
+    controlled.until("SELECT string_agg(name, ',' ORDER BY name COLLATE \"C\") FROM argus.team", &sorted.join(","));
+    controlled.until("SELECT count(*) FROM argus.team WHERE display_name = 'edited'", "11");
+    let teams = || {
+        let listed = controlled.json("teams.argus.io");
+        let names = listed["items"].as_array().expect("teams").iter().map(|one| one["metadata"]["name"].clone());
+        names.collect::<Vec<_>>().len()
+    };
+    controlled.until_so("those that were deleted are gone", || teams() == wanted.len());
+    controlled.namespace.kubectl(&["wait", "--for=condition=ready", "--timeout=60s", "argus", "--all"]).well();
+    // Nothing was made or deleted twice.
+    let made = "SELECT count(*) FROM argus.audit WHERE kind = 'Team' AND action = 'insert' AND relation = 'team'";
+    assert!(controlled.sql(made).parse::<usize>().expect("a number") <= 36, "{}", controlled.sql(made));
+    let verified = controlled.argus(&["audit", "verify"]).output().expect("it runs");
+    assert!(verified.status.code().is_some_and(|code| code != 7), "{verified:?}");
+}
+
+#[test]
+#[ignore = "it needs an API server of Kubernetes: make e2e"]
+fn rights_that_are_missing_stall_the_namespace_and_the_doctor_says_which() {
+    let namespace = shared().namespace();
+    let controlled = Controlled::at(namespace, &json!(["acme"]));
+    controlled.apply(&organization(&json!({})));
+    let source = format!("k-{}", controlled.namespace.name);
+    let run = |arguments: &[&str]| {
+        let ran = controlled.argus(&[arguments, &["--config", "machine.yaml"]].concat()).output().expect("it runs");
+        format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr))
+    };
+    controlled.until("SELECT failures > 0 FROM argus.source", "t");
+    let listed = run(&["get", "sources", "-o", "wide"]);
+    assert!(listed.contains(&source) && listed.contains("Stalled"), "{listed}");
+    let doctor = run(&["doctor"]);
+    assert!(doctor.contains("BAD") && doctor.contains("forbidden") && doctor.contains("needs `get`"), "{doctor}");
+    controlled.namespace.admit_argus();
+    controlled.wait("org/acme", "ready");
+    let doctor = run(&["doctor"]);
+    assert!(doctor.contains(&format!("the namespace `{}` can be followed", controlled.namespace.name)), "{doctor}");
+    // Asked for as people ask for any source.
+    let asked = run(&["reconcile", &source, "--wait", "--timeout", "60s"]);
+    assert!(asked.contains(&format!("Reconciled {source}")), "{asked}");
 }

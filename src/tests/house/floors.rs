@@ -24,6 +24,7 @@ const FLOORS: &[Floor] = &[
             "audit",
             "event",
             "notification",
+            "hook",
             "identity",
             "policy",
             "brake",

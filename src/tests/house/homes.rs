@@ -7,7 +7,7 @@ use super::{Source, assert_none, code_of, mentions, root, sources};
 /// Where each direct dependency may be named. A new dependency needs a line here, and so a thought.
 const HOMES: &[(&str, Home)] = &[
     ("axum", Home::In(&["server"])),
-    ("base64", Home::In(&["sink/webhook"])),
+    ("base64", Home::In(&["hook/proof", "sink/webhook"])),
     ("chrono", Home::Anywhere("the words for moments")),
     ("chrono_tz", Home::In(&["brake"])),
     ("clap", Home::In(&["cli", "commands", "main"])),
@@ -15,7 +15,7 @@ const HOMES: &[(&str, Home)] = &[
     ("clap_mangen", Home::In(&["commands"])),
     ("cron", Home::In(&["model/time"])),
     ("git2", Home::In(&["source/git"])),
-    ("hmac", Home::In(&["event/people", "sink/webhook"])),
+    ("hmac", Home::In(&["event/people", "hook/proof", "sink/webhook"])),
     ("k8s_openapi", Home::In(&["controller", "source/cluster", "delivery"])),
     ("kube", Home::In(&["controller", "source/cluster", "delivery"])),
     ("mimalloc", Home::In(&["main"])),
@@ -30,7 +30,7 @@ const HOMES: &[(&str, Home)] = &[
     ("rdkafka", Home::In(&["sink/kafka"])),
     ("regex", Home::In(&["commands/policy"])),
     ("regorus", Home::In(&["sandbox"])),
-    ("reqwest", Home::In(&["sink/courier", "sink/http", "sink/webhook"])),
+    ("reqwest", Home::In(&["sink/courier", "sink/forge", "sink/http", "sink/webhook"])),
     ("rustix", Home::In(&["sandbox"])),
     ("rustls", Home::In(&["server/tls", "sink/http"])),
     ("saphyr_parser", Home::In(&["source/yaml"])),

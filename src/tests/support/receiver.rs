@@ -11,6 +11,8 @@ use super::tls::server;
 /// A request that came.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// What is done: `POST`.
+    pub method: String,
     /// Where it went: `/hooks/1`.
     pub path: String,
     /// Its headers, by their names in lower case.
@@ -58,6 +60,11 @@ impl Receiver {
     /// Starts a server that speaks TLS, by the authority of the tests, and takes everything.
     pub fn encrypted() -> Receiver {
         Receiver::listening(|_, _| Reply { status: 204, ..Reply::default() }, true)
+    }
+
+    /// Starts a server that speaks TLS, by the authority of the tests, and answers like this.
+    pub fn encrypted_replying(answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Receiver {
+        Receiver::listening(answer, true)
     }
 
     /// Starts a server that answers like this.
@@ -125,7 +132,8 @@ fn serve(stream: impl Read + Write, kept: &Mutex<Vec<Request>>, answer: &Answer)
 fn read(reader: &mut BufReader<impl Read>) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -136,5 +144,5 @@ fn read(reader: &mut BufReader<impl Read>) -> Option<Request> {
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { path, headers, body: String::from_utf8_lossy(&body).into_owned(), bytes: body })
+    Some(Request { method, path, headers, body: String::from_utf8_lossy(&body).into_owned(), bytes: body })
 }

@@ -91,13 +91,26 @@ fn killed_and_paused_replicas_apply_nothing_twice() {
     assert_eq!(desk.world.sql(back).trim(), "0", "something was written twice or taken back\n{}", desk.log());
 }
 
+/// Where a replica may die: from the first look to the last note of what came of it.
+const POINTS: &[(&str, &str)] = &[
+    ("controller.after_take", "default"),
+    ("controller.before_looked", "default"),
+    ("controller.after_looked", "default"),
+    ("controller.after_claim", "default"),
+    ("apply.after_begin", "o5"),
+    ("apply.before_commit", "o5"),
+    ("apply.after_commit", "o5"),
+    ("controller.before_settle", "default"),
+    ("controller.after_settle", "default"),
+];
+
 /// What a replica dies over in the middle is done by another one, once.
 #[test]
-fn dying_at_any_step_of_applying_loses_nothing() {
-    for point in ["apply.after_begin", "apply.before_commit", "apply.after_commit"] {
+fn dying_at_any_step_loses_nothing() {
+    for (point, of) in POINTS {
         let desk = many();
         let mut dying = desk.start_with(|command| {
-            command.env("ARGUS_FAILPOINT", point).env("ARGUS_FAILPOINT_ORG", "o5");
+            command.env("ARGUS_FAILPOINT", point).env("ARGUS_FAILPOINT_ORG", of);
         });
         let ended = dying.0.wait().expect("it dies");
         assert!(!ended.success(), "{point}: {ended}");
