@@ -32,6 +32,7 @@ use crate::exit_code::ExitCode;
 use crate::metrics::Metrics;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
+use crate::server::Beside;
 use crate::settings::controller::SourceSettings;
 use crate::store::Store;
 use crate::store::ear::Word;
@@ -113,28 +114,29 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
     }
     let listen = args.listen.or(settings.listen);
     let hooks = tellers::hooks(context, settings, &shared.store, listen.is_some())?;
+    let beside = Beside { replica: Some(shared.presence.replica().into()), hooks };
     let server = match listen {
-        Some(address) => Some(relay::served(context, &shared.store, address, hooks, stop.clone()).await?),
+        Some(address) => Some(relay::served(context, &shared.store, address, beside, stop.clone()).await?),
         None => None,
     };
     let admission = admission::open(context, &shared).await?;
-    let mut beside = tokio::task::JoinSet::new();
-    beside.spawn({
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn({
         let shared = shared.clone();
-        async move { shared.presence.beat(&shared.store).await }
+        async move { shared.presence.beat(&shared.store, &shared.wake).await }
     });
-    beside.spawn(hear(shared.clone(), Word::Work));
-    beside.spawn(sweep(shared.clone()));
+    tasks.spawn(hear(shared.clone(), Word::Work));
+    tasks.spawn(sweep(shared.clone()));
     if !shared.offices.is_empty() {
         if args.once {
             cluster::listed(&shared.offices).await;
         }
-        beside.spawn(cluster::hear(shared.clone()));
+        tasks.spawn(cluster::hear(shared.clone()));
     }
     let forges = tellers::forges(settings)?;
     if !forges.is_empty() && !args.once {
         let (store, metrics, stop) = (shared.store.clone(), shared.metrics.clone(), stop.clone());
-        beside.spawn(async move { reporting::run(&store, &forges, &metrics, stop).await });
+        tasks.spawn(async move { reporting::run(&store, &forges, &metrics, stop).await });
     }
     let reviewing = (!args.once).then(|| review::start(context, &shared)).flatten();
     let delivering = deliver(context, &shared, args.once);
@@ -154,7 +156,7 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
     if let Some(admission) = admission {
         admission.end(&shared).await;
     }
-    beside.shutdown().await;
+    tasks.shutdown().await;
     if let Some(server) = server {
         server.abort();
     }

@@ -1,11 +1,10 @@
 //! The server: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever keeps it running, and where there are sources with
 //! hooks, those. It serves nothing else, and nobody can keep it busy: connections are few, short, and carry little.
 
-mod connection;
-pub mod hooks;
-
 pub mod admission;
 pub mod certificates;
+mod connection;
+pub mod hooks;
 pub mod tls;
 
 use std::io;
@@ -50,24 +49,57 @@ const SEEN_FOR: Duration = Duration::from_secs(1);
 struct Served {
     metrics: Arc<Metrics>,
     store: Store,
+    /// The replica of the controller that this is, if it is one.
+    replica: Option<Arc<str>>,
     seen: Arc<Mutex<Seen>>,
 }
 
 /// What was seen, and when.
 #[derive(Default)]
 struct Seen {
-    last: Option<(Instant, bool)>,
+    last: Option<(Instant, Readiness)>,
     runs: Counted,
 }
 
+/// Whether this process can do its work.
+#[derive(Clone, Debug)]
+struct Readiness {
+    /// Whether the database answers.
+    database: bool,
+    /// Whether the database believes that this replica is there, if it should.
+    leases: Option<bool>,
+    /// For how long the oldest event has been waiting for each sink, in seconds.
+    lag: Vec<(String, f64)>,
+}
+
+impl Readiness {
+    fn is_ready(&self) -> bool {
+        self.database && self.leases != Some(false)
+    }
+
+    /// A line for each thing that was looked at.
+    fn text(&self) -> String {
+        let word = |fine: bool| if fine { "ok" } else { "failed" };
+        let mut text = format!("database {}\n", word(self.database));
+        if let Some(leases) = self.leases {
+            text.push_str(&format!("leases {}\n", word(leases)));
+        }
+        // A sink that is away is no reason to take away everything else that is served here.
+        for (sink, seconds) in &self.lag {
+            text.push_str(&format!("relay {sink} {seconds:.0} s\n"));
+        }
+        text + if self.is_ready() { "ready\n" } else { "not ready\n" }
+    }
+}
+
 impl Served {
-    /// Looks at the database, unless somebody just did. Gives whether it answers, and all metrics in a form.
-    async fn look(&self, form: Form) -> (bool, String) {
+    /// Looks at the database, unless somebody just did. Gives whether this process can do its work, and all metrics in a form.
+    async fn look(&self, form: Form) -> (Readiness, String) {
         let mut seen = self.seen.lock().await;
-        if let Some((at, up)) = seen.last
+        if let Some((at, readiness)) = &seen.last
             && at.elapsed() < SEEN_FOR
         {
-            return (up, self.metrics.text(form));
+            return (readiness.clone(), self.metrics.text(form));
         }
         let observed = match timeout(LOOK_TIME_MAX, self.store.observe()).await {
             Ok(Ok(observed)) => Some(observed),
@@ -84,9 +116,18 @@ impl Served {
         if let Some(observed) = &observed {
             seen.runs.count(&self.metrics, &observed.ended);
         }
-        seen.last = Some((Instant::now(), observed.is_some()));
+        let leases = match (&self.replica, observed.is_some()) {
+            (None, _) => None,
+            (Some(_), false) => Some(false),
+            (Some(replica), true) => {
+                Some(matches!(timeout(LOOK_TIME_MAX, self.store.is_there(replica)).await, Ok(Ok(true))))
+            }
+        };
+        let lag = observed.iter().flat_map(|observed| &observed.backlog).map(|(sink, _, age)| (sink.clone(), *age));
+        let readiness = Readiness { database: observed.is_some(), leases, lag: lag.collect() };
+        seen.last = Some((Instant::now(), readiness.clone()));
         // Nobody else clears anything as long as it is this one's turn.
-        (observed.is_some(), self.metrics.text(form))
+        (readiness, self.metrics.text(form))
     }
 }
 
@@ -95,15 +136,24 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
+/// What is served beside metrics.
+#[derive(Default)]
+pub struct Beside {
+    /// The replica of the controller that this is, if it is one.
+    pub replica: Option<Arc<str>>,
+    /// The hooks of sources.
+    pub hooks: Option<Hooks>,
+}
+
 /// Serves until told to stop.
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     store: Store,
-    hooks: Option<Hooks>,
+    Beside { replica, hooks }: Beside,
     mut stop: watch::Receiver<bool>,
 ) {
-    let served = Served { metrics, store, seen: Arc::default() };
+    let served = Served { metrics, store, replica, seen: Arc::default() };
     let router = Router::new()
         .route("/metrics", get(tell_metrics))
         .route("/healthz", get(async || "ok\n"))
@@ -144,8 +194,7 @@ async fn tell_metrics(State(served): State<Served>, headers: HeaderMap) -> impl 
 }
 
 async fn tell_readiness(State(served): State<Served>) -> impl IntoResponse {
-    match served.look(Form::Text).await.0 {
-        true => (StatusCode::OK, "ready\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
-    }
+    let (readiness, _) = served.look(Form::Text).await;
+    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, readiness.text())
 }

@@ -19,7 +19,7 @@ use crate::model::finding::Finding;
 use crate::model::time::parse_duration;
 use crate::render::inert;
 use crate::render::text::counted;
-use crate::server::{self, hooks::Hooks};
+use crate::server::{self, Beside};
 use crate::sink::courier::Courier;
 use crate::sink::{SINKS_MAX, SinkSettings};
 use crate::store::Store;
@@ -50,7 +50,7 @@ pub async fn run(context: &Context, args: &Relay) -> Done {
     };
     let stop = stop_signal()?;
     let server = match args.listen {
-        Some(address) => Some(served(context, &database.store, address, None, stop.clone()).await?),
+        Some(address) => Some(served(context, &database.store, address, Beside::default(), stop.clone()).await?),
         None => None,
     };
     let (relayed, notified) = deliver(&database.store, &sinks, courier, &relaying, stop).await?;
@@ -108,7 +108,7 @@ pub async fn served(
     context: &Context,
     store: &Store,
     address: SocketAddr,
-    hooks: Option<Hooks>,
+    beside: Beside,
     stop: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, Failure> {
     let listener = server::bind(address).await.map_err(|error| {
@@ -117,7 +117,7 @@ pub async fn served(
     })?;
     let at = listener.local_addr().unwrap_or(address);
     tracing::info!(%at, "metrics are served at http://{at}");
-    Ok(tokio::spawn(server::serve(listener, context.metrics().clone(), store.clone(), hooks, stop)))
+    Ok(tokio::spawn(server::serve(listener, context.metrics().clone(), store.clone(), beside, stop)))
 }
 
 /// Forgets a sink: nothing waits for it any more.

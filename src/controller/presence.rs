@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::queue::Holder;
@@ -67,8 +69,8 @@ impl Presence {
         }
     }
 
-    /// Says again and again that everybody is there.
-    pub async fn beat(&self, store: &Store) {
+    /// Says again and again that everybody is there. Whoever is lost is woken, to go on under another name.
+    pub async fn beat(&self, store: &Store, wake: &Notify) {
         loop {
             tokio::time::sleep(BEAT).await;
             let all: Vec<Holder> = self.workers().values().cloned().collect();
@@ -81,6 +83,7 @@ impl Presence {
                             "this replica was away for too long, and what it held may be somebody else's now"
                         );
                         workers.retain(|_, holder| !gone(holder));
+                        wake.notify_waiters();
                     }
                 }
                 Err(error) => tracing::warn!(%error, "the database cannot be told that this replica is there: {error}"),

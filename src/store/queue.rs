@@ -253,6 +253,14 @@ impl Store {
         Ok(())
     }
 
+    /// Whether a replica is there with any of its workers.
+    pub async fn is_there(&self, replica: &str) -> Result<bool, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let query = "SELECT EXISTS (SELECT FROM argus.replica
+                                    WHERE starts_with(name, $1 || '/') AND valid_until > clock_timestamp())";
+        Ok(sqlx::query_scalar(query).bind(replica).fetch_one(&mut *transaction).await?)
+    }
+
     /// How many replicas are there.
     pub async fn replicas(&self) -> Result<usize, StoreError> {
         let mut transaction = self.reconciling().await?;

@@ -6,10 +6,6 @@ mod admission;
 mod answered;
 mod chart;
 mod controlled;
-<<<<<<< HEAD
-mod chart;
-=======
->>>>>>> cluster
 mod differences;
 mod faults;
 mod followed;

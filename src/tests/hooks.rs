@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use argus::metrics::{Form, Metrics};
-use argus::server;
+use argus::server::{self, Beside};
 use argus::server::hooks::{Hooked, Hooks};
 use argus::settings::webhook::WebhookSettings;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -73,7 +73,7 @@ impl Desk {
         let listener = server::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (tell, told) = watch::channel(false);
-        tokio::spawn(server::serve(listener, metrics.clone(), store, Some(hooks), told));
+        tokio::spawn(server::serve(listener, metrics.clone(), store, Beside { replica: None, hooks: Some(hooks) }, told));
         Desk { address, metrics, _stop: tell }
     }
 

@@ -16,8 +16,8 @@
 
 {{- /* What tells the objects of this release from all others. It never changes: a Deployment's selector cannot. */}}
 {{- define "argus.instance" -}}
-app.kubernetes.io/name: {{ include "argus.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "argus.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- /* What tells the pods of the controller from those of the Job. */}}

@@ -478,3 +478,41 @@ fn whoever_loses_the_database_goes_on_under_another_name() {
     }
     desk.reconcile().ends(0);
 }
+
+/// What `/readyz` says.
+fn readiness(port: u16) -> Option<(u16, String)> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: argus\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let status = answer.split(' ').nth(1)?.parse().ok()?;
+    Some((status, answer.split("\r\n\r\n").nth(1)?.to_owned()))
+}
+
+#[test]
+fn it_is_ready_while_the_database_believes_in_it() {
+    let desk = Desk::acme();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let _controller = desk.start_with(|command| {
+        command.env("ARGUS_LISTEN", format!("127.0.0.1:{port}"));
+    });
+    desk.until("SELECT display_name FROM argus.organization", "Acme");
+    let until = |wanted: u16, line: &str| {
+        let began = Instant::now();
+        loop {
+            let said = readiness(port);
+            if said.as_ref().is_some_and(|(status, text)| *status == wanted && text.contains(line)) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{said:?} instead of {wanted} {line}\n{}", desk.log());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    until(200, "leases ok\n");
+    desk.world.sql("ALTER TABLE argus.replica RENAME TO hidden");
+    until(503, "leases failed\n");
+    desk.world
+        .sql("ALTER TABLE argus.hidden RENAME TO replica; UPDATE argus.replica SET valid_until = clock_timestamp()");
+    until(200, "database ok\nleases ok\n");
+}

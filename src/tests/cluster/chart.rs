@@ -7,6 +7,7 @@ mod kustomize;
 mod life;
 mod pods;
 mod rights;
+mod work;
 
 use std::path::Path;
 
@@ -35,7 +36,15 @@ fn with(values: Value) -> Value {
 
 /// Every switch of the chart, for namespaces that are bound to organizations.
 fn everything(bound: &[&str]) -> Value {
-    let binding = json!({ "organizations": ["acme", "lab-*"], "tiers": true, "mode": "apply" });
+    let binding = json!({
+        "organizations": ["acme", "lab-*"],
+        "tiers": true,
+        "secretNamespaces": ["acme-keys"],
+        "mode": "apply",
+        "guards": { "owners": 2 },
+        "approvals": { "quorum": 2 },
+        "windows": [{ "kind": "allow", "schedule": "0 8 * * 1-5", "duration": "10h" }],
+    });
     let namespaces: serde_json::Map<String, Value> =
         bound.iter().map(|name| ((*name).to_owned(), binding.clone())).collect();
     json!({
@@ -182,6 +191,8 @@ fn what_no_value_can_be_is_refused_with_its_place() {
         ),
         (json!({ "kubernetes": { "namespaces": { "Acme": ["acme"] } } }), "'Acme'"),
         (json!({ "networkPolicy": { "egress": { "dsn": { "enabled": true } } } }), "at '/networkPolicy/egress'"),
+        (json!({ "fullnameOverride": "1" }), "at '/fullnameOverride'"),
+        (json!({ "ingress": { "enabled": true } }), "at '/ingress/hosts': minItems"),
         (json!({ "http": { "port": 80 } }), "at '/http/port'"),
         (json!({ "terminationGracePeriodSeconds": 10 }), "at '/terminationGracePeriodSeconds'"),
         (json!({}), "there is nothing to look at"),
@@ -292,6 +303,9 @@ fn every_switch_by_itself_is_taken() {
     let others = [
         json!({ "fullnameOverride": "x".repeat(52), "kubernetes": { "namespaces": { (namespace.name.clone()): ["acme"] } } }),
         json!({ "serviceAccount": { "create": false, "name": "another" } }),
+        // What looks like a number is a text.
+        json!({ "database": { "secretName": "1", "secretKey": "2" }, "podLabels": { "app.kubernetes.io/name": "3", "x": "4" } }),
+        json!({ "serviceAccount": { "name": "5" }, "secrets": [{ "name": "6", "secretName": "7" }], "priorityClassName": "8" }),
         json!({ "service": { "type": "LoadBalancer", "port": 80 }, "http": { "address": "[::]", "port": 9000 } }),
         json!({ "podSecurityContext": { "runAsUser": null, "runAsGroup": null, "fsGroup": null } }),
         json!({ "topologySpreadConstraints": [], "resources": null, "image": { "tag": "main", "pullPolicy": "Always" } }),

@@ -199,7 +199,9 @@ fn the_server_serves_nothing_else_and_says_when_the_database_is_away() {
     let world = with_hook(&receiver, "");
     let relay = Relay::start(&world);
     assert_eq!(relay.ask("GET /healthz HTTP/1.1"), (200, "ok\n".into()));
-    assert_eq!(relay.ask("GET /readyz HTTP/1.1"), (200, "ready\n".into()));
+    let (status, said) = relay.ask("GET /readyz HTTP/1.1");
+    assert_eq!((status, said.lines().next(), said.lines().last()), (200, Some("database ok"), Some("ready")), "{said}");
+    assert!(said.contains("relay ") && !said.contains("leases"), "{said}");
     // As OpenMetrics to whoever asks for that, and to others in the format that everything reads.
     assert!(relay.metrics().ends_with("# EOF\n"));
     let (_, text) = relay.ask("GET /metrics HTTP/1.1");

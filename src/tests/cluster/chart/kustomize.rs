@@ -94,7 +94,7 @@ fn what_kustomize_reads_is_rendered_from_the_chart() {
 #[ignore = "it needs an API server of Kubernetes: make e2e"]
 fn every_overlay_is_taken_and_keeps_to_the_level_of_its_namespace() {
     for (name, replicas, more) in [
-        ("development", 1, &["Role argus", "RoleBinding argus"][..]),
+        ("development", 1, &["PodDisruptionBudget argus", "Role argus", "RoleBinding argus"][..]),
         ("staging", 2, &["PodDisruptionBudget argus"]),
         ("production", 3, &["NetworkPolicy argus", "PodDisruptionBudget argus"]),
     ] {

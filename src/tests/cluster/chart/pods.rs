@@ -1,5 +1,6 @@
 //! What runs: that it keeps to the level `restricted`, and that Argus takes the words and settings that it is started with.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -47,23 +48,26 @@ fn every_pod_keeps_to_the_restricted_level() {
 
 #[test]
 #[ignore = "it needs Helm: make e2e"]
-fn argus_takes_the_settings_that_are_rendered() {
-    for (number, values) in [least(), everything(&[])].iter().enumerate() {
-        let rendered = render("argus", values, &["--set", NO_DEFINITIONS]).well();
+fn argus_takes_the_settings_that_are_rendered_and_those_of_the_overlays() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rendered = [least(), everything(&["acme-config"])].map(|values| {
+        let rendered = render("argus", &values, &["--set", NO_DEFINITIONS]).well();
         let objects = documents(&rendered.out);
-        let settings = objects.iter().find_map(|object| object["data"]["argus.yaml"].as_str()).expect("settings");
-        let folder = scratch(&format!("settings-{number}"));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let file = folder.join("argus.yaml");
+        objects.iter().find_map(|object| object["data"]["argus.yaml"].as_str()).expect("settings").to_owned()
+    });
+    let overlays = ["development", "staging", "production"]
+        .map(|name| std::fs::read_to_string(root.join(format!("charts/kustomize/{name}/settings.yaml"))).expect(name));
+    let folder = scratch("settings");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("argus.yaml");
+    for settings in rendered.iter().chain(&overlays) {
         std::fs::write(&file, settings).expect("a file");
-        let ran = Command::new(env!("CARGO_BIN_EXE_argus"))
-            .args(["validate", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/acme"), "--config"])
-            .arg(&file)
-            .output()
-            .expect("it runs");
-        std::fs::remove_dir_all(&folder).expect("it goes");
+        let mut argus = Command::new(env!("CARGO_BIN_EXE_argus"));
+        argus.arg("validate").arg(root.join("examples/acme")).arg("--config").arg(&file);
+        let ran = argus.output().expect("it runs");
         assert!(ran.status.success(), "{settings}\n{}", String::from_utf8_lossy(&ran.stderr));
     }
+    std::fs::remove_dir_all(&folder).expect("it goes");
 }
 
 #[test]
@@ -78,4 +82,22 @@ fn other_settings_make_other_pods_and_the_same_make_none() {
     assert_ne!(none, template(&json!({ "config": everything(&[])["config"] })));
     let bound = |organization: &str| template(&json!({ "kubernetes": { "namespaces": { "a": [organization] } } }));
     assert_ne!(bound("acme"), bound("globex"));
+}
+
+#[test]
+#[ignore = "it needs Helm: make e2e"]
+fn pods_are_spread_among_their_own_unless_somebody_says_among_which() {
+    let spread = |constraint: &Value| {
+        let rendered = render("argus", &with(json!({ "topologySpreadConstraints": [constraint] })), &[]).well();
+        let objects = documents(&rendered.out);
+        let deployment = one(&objects, "Deployment");
+        let found = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"][0].clone();
+        (found, deployment["spec"]["selector"].clone())
+    };
+    let mut constraint = json!({ "maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule" });
+    let (found, own) = spread(&constraint);
+    constraint["labelSelector"] = own;
+    assert_eq!(found, constraint);
+    constraint["labelSelector"] = json!({ "matchLabels": { "example/heavy": "yes" } });
+    assert_eq!(spread(&constraint).0, constraint);
 }
