@@ -154,9 +154,8 @@ impl AdmissionSettings {
                 }
             }
         }
-        if let Some(name) = &self.webhook_name
-            && (name.is_empty() || name.len() > 253 || name.split('.').any(|part| namespace_fault(part).is_some()))
-        {
+        let odd = |c: char| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '.');
+        if self.webhook_name.as_ref().is_some_and(|name| name.is_empty() || name.len() > 253 || name.contains(odd)) {
             let message = "`kubernetes.admission.webhookName` is no name of an object".to_owned();
             return bad(message, "give the name as `kubectl get validatingwebhookconfigurations` shows it");
         }
