@@ -99,8 +99,13 @@ impl Admits for Arc<Gate> {
     async fn admit(&self, review: &[u8]) -> Option<String> {
         let request = Request::read(review)?;
         let kind = request.kind.map(|kind| kind.get().name).unwrap_or_default();
-        let span = tracing::info_span!("admit", otel.kind = "server", argus.namespace = request.namespace,
-            argus.kind = kind, argus.outcome = tracing::field::Empty);
+        let span = tracing::info_span!(
+            "admit",
+            otel.kind = "server",
+            argus.namespace = request.namespace,
+            argus.kind = kind,
+            argus.outcome = tracing::field::Empty
+        );
         Some(answer(self, request).instrument(span).await)
     }
 }

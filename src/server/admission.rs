@@ -22,10 +22,8 @@ pub trait Admits: Clone + Send + Sync + 'static {
 
 /// Serves until told to stop, and answers what was asked by then.
 pub async fn serve<A: Admits>(listener: Listener, admits: A, mut stop: watch::Receiver<bool>) {
-    let router = Router::new()
-        .route("/admit", post(admit::<A>))
-        .layer(DefaultBodyLimit::max(BYTES_MAX))
-        .with_state(admits);
+    let router =
+        Router::new().route("/admit", post(admit::<A>)).layer(DefaultBodyLimit::max(BYTES_MAX)).with_state(admits);
     let stopped = async move {
         // Whoever could tell it is gone.
         let _ = stop.wait_for(|stop| *stop).await;

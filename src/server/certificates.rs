@@ -87,9 +87,10 @@ impl Keeping {
         // Where there is no older one, nobody could have been told of anything yet.
         let known = keeping.authorities.iter().rev().find(is_known).or(keeping.authorities.first());
         if let Some(signer) = known
-            && keeping.shown.as_ref().is_none_or(|shown| {
-                shown.authority != signer.authority || shown.names != names || shown.is_due(now)
-            })
+            && keeping
+                .shown
+                .as_ref()
+                .is_none_or(|shown| shown.authority != signer.authority || shown.names != names || shown.is_due(now))
         {
             keeping.shown = Some(signed(signer, names, lives, now)?);
         }

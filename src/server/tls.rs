@@ -95,7 +95,7 @@ impl axum::serve::Listener for Listener {
             match self.listener.accept().await {
                 Ok((stream, from)) => {
                     let _ = stream.set_nodelay(true);
-                    let state = State::Greeting(self.acceptor.accept(stream));
+                    let state = State::Greeting(Box::new(self.acceptor.accept(stream)));
                     let patience = Box::pin(sleep(REQUEST_TIME_MAX));
                     return (Connection { state, _place: place, is_asked: true, patience }, from);
                 }
@@ -116,7 +116,7 @@ impl axum::serve::Listener for Listener {
 /// How far a connection is.
 enum State {
     /// Both sides are introducing themselves, which is waited for where something is read or written.
-    Greeting(Accept<TcpStream>),
+    Greeting(Box<Accept<TcpStream>>),
     Speaking(Box<TlsStream<TcpStream>>),
     Over,
 }

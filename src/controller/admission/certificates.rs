@@ -200,9 +200,8 @@ impl Keeper {
         let doing = |what: &str| format!("{what} the ValidatingWebhookConfiguration `{name}`");
         let known = all.get(name).await.map_err(|error| said(&doing("read"), error))?;
         let hooks = known.webhooks.unwrap_or_default();
-        let does_not_know = |bytes: &Option<ByteString>| {
-            bytes.as_ref().is_none_or(|bytes| bytes.0 != bundle.as_bytes())
-        };
+        let does_not_know =
+            |bytes: &Option<ByteString>| bytes.as_ref().is_none_or(|bytes| bytes.0 != bundle.as_bytes());
         let ignorant = hooks.iter().filter(|hook| does_not_know(&hook.client_config.ca_bundle));
         let bundle = ByteString(bundle.as_bytes().to_vec());
         let told = |name: &String| json!({ "name": name, "clientConfig": { "caBundle": bundle } });

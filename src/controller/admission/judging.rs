@@ -66,9 +66,7 @@ impl Move {
     /// What is asked for; none where nothing of it counts.
     fn of(followed: &Followed, request: &Request) -> Option<Move> {
         let kind = request.kind?;
-        let kept = |object: &Object| {
-            keep(&followed.cluster, &followed.name, &followed.binding, kind, object.clone())
-        };
+        let kept = |object: &Object| keep(&followed.cluster, &followed.name, &followed.binding, kind, object.clone());
         let (before, after) = match &request.change {
             Change::Create(new) => (None, Some(kept(new))),
             Change::Update(both) => (Some(kept(&both.0)), Some(kept(&both.1))),
@@ -343,7 +341,7 @@ mod tests {
         sayings.take_errors(&[old.clone(), dangling.clone()], std::slice::from_ref(&old));
         assert!(sayings.refused.is_empty());
         assert_eq!(sayings.warnings, ["ARG1102: there is no team", "ARG1038: this is a password (as before)"]);
-        sayings.take_errors(&[wrong.clone()], &[]);
+        sayings.take_errors(std::slice::from_ref(&wrong), &[]);
         assert_eq!(sayings.refused, [wrong]);
     }
 }

@@ -122,7 +122,7 @@ impl Request {
         }
         let Asked { uid, kind, sub_resource, namespace, operation, object, old_object } = request;
         let is_ours = format!("{}/{}", kind.group, kind.version) == API_VERSION;
-        let kind = Kind::named(&kind.kind).filter(|_| is_ours).map(|kind| KindId::of(kind));
+        let kind = Kind::named(&kind.kind).filter(|_| is_ours).map(KindId::of);
         let namespace = namespace.unwrap_or_default();
         let other = Request { uid, kind, namespace, change: Change::Other };
         if kind.is_none() || sub_resource.is_some_and(|name| !name.is_empty()) {
@@ -153,9 +153,7 @@ impl Answer {
     /// The review that says so.
     pub fn review(&self, uid: &str) -> String {
         let mut response = json!({ "uid": uid, "allowed": matches!(self, Answer::Allowed(_)) });
-        let refuse = |code: u16, reason: &str, message: String| {
-            json!({ "status": "Failure", "code": code, "reason": reason, "message": message })
-        };
+        let refuse = |code: u16, reason: &str, message: String| json!({ "status": "Failure", "code": code, "reason": reason, "message": message });
         match self {
             Answer::Allowed(warnings) if warnings.is_empty() => {}
             Answer::Allowed(warnings) => response["warnings"] = json!(told(warnings)),
@@ -287,9 +285,8 @@ mod tests {
 
     #[test]
     fn a_refusal_tells_code_message_and_hint_of_ten_at_most() {
-        let finding = |number: usize| {
-            Finding::error(Code::PolicyDenied, format!("no {number}")).hint("ask security\u{7}")
-        };
+        let finding =
+            |number: usize| Finding::error(Code::PolicyDenied, format!("no {number}")).hint("ask security\u{7}");
         let answer = Answer::Refused((0..12).map(finding).collect()).review("7");
         let answer: Json = serde_json::from_str(&answer).expect("JSON");
         let status = &answer["response"]["status"];

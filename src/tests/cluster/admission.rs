@@ -1,6 +1,7 @@
 //! Admission: an API server that asks a controller before it stores an object, and what people read of the answer.
 
 mod certificates;
+mod chart;
 mod unknown;
 
 use std::io::{Read as _, Write as _};
@@ -117,8 +118,7 @@ impl Gated {
         if let Some(authority) = authority {
             client["caBundle"] = json!(base64(authority.as_bytes()));
         }
-        let plurals: Vec<String> =
-            argus::model::kind::KINDS.iter().map(|kind| kind.plural.to_lowercase()).collect();
+        let plurals: Vec<String> = argus::model::kind::KINDS.iter().map(|kind| kind.plural.to_lowercase()).collect();
         let name = &self.namespace.name;
         let labels = json!({ "key": "kubernetes.io/metadata.name", "operator": "In", "values": [name] });
         let hook = json!({
@@ -187,8 +187,9 @@ impl Gated {
     }
 
     fn wait(&self, what: &str) {
-        let ran = self.namespace.kubectl(&["wait", what, "--for=condition=ready", "--timeout=60s"]);
-        assert!(ran.done, "{}\n{}", ran.err, self.log());
+        let ran = self.namespace.kubectl(&["wait", what, "--for=condition=ready", "--timeout=150s"]);
+        let all = || self.namespace.kubectl(&["get", "argus", "-o", "wide"]).out;
+        assert!(ran.done, "{}\n{}\n{}", ran.err, all(), self.log());
     }
 
     /// The counters of the first controller.
@@ -220,8 +221,7 @@ impl Drop for Gated {
 fn port_of(log: &std::path::Path, words: &str) -> Option<u16> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let line = text.lines().find(|line| line.contains(words) && line.contains("127.0.0.1:"))?;
-    let digits: String =
-        line.rsplit_once("127.0.0.1:")?.1.chars().take_while(char::is_ascii_digit).collect();
+    let digits: String = line.rsplit_once("127.0.0.1:")?.1.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }
 
@@ -327,9 +327,7 @@ fn policies_refuse_hold_and_warn_and_only_what_is_added_counts() {
     });
     let port = port_of(&gated.folder.join("controller-0.log"), "/admit").expect("a port");
     gated.ask(&at(port), Some(&authority().certificate));
-    gated.until("it is asked again", || {
-        !gated.try_it(&team("core", &json!({ "displayName": "red" }))).done
-    });
+    gated.until("it is asked again", || !gated.try_it(&team("core", &json!({ "displayName": "red" }))).done);
     let mended = gated.try_it(&team("web", &json!({ "displayName": "green" }))).well();
     assert!(mended.err.contains("the team ops is red (as before)"), "{}", mended.err);
     let other = gated.try_it(&team("core", &json!({ "displayName": "green" }))).well();
@@ -376,7 +374,8 @@ fn what_was_wrong_before_can_be_mended_piece_by_piece() {
     gated.certify(authority());
     gated.set(&json!(["acme"]), &json!({}), &[]);
     // These came while nobody was asked.
-    let secret = json!({ "settings": { "password": "hunter22hunter22" }, "features": { "apiKey": "s3cr3ts3cr3ts3cr3t" } });
+    let secret =
+        json!({ "settings": { "password": "hunter22hunter22" }, "features": { "apiKey": "s3cr3ts3cr3ts3cr3t" } });
     gated.apply(&organization(&secret)).well();
     gated.apply(&team("core", &json!({ "parent": "nobody" }))).well();
     let port = gated.start();

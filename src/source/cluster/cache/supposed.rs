@@ -118,7 +118,10 @@ mod tests {
         let other = team("core", "acme-eu");
         let both = set(&["acme", "acme-eu"]);
         let supposed = world(&cache.supposing(&both, &other.key, Some(other.clone())), &["acme", "acme-eu"]);
-        assert_eq!((teams(&supposed, "acme"), teams(&supposed, "acme-eu")), (vec![], vec!["core".into(), "web".into()]));
+        assert_eq!(
+            (teams(&supposed, "acme"), teams(&supposed, "acme-eu")),
+            (vec![], vec!["core".into(), "web".into()])
+        );
         let gone = cache.supposing(&set(&["acme"]), &other.key, None);
         assert_eq!(teams(&world(&gone, &["acme"]), "acme"), Vec::<String>::new());
         assert!(world(&gone, &["acme"]).describes("acme-eu"));
