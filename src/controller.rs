@@ -113,7 +113,7 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         shared.store.enroll(office.source(), CLUSTER).await?;
     }
     let listen = args.listen.or(settings.listen);
-    let hooks = tellers::hooks(context, settings, &shared.store, listen.is_some())?;
+    let hooks = tellers::hooks(context, settings, &shared.store, listen.is_some() || args.once)?;
     let beside = Beside { replica: Some(shared.presence.replica().into()), hooks };
     let server = match listen {
         Some(address) => Some(relay::served(context, &shared.store, address, beside, stop.clone()).await?),

@@ -64,6 +64,10 @@ const MACHINE_ONLY: &[&str] = &[
     "kubernetes",
     "telemetry",
     "verify",
+    "webhook",
+    "webhooks",
+    "forge",
+    "forges",
 ];
 
 /// The settings of the machine, as `--config FILE` holds them.

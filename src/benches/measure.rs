@@ -4,12 +4,13 @@
 //! `argus apply`, a bare COPY of the same rows into the same tables, and `terraform plan` where there is a terraform.
 //! And for one number of organizations: plans with and without policies, and what OPA takes for the same documents. And for
 //! one number of resources in a Git repository: a plan after a commit of one file. And for one number of resources: sealing
-//! and verifying the audit of the first apply. And for one number of events: delivering them to Kafka.
+//! and verifying the audit of the first apply. And for one number of events: delivering them to Kafka. And for one number of
+//! pushes: how long it is until the controller has applied them, with the resources of `--git`.
 //!
 //! ```text
 //! measure [--sizes 1000,10000,100000] [--seed 7] [--runs 3] [--argus PATH] [--work DIR]
 //!         [--terraform PROGRAM] [--terraform-max 10000] [--judging 1000] [--git 100000] [--audit 100000]
-//!         [--events 200000] [--policies policies] [--opa PROGRAM] [--write docs/performance.md]
+//!         [--events 200000] [--pushes 200] [--policies policies] [--opa PROGRAM] [--write docs/performance.md]
 //! ```
 //!
 //! It starts itself again under `argus db run`, which keeps the private PostgreSQL up meanwhile, so that no figure holds
@@ -18,6 +19,8 @@
 
 #[path = "measure/audit.rs"]
 mod audit;
+#[path = "measure/controller.rs"]
+mod controller;
 #[path = "measure/events.rs"]
 mod events;
 #[path = "measure/floor.rs"]
@@ -45,6 +48,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use audit::Audit;
+use controller::Controller;
 use events::Events;
 use git::Git;
 use judging::Judging;
@@ -65,6 +69,7 @@ struct Options {
     git: usize,
     audit: usize,
     events: usize,
+    pushes: usize,
     policies: PathBuf,
     opa: String,
     write: Option<PathBuf>,
@@ -102,6 +107,11 @@ fn main() -> Outcome<()> {
             let figures = Events { argus, data, folder, events: events.parse()? }.measure()?;
             report::write(&folder.join("figures"), &figures)
         }
+        ["inner-controller", argus, data, folder, repo, pushes] => {
+            let [argus, data, folder, repo] = [argus, data, folder, repo].map(Path::new);
+            let figures = Controller { argus, data, folder, repo, pushes: pushes.parse()? }.measure()?;
+            report::write(&folder.join("figures"), &figures)
+        }
         _ => measure_all(&options(words)?),
     }
 }
@@ -121,6 +131,7 @@ fn options(words: Vec<String>) -> Outcome<Options> {
         git: 100_000,
         audit: 100_000,
         events: 200_000,
+        pushes: 200,
         policies: "policies".into(),
         opa: "opa".into(),
         write: None,
@@ -138,6 +149,7 @@ fn options(words: Vec<String>) -> Outcome<Options> {
             "--terraform-max" => options.terraform_max = value.parse()?,
             "--audit" => options.audit = value.parse()?,
             "--events" => options.events = value.parse()?,
+            "--pushes" => options.pushes = value.parse()?,
             "--git" => options.git = value.parse()?,
             "--judging" => options.judging = value.parse()?,
             "--policies" => options.policies = value.into(),
@@ -186,6 +198,9 @@ fn measure_all(options: &Options) -> Outcome<()> {
     }
     if options.events > 0 {
         report += &measure_events(options, &work.join("events"))?;
+    }
+    if options.pushes > 0 {
+        report += &measure_controller(options, &work.join("controller"))?;
     }
     if options.work.is_none() {
         std::fs::remove_dir_all(&work)?;
@@ -256,6 +271,19 @@ fn measure_events(options: &Options, folder: &Path) -> Outcome<String> {
     let figures = inner(options, "inner-events", folder, &[options.events.to_string().as_ref()])?;
     std::fs::remove_dir_all(folder)?;
     Ok(report::events(options.events, &figures))
+}
+
+/// Measures the controller with a repository of as many resources as for a plan, and so many pushes.
+fn measure_controller(options: &Options, folder: &Path) -> Outcome<String> {
+    eprintln!("pushing {} times ...", options.pushes);
+    let repo = folder.join("repo");
+    let organizations = world::write(&repo, options.git, options.seed)?;
+    git::git(&repo, &["init", "-q", "-b", "main"])?;
+    git::commit(&repo)?;
+    let pushes = options.pushes.min(organizations);
+    let figures = inner(options, "inner-controller", folder, &[repo.as_ref(), pushes.to_string().as_ref()])?;
+    std::fs::remove_dir_all(folder)?;
+    Ok(report::controller(organizations, pushes, &figures))
 }
 
 /// Measures Argus on one server, and the bare COPY on another that is as fresh as the first was.

@@ -7,8 +7,10 @@ use crate::exit_code::ExitCode;
 use crate::model::finding::Finding;
 use crate::render::inert;
 use crate::render::text::counted;
+use crate::settings::webhook::WebhookSettings;
 use crate::sink::Sink;
 use crate::sink::courier::NotificationSettings;
+use crate::sink::forge::Teller;
 use crate::source::cluster;
 use crate::store::Store;
 use crate::store::notifications::Tally;
@@ -54,6 +56,7 @@ pub async fn run(context: &Context) -> Done {
     }
     sinks(context, &mut diagnosis).await;
     controller(context, &mut diagnosis);
+    forges(context, &mut diagnosis).await;
     namespaces(context, &mut diagnosis).await;
     notifications(context, &mut diagnosis);
     collector(&mut diagnosis);
@@ -128,6 +131,28 @@ fn controller(context: &Context, diagnosis: &mut Diagnosis) {
             diagnosis.good(&format!("the controller looks at {}", counted(settings.sources.len(), "source")))
         }
         Err(finding) => diagnosis.bad(&finding.message, finding.hint.as_deref().unwrap_or("see docs/settings.md")),
+    }
+}
+
+/// Whether the secrets of webhooks are there, and each forge shows its repository.
+async fn forges(context: &Context, diagnosis: &mut Diagnosis) {
+    const HINT: &str = "see docs/webhooks.md";
+    for source in &context.controller().sources {
+        let name = &source.name;
+        match source.webhook.as_ref().map(WebhookSettings::secrets) {
+            None => {}
+            Some(Ok(_)) => diagnosis.good(&format!("the webhook of the source `{name}` has a secret")),
+            Some(Err(why)) => diagnosis.bad(&format!("the webhook of the source `{name}`: {why}"), HINT),
+        }
+        let fault = match source.forge.as_ref().map(Teller::open) {
+            None => continue,
+            Some(Ok(teller)) => teller.fault().await,
+            Some(Err(why)) => Some(why),
+        };
+        match fault {
+            None => diagnosis.good(&format!("the forge of the source `{name}` shows its repository")),
+            Some(why) => diagnosis.bad(&format!("the forge of the source `{name}`: {why}"), HINT),
+        }
     }
 }
 

@@ -17,11 +17,13 @@ use crate::commands::context::{Context, Failure};
 use crate::commands::judges::Judges;
 use crate::commands::place;
 use crate::commands::plan;
+use crate::digest;
 use crate::engine::scope::census;
 use crate::engine::{self, Pass, Targets};
 use crate::model::code::Code;
 use crate::model::finding::{Finding, Severity};
 use crate::model::id::OrganizationName;
+use crate::model::state::{Desired, World};
 use crate::plan::{Action, sha256_hex};
 use crate::settings::controller::ControllerSettings;
 use crate::source::cluster::api::{Api, Fault, Times};
@@ -44,8 +46,10 @@ const CATCH_UP_STEP: Duration = Duration::from_millis(50);
 /// How long a replica that is behind leaves work to others.
 const BEHIND: Duration = Duration::from_secs(20);
 
-/// However much moves, a namespace is looked at no more often than this.
+/// However much moves, a namespace is looked at no more often than this; and no more often than that where a look has come to
+/// nothing, or something was left for later.
 const GAP: Duration = Duration::from_millis(200);
+const LATER: Duration = Duration::from_secs(2);
 
 /// A namespace that is a source.
 pub struct Office {
@@ -58,10 +62,14 @@ pub struct Office {
 /// What was heard of a namespace.
 #[derive(Default)]
 struct Heard {
-    /// What has moved and was not looked at yet.
-    touched: BTreeSet<Touched>,
-    /// When a look began last.
-    looked: Option<Instant>,
+    /// What has moved and was not looked at yet, each with how much had been heard by then.
+    touched: BTreeMap<Touched, u64>,
+    /// How much was heard so far.
+    times: u64,
+    /// What the look that is under way is about.
+    taken: BTreeMap<Touched, u64>,
+    /// Before when there is no other look.
+    rests: Option<Instant>,
     /// When this replica was last found to be behind others.
     behind: Option<Instant>,
 }
@@ -105,7 +113,10 @@ pub async fn hear(shared: Arc<Shared>) {
     loop {
         for (namespace, touched) in cluster.moved().await {
             if let Some(office) = shared.offices.iter().find(|office| office.followed.name == namespace) {
-                office.moved().touched.insert(touched);
+                let mut heard = office.moved();
+                heard.times += 1;
+                let times = heard.times;
+                heard.touched.insert(touched, times);
             }
         }
         shared.wake.notify_waiters();
@@ -134,7 +145,7 @@ impl Office {
             return None;
         }
         let heard = self.moved();
-        let rest = heard.looked.map_or(Duration::ZERO, |looked| GAP.saturating_sub(looked.elapsed()));
+        let rest = heard.rests.map_or(Duration::ZERO, |end| end.saturating_duration_since(Instant::now()));
         (!heard.touched.is_empty()).then_some(rest)
     }
 
@@ -149,21 +160,28 @@ impl Office {
 
     /// Compares what has moved with what was last asked for; what belongs to no organization is answered at once.
     pub async fn look(&self, desk: &Desk, store: &Store, full: bool) -> Result<Found, Failure> {
-        let touched = {
+        let touched: BTreeSet<Touched> = {
             let mut heard = self.moved();
-            heard.looked = Some(Instant::now());
-            std::mem::take(&mut heard.touched)
+            heard.rests = Some(Instant::now() + LATER);
+            heard.taken = heard.touched.clone();
+            heard.taken.keys().cloned().collect()
         };
-        match self.compared(desk, store, full, &touched).await {
-            Ok(Compared { found, later, nothing_left }) => {
-                self.moved().touched.extend(later);
-                let (cluster, now) = (&self.cluster, desk.context.now());
-                answer::strays(cluster, &self.followed, store, &nothing_left, now).await;
-                Ok(found)
-            }
-            Err(failure) => {
-                self.moved().touched.extend(touched);
-                Err(failure)
+        let Compared { found, later, nothing_left } = self.compared(desk, store, full, &touched).await?;
+        answer::strays(&self.cluster, &self.followed, store, &nothing_left, desk.context.now()).await;
+        let mut heard = self.moved();
+        heard.taken.retain(|touched, _| !later.contains(touched));
+        if later.is_empty() {
+            heard.rests = Some(Instant::now() + GAP);
+        }
+        Ok(found)
+    }
+
+    /// Takes that what the last look has found is noted. What has moved meanwhile is looked at again.
+    pub fn noted(&self) {
+        let mut heard = self.moved();
+        for (touched, times) in std::mem::take(&mut heard.taken) {
+            if heard.touched.get(&touched) == Some(&times) {
+                heard.touched.remove(&touched);
             }
         }
     }
@@ -210,9 +228,9 @@ impl Office {
                 later.insert(Some(organization));
                 continue;
             }
-            let said = sha256_hex(format!("{said}/{:016x}", mark.moves).as_bytes());
-            if full || before.is_none_or(|(before, _)| *before != *said) {
-                moved.push(Moved { organization, said: format!("{said}@{}", mark.newest), version });
+            let said = mark.said(&said);
+            if full || before.is_none_or(|(before, _)| before != Mark::read(&said).0) {
+                moved.push(Moved { organization, said, version });
             }
         }
         let found = Found { revision: None, full, findings, moved, all: None, commit: None };
@@ -246,6 +264,11 @@ impl Mark {
         Mark { moves, newest: cache.newest(organization), fresh: cache.freshness(organization) }
     }
 
+    /// All of it in one text, with a digest of what the manifests say.
+    fn said(&self, digest: &str) -> String {
+        format!("{}@{}", sha256_hex(format!("{digest}/{:016x}", self.moves).as_bytes()), self.newest)
+    }
+
     /// What was said, and the newest version that had been seen by then.
     fn read(said: &str) -> (&str, u64) {
         let (digest, newest) = said.split_once('@').unwrap_or((said, "0"));
@@ -256,8 +279,8 @@ impl Mark {
 /// Works on a batch. Where nothing comes of it, the objects are told why.
 pub async fn work(desk: &Desk, office: &Office, store: &Store, batch: &Batch) -> Result<Done, Failure> {
     let names: BTreeSet<OrganizationName> = batch.items.keys().cloned().collect();
-    office.catch_up(store, &names).await?;
-    let worked = carry_out(desk, office, store, batch, &names).await;
+    let known = office.catch_up(store, &names).await?;
+    let worked = carry_out(desk, office, store, batch, (&names, &known)).await;
     if let Err(Failure { findings, .. }) = &worked {
         let (followed, now) = (&office.followed, desk.context.now());
         let answering = answer::Answering { cluster: &office.cluster, followed, store, now };
@@ -271,14 +294,23 @@ async fn carry_out(
     office: &Office,
     store: &Store,
     batch: &Batch,
-    names: &BTreeSet<OrganizationName>,
+    (names, known): (&BTreeSet<OrganizationName>, &BTreeMap<OrganizationName, String>),
 ) -> Result<Done, Failure> {
     let (context, followed) = (&desk.context, &office.followed);
     let now = context.now();
-    let (world, seen) = {
+    let (world, seen, marks) = {
         let cache = followed.cache();
-        (cache.world(names, now)?, answer::Seen::all(&cache, names))
+        let marks: Vec<(OrganizationName, Mark)> =
+            names.iter().map(|name| (name.clone(), Mark::of(&cache, name))).collect();
+        (cache.world(names, now)?, answer::Seen::all(&cache, names), marks)
     };
+    // It may say more by now than when it was asked for. Whoever looks next compares with what was planned.
+    let correct_drift = followed.binding.terms.mode == Mode::Enforce;
+    let said = marks.into_iter().filter_map(|(name, mark)| {
+        let now = mark.said(&digest_of(&world, &name, correct_drift));
+        known.get(&name).filter(|before| **before != now).map(|before| (name, (before.clone(), now)))
+    });
+    store.note_said(batch, &said.collect()).await?;
     let folder = context.policies(None).map(|folder| folder.display().to_string());
     let found = place::Found::of_saved(folder.as_deref())?;
     let terms = followed.binding.terms.clone();
@@ -309,9 +341,15 @@ async fn carry_out(
 
 impl Office {
     /// Waits until as much is known of some organizations as when they were asked for.
-    async fn catch_up(&self, store: &Store, names: &BTreeSet<OrganizationName>) -> Result<(), Failure> {
+    async fn catch_up(
+        &self,
+        store: &Store,
+        names: &BTreeSet<OrganizationName>,
+    ) -> Result<BTreeMap<OrganizationName, String>, Failure> {
         let known = store.asked_for(self.source()).await?;
-        let wanted = names.iter().filter_map(|name| Some((name, Mark::read(&known.get(name)?.0).1)));
+        let known = known.into_iter().filter(|(name, _)| names.contains(name)).map(|(name, (said, _))| (name, said));
+        let known: BTreeMap<OrganizationName, String> = known.collect();
+        let wanted = names.iter().filter_map(|name| Some((name, Mark::read(known.get(name)?).1)));
         let wanted: Vec<(&OrganizationName, u64)> = wanted.collect();
         let begun = Instant::now();
         loop {
@@ -319,7 +357,7 @@ impl Office {
                 let cache = self.followed.cache();
                 wanted.iter().find(|(name, newest)| cache.freshness(name) < *newest).copied()
             };
-            let Some((name, newest)) = behind else { return Ok(()) };
+            let Some((name, newest)) = behind else { return Ok(known) };
             if begun.elapsed() > CATCH_UP {
                 self.moved().behind = Some(Instant::now());
                 let message =
@@ -365,6 +403,13 @@ impl Office {
     }
 }
 
+/// A digest of what a world says of an organization, as a census tells it.
+fn digest_of(world: &World, organization: &OrganizationName, correct_drift: bool) -> String {
+    let nothing = Desired { organization: organization.clone(), ..Desired::default() };
+    let desired = world.organizations.get(organization).unwrap_or(&nothing);
+    digest::of(&digest::said(desired), &digest::places(desired), correct_drift)
+}
+
 /// Puts the finalizer on an object, or says why it cannot be on it.
 async fn held(api: &Api, namespace: &str, seen: &answer::Seen) -> Result<(), Box<Finding>> {
     let key: &Key = &seen.key;
@@ -377,7 +422,7 @@ async fn held(api: &Api, namespace: &str, seen: &answer::Seen) -> Result<(), Box
     Err(Box::new(finding.hint("it is planned again by itself")))
 }
 
-/// What is told of organizations that were heard.
+/// The plan of an organization, where there is one.
 fn plan_of<'a>(heard: &'a engine::Heard, organization: &str) -> Option<&'a crate::plan::OrganizationPlan> {
     heard.plan.organizations.iter().find(|plan| &*plan.organization == organization).map(|plan| &**plan)
 }

@@ -7,6 +7,7 @@ use super::Desk;
 use crate::commands::context::{Context, Failure};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
+use crate::render::text::counted;
 use crate::server::hooks::{Hooked, Hooks};
 use crate::settings::controller::{ControllerSettings, SourceSettings};
 use crate::sink::forge::Teller;
@@ -65,14 +66,18 @@ pub async fn report(desk: &Desk, store: &Store) {
 
 /// How it stands, in a state and in words.
 fn words(standing: &Standing) -> (&'static str, String) {
-    let Standing { waiting, unsettled, settled, errors } = standing;
-    let all = waiting + settled + unsettled.values().sum::<i64>();
-    let of = |many: i64| if many == 1 { "1 organization".to_owned() } else { format!("{many} organizations") };
+    let Standing { waiting, unsettled, settled, observed, errors } = standing;
+    let all = waiting + settled + observed + unsettled.values().sum::<i64>();
+    let of = |many: i64| counted(many as usize, "organization");
     let parts = unsettled.iter().map(|(word, many)| format!("{many} {word}"));
-    let parts: Vec<String> = parts.chain((*errors > 0).then(|| format!("{errors} errors in the source"))).collect();
+    let parts: Vec<String> =
+        parts.chain((*errors > 0).then(|| format!("{} of the source", counted(*errors as usize, "error")))).collect();
     let bad = ["denied", "blocked", "failed"].iter().any(|word| unsettled.contains_key(*word)) || *errors > 0;
     match (waiting, parts.is_empty()) {
         (1.., _) => ("pending", format!("{waiting} of {} wait", of(all))),
+        (_, true) if *observed > 0 => {
+            ("success", format!("{} looked at, {observed} of them left as they differ", of(all)))
+        }
         (_, true) => ("success", format!("{} as it says", of(all))),
         (_, false) if bad => ("failure", format!("{}; {settled} of {} as it says", parts.join(", "), of(all))),
         // Held, stopped or overtaken: it goes on when somebody lets it, or by itself.
@@ -93,7 +98,7 @@ mod tests {
 
     fn said(waiting: i64, unsettled: &[(&str, i64)], settled: i64, errors: i64) -> String {
         let unsettled = unsettled.iter().map(|(word, many)| ((*word).to_owned(), *many)).collect();
-        let (state, text) = words(&Standing { waiting, unsettled, settled, errors });
+        let (state, text) = words(&Standing { waiting, unsettled, settled, observed: 0, errors });
         format!("{state}: {text}")
     }
 
@@ -107,6 +112,8 @@ mod tests {
             said(0, &[("denied", 1), ("held", 2)], 9, 0),
             "failure: 1 denied, 2 held; 9 of 12 organizations as it says"
         );
-        assert_eq!(said(0, &[], 3, 1), "failure: 1 errors in the source; 3 of 3 organizations as it says");
+        let observed = Standing { observed: 2, settled: 1, ..Standing::default() };
+        assert_eq!(words(&observed), ("success", "3 organizations looked at, 2 of them left as they differ".into()));
+        assert_eq!(said(0, &[], 3, 1), "failure: 1 error of the source; 3 of 3 organizations as it says");
     }
 }

@@ -154,6 +154,9 @@ impl Worker {
             Ok(found) => {
                 failpoint("controller.before_looked", name);
                 let moved = store.looked(&taken, &found).await?;
+                if let (Some(office), Some(_)) = (&desk.office, moved) {
+                    office.noted();
+                }
                 failpoint("controller.after_looked", name);
                 look::tell(desk, store, &found.findings, source.facts.failures > 0).await;
                 tellers::report(desk, store).await;
@@ -184,6 +187,10 @@ impl Worker {
             Ok(pass::Done { run, settled }) => {
                 failpoint("controller.before_settle", name);
                 store.settle_work(&batch, run.as_ref(), &settled).await?;
+                // Whoever has written meanwhile was not heard, because this one was at work.
+                if store.wake_what_moved().await? > 0 {
+                    self.shared.wake.notify_waiters();
+                }
                 failpoint("controller.after_settle", name);
             }
             Err(Failure { findings, .. }) => {

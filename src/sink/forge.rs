@@ -59,6 +59,9 @@ trait Forge: std::fmt::Debug + Send + Sync {
     /// What the repository of this name is called in a path; nothing if it can have no such name.
     fn repository(&self, name: &str) -> Option<String>;
 
+    /// Asks whether the repository is there.
+    fn about(&self, repository: &str) -> Call;
+
     /// The longest description of a state, and the longest comment, in characters.
     fn chars_max(&self) -> (usize, usize);
 
@@ -305,6 +308,14 @@ impl Teller {
         let client = http::client(REQUEST_TIME_MAX, settings.ca_file.as_deref())?;
         let interface = forge.interface(url.trim_end_matches('/'));
         Ok(Teller { forge, interface, repository, token, headers, client, own: OnceCell::new() })
+    }
+
+    /// What is wrong on the other side: nothing, if it is there and shows the repository to this token.
+    pub async fn fault(&self) -> Option<String> {
+        match Telling::from(self.ask(self.forge.about(&self.repository)).await.err()?) {
+            Telling::Told(_) => None,
+            Telling::Refused(why) | Telling::Failed { why, .. } => Some(why),
+        }
     }
 
     /// Says how it stands with a commit.

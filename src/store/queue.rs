@@ -5,6 +5,7 @@
 //! and the transaction that applies looks at it.
 
 pub mod listed;
+pub mod said;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -82,6 +82,8 @@ pub struct Standing {
     pub unsettled: BTreeMap<String, i64>,
     /// How many are as it says.
     pub settled: i64,
+    /// How many were looked at and left as they are, because the source only reports.
+    pub observed: i64,
     /// How many mistakes are of no single organization.
     pub errors: i64,
 }
@@ -127,7 +129,8 @@ impl Store {
         let Some((revision, errors)) = found else { return Ok(()) };
         let Some((_, commit)) = Revision::parts(&revision) else { return Ok(()) };
         let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT CASE WHEN asked <= answered THEN 'settled'
+            "SELECT CASE WHEN asked <= answered AND outcome = 'observed' THEN 'observed'
+                         WHEN asked <= answered THEN 'settled'
                          WHEN outcome IS NULL OR revision IS DISTINCT FROM $2 THEN 'waiting'
                          ELSE outcome END, count(*)
              FROM argus.work WHERE source = $1 AND organization <> '' GROUP BY 1",
@@ -141,6 +144,7 @@ impl Store {
             match word.as_str() {
                 "settled" => standing.settled = many,
                 "waiting" => standing.waiting = many,
+                "observed" => standing.observed += many,
                 _ => drop(standing.unsettled.insert(word, many)),
             }
         }

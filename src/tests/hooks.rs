@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use argus::metrics::{Form, Metrics};
-use argus::server::{self, Beside};
 use argus::server::hooks::{Hooked, Hooks};
+use argus::server::{self, Beside};
 use argus::settings::webhook::WebhookSettings;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value as Json, json};
@@ -73,7 +73,13 @@ impl Desk {
         let listener = server::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (tell, told) = watch::channel(false);
-        tokio::spawn(server::serve(listener, metrics.clone(), store, Beside { replica: None, hooks: Some(hooks) }, told));
+        tokio::spawn(server::serve(
+            listener,
+            metrics.clone(),
+            store,
+            Beside { replica: None, hooks: Some(hooks) },
+            told,
+        ));
         Desk { address, metrics, _stop: tell }
     }
 

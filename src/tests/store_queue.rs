@@ -17,7 +17,8 @@ const LEASE: Duration = Duration::from_secs(60);
 async fn replica(store: &Store, name: &str) -> Holder {
     let holder = Holder::new(name);
     store.arrive(&holder, LEASE).await.expect("it is told");
-    assert_eq!(store.beat(std::slice::from_ref(&holder), LEASE).await.expect("it is told"), [holder.clone()]);
+    let own = std::slice::from_ref(&holder);
+    assert_eq!(store.beat(own, LEASE).await.expect("it is told"), own);
     holder
 }
 

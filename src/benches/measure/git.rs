@@ -74,14 +74,16 @@ fn split(organization: &str, text: &str) -> Vec<(String, String)> {
     files
 }
 
-fn git(folder: &Path, words: &[&str]) -> Result<(), Box<dyn Error>> {
+/// A command of Git in a folder.
+pub fn git(folder: &Path, words: &[&str]) -> Result<(), Box<dyn Error>> {
     let who = ["-c", "user.name=Ada", "-c", "user.email=ada@acme.example", "-c", "gc.auto=0"];
     let mut command = Command::new("git");
     command.current_dir(folder).args(who).args(words).env("GIT_CONFIG_GLOBAL", "/dev/null");
     if command.status()?.success() { Ok(()) } else { Err(format!("{command:?} failed").into()) }
 }
 
-fn commit(folder: &Path) -> Result<(), Box<dyn Error>> {
+/// Commits all that is there.
+pub fn commit(folder: &Path) -> Result<(), Box<dyn Error>> {
     git(folder, &["add", "-A"])?;
     git(folder, &["commit", "-q", "-m", "Change something"])
 }

@@ -298,3 +298,28 @@ pub fn write_between_marks(path: &Path, report: &str) -> Result<(), Box<dyn Erro
     let written = format!("{}{START}\n\n{report}\n\n{}", &text[..start], &text[end..]);
     Ok(std::fs::write(path, written)?)
 }
+
+/// The controller with so many organizations and pushes.
+pub fn controller(organizations: usize, pushes: usize, figures: &Figures) -> String {
+    let mut out = format!("\n\n### The controller, with {organizations} organizations\n\n");
+    out.push_str("| what | wall s | CPU s | server CPU s | peak MiB |\n|---|---:|---:|---:|---:|\n");
+    for (key, name) in [
+        ("controller-first", "from nothing until everything is applied and noted"),
+        ("controller-idle", "a minute in which nothing happens"),
+    ] {
+        let Some(Usage { cpu_seconds, wall_seconds, rss_kib, server_seconds }) = figures.get(key) else { continue };
+        let mib = *rss_kib as f64 / 1024.0;
+        let _ = writeln!(out, "| {name} | {wall_seconds:.1} | {cpu_seconds:.2} | {server_seconds:.2} | {mib:.0} |");
+    }
+    let _ = write!(out, "\n{pushes} pushes of a change to one organization, each with its hook:\n\n");
+    out.push_str("| what | median ms | p99 ms |\n|---|---:|---:|\n");
+    let ms = |key: &str| figures.get(key).map(|usage| usage.wall_seconds * 1000.0).unwrap_or_default();
+    for (key, name) in [
+        ("push", "`git push` alone, to a repository on the same machine"),
+        ("applied", "from the beginning of `git push` until the rows are written and what came of it is noted"),
+    ] {
+        let (median, p99) = (ms(&format!("{key}-median")), ms(&format!("{key}-p99")));
+        let _ = writeln!(out, "| {name} | {median:.0} | {p99:.0} |");
+    }
+    out
+}

@@ -33,6 +33,10 @@ impl Forge for GitHub {
         parts(name).filter(|parts| parts.len() == 2).map(|_| name.to_owned())
     }
 
+    fn about(&self, repository: &str) -> Call {
+        Call::get(format!("/repos/{repository}"))
+    }
+
     fn chars_max(&self) -> (usize, usize) {
         (140, 65_536)
     }

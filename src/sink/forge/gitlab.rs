@@ -32,6 +32,10 @@ impl Forge for GitLab {
         Some(path.join("%2F"))
     }
 
+    fn about(&self, repository: &str) -> Call {
+        Call::get(format!("/projects/{repository}"))
+    }
+
     fn chars_max(&self) -> (usize, usize) {
         (255, 1_000_000)
     }

@@ -10,6 +10,7 @@ use super::{ACME, World, run};
 use crate::hooks::{Answer, SECRET, hex, send};
 use crate::support::forge::{Fault, Forge, OWN, TOKEN};
 use crate::support::git::Repository;
+use crate::support::git_http::GitHttp;
 use crate::support::tls::authority;
 
 /// How long something may take to come about on a busy machine.
@@ -37,16 +38,21 @@ impl Drop for Running {
 
 impl Desk {
     fn new() -> Desk {
-        let desk = Desk { world: World::new(), repository: Repository::new(), forge: Forge::start("github") };
-        let (path, url) = (desk.repository.path.display().to_string(), desk.forge.url());
+        Desk::at("github", |path| format!("{{url: \"{path}\", ref: main}}"))
+    }
+
+    /// A desk with a forge of this name, and the repository at the address that is made of its path.
+    fn at(name: &'static str, git: impl Fn(&str) -> String) -> Desk {
+        let desk = Desk { world: World::new(), repository: Repository::new(), forge: Forge::start(name) };
+        let (git, url) = (git(&desk.repository.path.display().to_string()), desk.forge.url());
         desk.world.write("machine/secret", &format!("{SECRET}\n"));
         desk.world.write("machine/token", &format!("{TOKEN}\n"));
         desk.world.write("machine/ca.pem", &authority().certificate);
         desk.world.write(
             "machine/machine.yaml",
             &format!(
-                "controller:\n  listen: 127.0.0.1:0\n  sources:\n    - name: default\n      git: {{url: \"{path}\", ref: main}}\n      \
-                 interval: 6h\n      webhook: {{provider: github, secretFile: secret}}\n      forge: {{provider: github, url: \"{url}\", \
+                "controller:\n  listen: 127.0.0.1:0\n  sources:\n    - name: default\n      git: {git}\n      \
+                 interval: 6h\n      webhook: {{provider: {name}, secretFile: secret}}\n      forge: {{provider: {name}, url: \"{url}\", \
                  repository: acme/config, tokenFile: token, caFile: ca.pem}}\n"
             ),
         );
@@ -210,6 +216,55 @@ fn what_is_asked_for_is_planned_in_one_comment_by_the_rules_of_the_base() {
     assert!(!log.contains(SECRET) && !log.contains(TOKEN), "{log}");
 }
 
+/// As it is out there: GitLab, a repository on a server, and somebody who pushes to the branch while a change to it is planned.
+#[test]
+fn what_is_asked_for_on_a_server_is_planned_while_others_push() {
+    let root = crate::support::postgres::scratch("served");
+    std::fs::create_dir_all(&root).expect("a folder");
+    let server = GitHttp::start(&root);
+    let (url, authority) = (server.url("config.git"), server.authority().display().to_string());
+    let desk = Desk::at("gitlab", |_| format!("{{url: \"{url}\", ref: main, caFile: \"{authority}\"}}"));
+    let served = root.join("config.git").display().to_string();
+    desk.repository.git(&["clone", "-q", "--mirror", ".", &served]);
+    desk.repository.git(&["remote", "add", "served", &served]);
+    let controller = desk.start();
+    desk.until("it is applied", || desk.world.sql("SELECT count(*) FROM argus.organization").trim() == "1");
+    let tell = |event: &str, body: &Value| {
+        let headers = [("x-gitlab-event", event), ("x-gitlab-token", SECRET)];
+        send(controller.address, "/hooks/default", &headers, body.to_string().as_bytes()).body
+    };
+    let project = json!({"path_with_namespace": "acme/config", "default_branch": "main"});
+    let mut heads = Vec::new();
+    for number in 1..=4_i64 {
+        let head = desk.asked(number, &[(&format!("o{number}.yaml"), &ACME.replace("acme", &format!("o{number}")))]);
+        desk.commit("acme.yaml", &ACME.replace("Acme\n", &format!("Acme {number}\n")));
+        desk.repository.git(&["push", "-q", "served", "main", &format!("{head}:refs/merge-requests/{number}/head")]);
+        let asked = json!({"object_kind": "merge_request", "project": project, "object_attributes":
+            {"iid": number, "action": "open", "target_branch": "main", "last_commit": {"id": head}}});
+        assert_eq!(tell("Merge Request Hook", &asked), "planned\n");
+        assert_eq!(
+            tell("Push Hook", &json!({"ref": "refs/heads/main", "project": project, "after": number})),
+            "woken\n"
+        );
+        heads.push(head);
+    }
+    for (number, head) in (1..).zip(&heads) {
+        desk.until("it is planned", || desk.state(head, "argus/default/plan").0 == "success");
+        desk.until("it is commented", || desk.comments(number).len() == 1);
+        let comment = desk.comments(number).concat();
+        assert!(comment.contains("### Plan: 2 to add, 0 to change, 0 to destroy."), "{comment}");
+        let link = format!("{}/acme/config/-/blob/{head}/o{number}.yaml", desk.forge.url());
+        assert!(comment.contains(&link), "{link}: {comment}");
+    }
+    desk.until("what was pushed is applied", || {
+        desk.world.sql("SELECT display_name FROM argus.organization").trim() == "Acme 4"
+    });
+    let last = desk.repository.git(&["rev-parse", "main"]);
+    desk.until("it is told", || desk.state(&last, "argus/default").0 == "success");
+    assert_eq!(desk.forge.held().complaints, Vec::<String>::new());
+    let _ = std::fs::remove_dir_all(&root);
+}
+
 #[test]
 fn a_forge_that_is_away_holds_up_nothing_and_is_told_when_it_is_back() {
     let desk = Desk::new();
@@ -254,6 +309,27 @@ fn dying_has_died(desk: &Desk) -> bool {
     let others =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'argus'";
     desk.world.sql(others).trim() == "0"
+}
+
+#[test]
+fn the_doctor_looks_at_webhooks_and_forges() {
+    for name in ["github", "gitlab", "gitea"] {
+        let desk = Desk::at(name, |path| format!("{{url: \"{path}\", ref: main}}"));
+        let doctor = || {
+            let mut command = desk.world.command(&["doctor"]);
+            command.env("ARGUS_CONFIG", desk.world.path("machine/machine.yaml"));
+            run(command)
+        };
+        let (webhook, forge) = ("the webhook of the source `default`", "the forge of the source `default`");
+        // That no controller runs is wrong as well.
+        doctor().says(&format!("ok    {webhook} has a secret")).says(&format!("ok    {forge} shows its repository"));
+        desk.world.write("machine/secret", "short").write("machine/token", "another-token");
+        let ran = doctor().ends(1).says(&format!("BAD   {webhook}: the secret has fewer than 16 bytes"));
+        ran.says(&format!("BAD   {forge}: the forge answers 401")).does_not_say("another-token");
+        desk.world.remove("machine/token");
+        doctor().ends(1).says(&format!("BAD   {forge}: ")).says("cannot be read");
+        assert_eq!(desk.forge.held().complaints, Vec::<String>::new());
+    }
 }
 
 #[test]

@@ -269,6 +269,7 @@ fn github(name: &str, request: &Request, path: &str, held: &mut Held) -> Answere
     match (request.method.as_str(), parts.as_slice()) {
         ("GET", ["user"]) if held.anonymous => Err((403, "Resource not accessible by integration".into())),
         ("GET", ["user"]) => ok(200, &json!({"login": OWN, "id": 7})),
+        ("GET", ["repos", "acme", "config"]) => ok(200, &json!({"id": 1, "full_name": "acme/config"})),
         ("POST", ["repos", "acme", "config", "statuses", commit]) => set_status(request, commit, held, &limits),
         ("GET", ["repos", "acme", "config", "issues", number, "comments"]) => {
             if name != "github" && !query.is_empty() {
@@ -297,6 +298,7 @@ fn gitlab(request: &Request, path: &str, held: &mut Held) -> Answered {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match (request.method.as_str(), parts.as_slice()) {
         ("GET", ["user"]) => ok(200, &json!({"username": OWN, "id": 7})),
+        ("GET", ["projects", "acme%2Fconfig"]) => ok(200, &json!({"id": 1, "path_with_namespace": "acme/config"})),
         ("POST", ["projects", "acme%2Fconfig", "statuses", commit]) => set_status(request, commit, held, &limits),
         ("GET", ["projects", "acme%2Fconfig", "merge_requests", number, "notes"]) => {
             held.page(number.parse().unwrap_or_default(), query, show)
