@@ -5,6 +5,7 @@
 //! look at one source, or work on a batch of its organizations. Dying between any two steps loses nothing, because the
 //! queue holds on to what was not settled.
 
+pub mod admission;
 mod cluster;
 mod look;
 mod pass;
@@ -118,6 +119,7 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         Some(address) => Some(relay::served(context, &shared.store, address, beside, stop.clone()).await?),
         None => None,
     };
+    let admission = admission::open(context, &shared).await?;
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn({
         let shared = shared.clone();
@@ -151,6 +153,9 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         Ok::<usize, Failure>(done)
     };
     let (done, ()) = tokio::try_join!(within_grace(working, stop.clone()), delivering)?;
+    if let Some(admission) = admission {
+        admission.end(&shared).await;
+    }
     tasks.shutdown().await;
     if let Some(server) = server {
         server.abort();

@@ -1,8 +1,11 @@
 //! The server: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever keeps it running, and where there are sources with
 //! hooks, those. It serves nothing else, and nobody can keep it busy: connections are few, short, and carry little.
 
+pub mod admission;
+pub mod certificates;
 mod connection;
 pub mod hooks;
+pub mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -4,6 +4,7 @@
 //! hold a rule. Without any word of them, `policies` beside the manifests is taken if it is there.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::context::{Context, Failure};
 use super::place::{Found, Place};
@@ -34,8 +35,30 @@ pub struct Judges {
     pub folder: Option<String>,
     /// Whether somebody wants to know what people gain and lose, beside the policies.
     pub tells_access: bool,
-    sandbox: Option<Sandbox>,
+    sandbox: Option<Arc<Sandbox>>,
     rules_digest: String,
+}
+
+/// Policies, ready to judge by whatever terms.
+pub struct Loaded {
+    /// The files, and the folder that they are of.
+    pub found: Found,
+    sandbox: Option<Arc<Sandbox>>,
+}
+
+impl Loaded {
+    /// Loads the policies that were found.
+    pub async fn new(context: &Context, found: Found) -> Result<Loaded, Failure> {
+        let sandbox = match found.folder.as_deref() {
+            None | Some(NONE) => None,
+            Some(folder) => {
+                let sandbox = policies::load(context, found.files.clone()).await?;
+                policies::must_judge(&sandbox, folder)?;
+                Some(Arc::new(sandbox))
+            }
+        };
+        Ok(Loaded { found, sandbox })
+    }
 }
 
 impl Judges {
@@ -53,19 +76,23 @@ impl Judges {
         revision: Option<Revision>,
         terms: Terms,
     ) -> Result<Judges, Failure> {
-        let Found { folder, files } = found;
-        let rules_digest = policy::rules_digest(&files, &terms);
-        let sandbox = match folder.as_deref() {
-            None | Some(NONE) => None,
-            Some(folder) => {
-                let sandbox = policies::load(context, files).await?;
-                policies::must_judge(&sandbox, folder)?;
-                Some(sandbox)
-            }
-        };
+        Ok(Judges::with(context, &Loaded::new(context, found).await?, revision, terms))
+    }
+
+    /// Policies that were loaded, and these terms.
+    pub fn with(context: &Context, loaded: &Loaded, revision: Option<Revision>, terms: Terms) -> Judges {
+        let rules_digest = policy::rules_digest(&loaded.found.files, &terms);
         let authors = context.authors(revision.as_ref());
-        let approvers = context.approvers().clone();
-        Ok(Judges { terms, authors, approvers, revision, folder, tells_access: false, sandbox, rules_digest })
+        Judges {
+            terms,
+            authors,
+            approvers: context.approvers().clone(),
+            revision,
+            folder: loaded.found.folder.clone(),
+            tells_access: false,
+            sandbox: loaded.sandbox.clone(),
+            rules_digest,
+        }
     }
 
     /// Terms without policies, for those who only look.

@@ -129,6 +129,11 @@ impl Office {
         &self.followed.source
     }
 
+    /// The cluster, and the namespace of it.
+    pub fn at(&self) -> (&Arc<Cluster>, &Arc<Followed>) {
+        (&self.cluster, &self.followed)
+    }
+
     /// Whether it can be looked at: all of it is listed, or was given the time to be.
     pub fn is_ready(&self) -> bool {
         self.followed.cache().standing().0 || self.since.elapsed() > LISTING

@@ -41,6 +41,9 @@ const RUNS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 3
 /// How long an event may wait, in seconds.
 const WAITS: &[f64] = &[0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
+/// How long an answer may take, in seconds.
+const ANSWERS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
 macro_rules! metrics {
     ($($word:ident: $name:literal, $kind:expr, [$($label:literal),*], $help:literal;)*) => {
         $(#[doc = $help] pub const $word: Metric = Metric { name: $name, kind: $kind, labels: &[$($label),*], help: $help };)*
@@ -106,6 +109,10 @@ metrics! {
         "How many steps the controller has done: a look at a source, or work on a batch of its organizations.";
     CONTROLLER_FAILURES: "argus_controller_failures_total", Kind::Counter, ["source", "step"],
         "How many steps of the controller came to nothing.";
+    ADMISSIONS: "argus_admission_requests_total", Kind::Counter, ["outcome"],
+        "How often an API server has asked, by answer: passed (nothing to look at), allowed, warned, refused, unknown.";
+    ADMISSION_DURATION: "argus_admission_duration_seconds", Kind::Histogram(ANSWERS), [],
+        "How long it took to answer API servers.";
     NOTIFICATIONS_WAITING: "argus_notifications_waiting", Kind::Gauge, [],
         "How many messages wait for the channels of organizations.";
     CHANNELS_FAILING: "argus_notification_channels_failing", Kind::Gauge, [],

@@ -352,6 +352,12 @@ codes! {
     /// What is known of a cluster is older than what was known before, or not whole.
     ClusterBehind = 1914,
 
+    // 192x: admission
+    /// Nobody could tell what an object would lead to.
+    NotLookedAt = 1920,
+    /// An object is in a namespace that nobody follows.
+    NotFollowed = 1921,
+
     // 41xx: the controller
     /// No controller is there, or none has answered in time.
     NobodyThere = 4101,

@@ -6,6 +6,7 @@
 //! what is wrong with one namespace is wrong with that one alone. The price, a watch for every kind and namespace, is a
 //! connection each, which API servers are made for.
 
+pub mod admission;
 pub mod api;
 pub mod cache;
 pub mod object;

@@ -2,6 +2,7 @@
 //!
 //! `make e2e` builds the server and runs these; elsewhere they are listed as left out.
 
+mod admission;
 mod answered;
 mod chart;
 mod controlled;

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module per theme.
 
 mod access;
+mod admission;
 mod approval;
 mod charts;
 mod cli;

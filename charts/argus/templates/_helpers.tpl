@@ -62,10 +62,30 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if not (or .Values.kubernetes.namespaces (dig "controller" "sources" list $config)) -}}
 {{- fail "there is nothing to look at: list repositories under `config.controller.sources`, or bind namespaces under `kubernetes.namespaces`" -}}
 {{- end -}}
+{{- if hasKey (default dict $config.kubernetes) "admission" -}}
+{{- fail "config.kubernetes.admission comes from `admission`, as the Service and the webhook do: say it there" -}}
+{{- end -}}
+{{- if and .Values.admission.enabled (not .Values.kubernetes.namespaces) -}}
+{{- fail "admission.enabled has nobody to answer: bind namespaces under `kubernetes.namespaces`" -}}
+{{- end -}}
 {{- if .Values.kubernetes.namespaces -}}
 {{- $_ := set $config "kubernetes" (merge (dict "namespaces" .Values.kubernetes.namespaces) (default dict $config.kubernetes)) -}}
 {{- end -}}
+{{- if .Values.admission.enabled -}}
+{{- $own := dict "serviceName" (include "argus.fullname" .) "namespace" .Release.Namespace "secretName" (include "argus.admissionSecret" .) -}}
+{{- $admission := dict "listen" (printf "%s:%v" .Values.http.address .Values.admission.port) "selfSigned" $own "webhookName" (include "argus.webhook" .) -}}
+{{- $_ := set $config.kubernetes "admission" (merge $admission (pick .Values.admission "timeout" "onFailure")) -}}
+{{- end -}}
 {{- toYaml $config -}}
+{{- end }}
+
+{{- /* The webhook is no object of a namespace: two releases of the same name are told apart. */}}
+{{- define "argus.webhook" -}}
+{{ include "argus.fullname" . }}-{{ .Release.Namespace }}
+{{- end }}
+
+{{- define "argus.admissionSecret" -}}
+{{ include "argus.fullname" . }}-admission
 {{- end }}
 
 {{- /* A rule of a NetworkPolicy: to whom, and on which ports. Takes the peers, the ports and the protocols. */}}

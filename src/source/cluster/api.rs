@@ -273,6 +273,11 @@ impl Api {
         })
     }
 
+    /// The client, for what is asked beside custom resources.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// One page of the objects of a kind.
     pub async fn page(&self, namespace: &str, kind: KindId, token: Option<&str>) -> Result<Page, Fault> {
         let mut list = ListParams::default().limit(PAGE_OBJECTS);

@@ -1,6 +1,8 @@
 //! What is known of one namespace: what its objects say, how far it was watched, and which organizations have moved.
 //! Pure but for its lock: events go in, worlds come out.
 
+mod supposed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

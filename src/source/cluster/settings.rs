@@ -8,6 +8,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::admission::AdmissionSettings;
 use crate::approval::Need;
 use crate::brake::{Mode, Windows};
 use crate::diff::matches;
@@ -40,6 +41,8 @@ pub struct ClusterSettings {
     pub namespaces: BTreeMap<String, Binding>,
     /// What becomes of rows whose object is deleted, where the object does not say so.
     pub deletion_policy: DeletionPolicy,
+    /// Where the API server asks before it stores an object; without it, it asks nobody.
+    pub admission: Option<AdmissionSettings>,
 }
 
 impl Default for ClusterSettings {
@@ -50,6 +53,7 @@ impl Default for ClusterSettings {
             name: NAME.into(),
             namespaces: BTreeMap::new(),
             deletion_policy: DeletionPolicy::default(),
+            admission: None,
         }
     }
 }
@@ -177,6 +181,7 @@ impl ClusterSettings {
         if let Some(file) = &mut self.kubeconfig {
             *file = folder.join(&*file);
         }
+        self.admission = self.admission.map(|admission| admission.beside(folder));
         self
     }
 
@@ -203,12 +208,12 @@ impl ClusterSettings {
                 return bad(format!("the namespace `{namespace}` {fault}"));
             }
         }
-        Ok(())
+        self.admission.as_ref().map_or(Ok(()), AdmissionSettings::check)
     }
 }
 
 /// A namespace becomes part of addresses: nothing but a label of DNS gets there.
-fn namespace_fault(name: &str) -> Option<&'static str> {
+pub(super) fn namespace_fault(name: &str) -> Option<&'static str> {
     let odd = |c: char| !matches!(c, 'a'..='z' | '0'..='9' | '-');
     if name.is_empty() || name.len() > 63 {
         return Some("it has 1 to 63 characters");

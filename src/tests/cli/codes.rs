@@ -23,6 +23,7 @@ const SHOWN_ELSEWHERE: &[(std::ops::RangeInclusive<u16>, &str)] = &[
     (1901..=1901, "src/tests/relay.rs"),
     (1902..=1903, "src/tests/notify.rs"),
     (1911..=1914, "src/tests/cluster"),
+    (1920..=1921, "src/tests/cluster/admission.rs"),
     (2017..=2017, "src/plan/beyond.rs"),
     (4101..=4102, "src/tests/cli/controller.rs"),
 ];
