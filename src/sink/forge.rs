@@ -1,7 +1,7 @@
 //! Forges: where repositories live. They are told how it stands with a commit, and what a change that is asked for would do: one
 //! comment, which is found again and replaced.
 //!
-//! What forges differ in is said by a [`Forge`] as values, each in one file and one line in the table here; what is sent, and what an
+//! What forges differ in is said by a `Forge` as values, each in one file and one line in the table here; what is sent, and what an
 //! answer means, is the same for all.
 
 mod gitea;
