@@ -141,10 +141,13 @@ impl Office {
 
     /// How long to wait for the next look; none where nothing has moved that was not looked at, or it cannot be looked at.
     pub fn waits(&self) -> Option<Duration> {
-        if !self.followed.cache().standing().0 {
-            return None;
-        }
+        let listed = self.followed.cache().standing().0;
         let heard = self.moved();
+        if !listed {
+            // Nobody tells when the last list has come, because nothing moves with it.
+            let comes = self.since.elapsed() <= LISTING && !heard.touched.is_empty();
+            return comes.then_some(GAP);
+        }
         let rest = heard.rests.map_or(Duration::ZERO, |end| end.saturating_duration_since(Instant::now()));
         (!heard.touched.is_empty()).then_some(rest)
     }

@@ -21,7 +21,7 @@ use super::observing::SourceSeen;
 use super::run::RunId;
 use crate::agenda::{Backoff, Facts};
 use crate::model::finding::Finding;
-use crate::model::id::OrganizationName;
+use crate::model::id::{GLOBAL, OrganizationName};
 
 /// How long a source that is undone again and again waits before it does the same once more.
 const TRUCE: Backoff = Backoff { first: Duration::from_secs(120), longest: Duration::from_secs(3600) };
@@ -660,6 +660,16 @@ impl Store {
             .bind(version)
             .bind(undone.as_ref().map(|undone| cut(&undone.what)))
             .bind(undone.as_ref().map(|undone| cut(&undone.by)))
+            .execute(&mut *transaction)
+            .await?;
+        }
+        if settled.get(GLOBAL).is_some_and(|shared| shared.outcome == "applied") {
+            // What was missing to others may be there now.
+            sqlx::query(
+                "UPDATE argus.work SET due = clock_timestamp()
+                 WHERE source = $1 AND asked > answered AND outcome IN ('blocked', 'failed') AND NOT argus.is_held(holder)",
+            )
+            .bind(&batch.source)
             .execute(&mut *transaction)
             .await?;
         }

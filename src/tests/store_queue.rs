@@ -92,6 +92,22 @@ async fn no_more_is_under_way_than_the_source_allows() {
     assert_eq!(names(&one_by_one().await), "c");
 }
 
+#[tokio::test]
+async fn what_was_blocked_is_tried_again_when_what_all_share_has_come() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let holder = replica(&store, "one").await;
+    waiting(&store, &holder, &["acme"]).await;
+    let batch = claim(&store, &holder, 9).await.expect("a batch");
+    let blocked = Settled { again: Some(Duration::from_secs(600)), failed: true, ..settled("blocked") };
+    store.settle_work(&batch, None, &BTreeMap::from([("acme".into(), blocked)])).await.expect("it is noted");
+    assert_eq!(names(&claim(&store, &holder, 9).await), "");
+    waiting(&store, &holder, &[""]).await;
+    let shared = claim(&store, &holder, 9).await.expect("a batch");
+    settle(&store, &shared, "applied").await;
+    assert_eq!(names(&claim(&store, &holder, 9).await), "acme");
+}
+
 /// Whatever somebody died over is taken by itself: if it is what killed them, it takes nothing else along.
 #[tokio::test]
 async fn what_was_begun_and_not_ended_comes_alone_and_last() {

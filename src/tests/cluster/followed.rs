@@ -283,6 +283,7 @@ fn what_the_server_takes_and_argus_does_not_blocks_its_organization_alone() {
     let follower = Follower::new(&["acme*"]);
     follower.create("Organization", "acme", &json!({}));
     follower.create("Organization", "acme-bad", &json!({ "settings": { "password": "hunter22" } }));
+    follower.until("both are heard of", |cache| cache.len() == 2);
     follower.listed();
     let world = follower.world(&["acme", "acme-bad"]).expect("a world");
     assert_eq!(world.blocked.iter().map(|name| &**name).collect::<Vec<_>>(), ["acme-bad"]);
