@@ -185,7 +185,7 @@ impl Store {
         );
         let reports = reports.fetch_all(&mut *transaction).await?;
         let backlog = super::events::backlog(&mut transaction).await?;
-        let (sources, replicas) = super::queue::seen(&mut transaction).await?;
+        let (sources, replicas) = super::queue::listed::seen(&mut transaction).await?;
         Ok(Observed {
             sources,
             replicas,

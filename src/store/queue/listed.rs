@@ -1,14 +1,16 @@
-//! What the queue tells people: the sources, and the organizations that wait.
+//! What the queue tells those who watch: the sources, the organizations that wait, and figures of both.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sqlx::Row as _;
+use sqlx::{PgConnection, Row as _};
 
+use super::presence::REPLICAS;
 use super::{FIGHT_ROUNDS, read_findings};
 use crate::model::finding::Finding;
 use crate::store::Store;
 use crate::store::content::{self, moment};
 use crate::store::error::StoreError;
+use crate::store::observing::SourceSeen;
 
 /// How often in a row something has to fail before it is told apart from what will perhaps do the next time.
 pub const QUARANTINE_FAILURES: i32 = 5;
@@ -163,6 +165,40 @@ impl Store {
         }
         Ok(items)
     }
+}
+
+/// How it goes with all sources, and how many replicas are there.
+pub(in crate::store) async fn seen(connection: &mut PgConnection) -> Result<(Vec<SourceSeen>, i64), StoreError> {
+    let rows = sqlx::query(
+        "SELECT s.name, s.failures, extract(epoch FROM clock_timestamp() - s.succeeded_at)::float8,
+                COALESCE(w.new, 0), COALESCE(w.again, 0), GREATEST(COALESCE(w.oldest, 0), 0), COALESCE(w.fighting, 0)
+         FROM argus.source s
+         LEFT JOIN (SELECT source,
+                           count(*) FILTER (WHERE asked > answered AND (outcome IS NULL OR outcome IN ('applied', 'unchanged')))
+                               AS new,
+                           count(*) FILTER (WHERE asked > answered AND outcome NOT IN ('applied', 'unchanged')) AS again,
+                           extract(epoch FROM clock_timestamp() - min(due)
+                               FILTER (WHERE asked > answered AND NOT argus.is_held(holder)))::float8 AS oldest,
+                           count(*) FILTER (WHERE undone >= $1 AND undone_at > clock_timestamp() - interval '1 hour') AS fighting
+                    FROM argus.work GROUP BY source) w ON w.source = s.name
+         ORDER BY s.name",
+    )
+    .bind(FIGHT_ROUNDS.cast_signed())
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut sources = Vec::with_capacity(rows.len());
+    for row in &rows {
+        sources.push(SourceSeen {
+            name: row.try_get(0)?,
+            failures: row.try_get(1)?,
+            look_age: row.try_get(2)?,
+            waiting: (row.try_get(3)?, row.try_get(4)?),
+            oldest: row.try_get(5)?,
+            fighting: row.try_get(6)?,
+        });
+    }
+    let replicas = sqlx::query_scalar(REPLICAS).fetch_one(connection).await?;
+    Ok((sources, replicas))
 }
 
 /// What two do to each other again and again.

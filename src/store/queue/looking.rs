@@ -1,0 +1,301 @@
+//! Looks at sources: who makes one, what it has found, and which organizations are asked for because of it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Row as _};
+
+use super::{FIGHT_ROUNDS, Holder, some};
+use crate::agenda::Facts;
+use crate::model::finding::Finding;
+use crate::model::id::OrganizationName;
+use crate::store::Store;
+use crate::store::error::StoreError;
+
+/// All sources, as of one moment of the database.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The moment.
+    pub now: DateTime<Utc>,
+    /// By name.
+    pub sources: BTreeMap<String, SourceState>,
+}
+
+/// What is known of a source.
+#[derive(Clone, Debug)]
+pub struct SourceState {
+    /// What decides when it is due.
+    pub facts: Facts,
+    /// Whether somebody looks at it now.
+    pub held: bool,
+    /// Whether somebody works on its organizations now.
+    pub worked_on: bool,
+    /// What was found last.
+    pub revision: Option<String>,
+    /// How many of its organizations wait, and since when the first one may be worked on.
+    pub waiting: i64,
+    /// When the first of those that wait is due.
+    pub due: Option<DateTime<Utc>>,
+}
+
+impl SourceState {
+    /// Whether others may build on it: it was looked at with success, and nothing of it waits.
+    pub fn is_through(&self) -> bool {
+        self.facts.looked_at.is_some() && self.facts.failures == 0 && self.waiting == 0
+    }
+}
+
+/// A look at a source that somebody may take now.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The source.
+    pub source: String,
+    /// Which requests it answers.
+    pub asked: i64,
+    /// What makes the result count.
+    pub fence: i64,
+    /// What was found last time.
+    pub revision: Option<String>,
+}
+
+/// What a look has found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The commit, as it is shown.
+    pub revision: Option<String>,
+    /// Whether it was made without shortcuts.
+    pub full: bool,
+    /// What is wrong with the source as a whole.
+    pub findings: Vec<Finding>,
+    /// The organizations that have moved.
+    pub moved: Vec<Moved>,
+    /// All that there are, where that is known for certain: others are forgotten.
+    pub all: Option<Vec<OrganizationName>>,
+    /// The commit that the source stands at from now on; none leaves it where it was.
+    pub commit: Option<String>,
+}
+
+/// An organization of which something has moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Its name.
+    pub organization: OrganizationName,
+    /// The digest of what the source says of it.
+    pub said: String,
+    /// The version of its rows.
+    pub version: i64,
+}
+
+impl Store {
+    /// Notes that there is such a source. It is looked at as soon as somebody can.
+    pub async fn enroll(&self, name: &str, form: &str) -> Result<(), StoreError> {
+        let mut transaction = self.reconciling().await?;
+        sqlx::query(
+            "INSERT INTO argus.source AS s (name, form) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET form = excluded.form WHERE s.form <> excluded.form",
+        )
+        .bind(name)
+        .bind(form)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// All sources, as they are now.
+    pub async fn sources(&self) -> Result<Sources, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let rows = sqlx::query(
+            "SELECT s.name, s.asked, s.answered, s.looked_at, s.full_at, s.failures, argus.is_held(s.holder), s.revision,
+                    COALESCE(w.waiting, 0), w.due, COALESCE(w.worked_on, false)
+             FROM argus.source s
+             LEFT JOIN (SELECT source, count(*) AS waiting, bool_or(argus.is_held(holder)) AS worked_on,
+                               min(due) FILTER (WHERE NOT argus.is_held(holder)) AS due
+                        FROM argus.work WHERE asked > answered GROUP BY source) w ON w.source = s.name
+             ORDER BY s.name",
+        )
+        .fetch_all(&mut *transaction)
+        .await?;
+        let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *transaction).await?;
+        let mut sources = BTreeMap::new();
+        for row in &rows {
+            let name: String = row.try_get(0)?;
+            let facts = Facts {
+                name: name.clone(),
+                asked: row.try_get(1)?,
+                answered: row.try_get(2)?,
+                looked_at: row.try_get(3)?,
+                full_at: row.try_get(4)?,
+                failures: row.try_get::<i32, _>(5)?.unsigned_abs(),
+            };
+            let state = SourceState {
+                facts,
+                held: row.try_get(6)?,
+                revision: row.try_get(7)?,
+                waiting: row.try_get(8)?,
+                due: row.try_get(9)?,
+                worked_on: row.try_get(10)?,
+            };
+            sources.insert(name, state);
+        }
+        Ok(Sources { now, sources })
+    }
+
+    /// Takes a source to look at it, unless somebody else does.
+    pub async fn take_source(&self, name: &str, holder: &Holder) -> Result<Option<Look>, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let row = sqlx::query(
+            "UPDATE argus.source SET holder = $2, fence = fence + 1
+             WHERE name = $1 AND NOT argus.is_held(holder) AND argus.is_held($2)
+             RETURNING asked, fence, revision",
+        )
+        .bind(name)
+        .bind(holder.as_str())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        let Some(row) = row else { return Ok(None) };
+        let (asked, fence, revision) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        Ok(Some(Look { source: name.to_owned(), asked, fence, revision }))
+    }
+
+    /// Notes what a look has found, and asks for work on what has moved. Gives how much that is; nothing where somebody else
+    /// has the source by now.
+    pub async fn looked(&self, look: &Look, found: &Found) -> Result<Option<usize>, StoreError> {
+        let Found { revision, full, findings, moved, all, commit } = found;
+        let mut transaction = self.reconciling().await?;
+        let counts = sqlx::query(
+            "UPDATE argus.source
+             SET answered = GREATEST(answered, $3), looked_at = clock_timestamp(), succeeded_at = clock_timestamp(),
+                 full_at = CASE WHEN $4 THEN clock_timestamp() ELSE full_at END,
+                 failures = 0, findings = $5::text::json, revision = $6, holder = NULL
+             WHERE name = $1 AND fence = $2 AND holder IS NOT NULL",
+        )
+        .bind(&look.source)
+        .bind(look.fence)
+        .bind(look.asked)
+        .bind(full)
+        .bind(some(findings))
+        .bind(revision)
+        .execute(&mut *transaction)
+        .await?;
+        if counts.rows_affected() == 0 {
+            return Ok(None);
+        }
+        if look.revision != *revision {
+            // What could not be done may be possible now; and what was only reported may have to be done.
+            sqlx::query(
+                "UPDATE argus.work SET due = clock_timestamp(),
+                        asked = CASE WHEN outcome = 'observed' THEN GREATEST(asked, answered + 1) ELSE asked END
+                 WHERE source = $1 AND (asked > answered OR outcome = 'observed')",
+            )
+            .bind(&look.source)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        if let Some(all) = all {
+            let names: Vec<String> = all.iter().map(ToString::to_string).collect();
+            sqlx::query(
+                "DELETE FROM argus.work WHERE source = $1 AND NOT organization = ANY ($2) AND NOT argus.is_held(holder)",
+            )
+            .bind(&look.source)
+            .bind(names)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        enqueue(&mut transaction, &look.source, moved).await?;
+        if let Some(commit) = commit {
+            stand_at(&mut transaction, &look.source, commit).await?;
+        }
+        if !moved.is_empty() {
+            sqlx::query("SELECT pg_notify('argus_work', '')").execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(Some(moved.len()))
+    }
+
+    /// Notes that a look has failed, and why.
+    pub async fn look_failed(&self, look: &Look, findings: &[Finding]) -> Result<(), StoreError> {
+        let mut transaction = self.reconciling().await?;
+        sqlx::query(
+            "UPDATE argus.source
+             SET looked_at = clock_timestamp(), failures = failures + 1, findings = $3::text::json, holder = NULL
+             WHERE name = $1 AND fence = $2 AND holder IS NOT NULL",
+        )
+        .bind(&look.source)
+        .bind(look.fence)
+        .bind(some(findings))
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// What was last asked for of the organizations of a source: what was said of them, and the version of their rows.
+    pub async fn asked_for(&self, source: &str) -> Result<BTreeMap<OrganizationName, (String, i64)>, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(
+            "SELECT organization, said, version FROM argus.work
+             WHERE source = $1 AND said IS NOT NULL AND version IS NOT NULL",
+        )
+        .bind(source)
+        .fetch_all(&mut *transaction)
+        .await?;
+        Ok(rows.into_iter().map(|(name, said, version)| (name.into(), (said, version))).collect())
+    }
+}
+
+async fn enqueue(connection: &mut PgConnection, source: &str, moved: &[Moved]) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO argus.work AS w (source, organization, said, version)
+         SELECT $1, m.organization, m.said, m.version FROM unnest($2::text[], $3::text[], $4::bigint[])
+             AS m(organization, said, version)
+         ON CONFLICT (source, organization) DO UPDATE
+             SET asked = w.asked + 1, asked_at = clock_timestamp(),
+                 -- One that somebody undoes again and again waits for its turn, unless the source says something new.
+                 due = CASE WHEN w.undone >= $5 AND w.said = excluded.said THEN GREATEST(w.due, clock_timestamp())
+                            ELSE clock_timestamp() END,
+                 anew = w.anew OR w.said IS DISTINCT FROM excluded.said,
+                 said = excluded.said, version = excluded.version",
+    )
+    .bind(source)
+    .bind(moved.iter().map(|moved| moved.organization.to_string()).collect::<Vec<String>>())
+    .bind(moved.iter().map(|moved| moved.said.clone()).collect::<Vec<String>>())
+    .bind(moved.iter().map(|moved| moved.version).collect::<Vec<i64>>())
+    .bind(FIGHT_ROUNDS.cast_signed())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Moves where a source stands to a commit. Organizations that are not through stay where they stood, and those that are
+/// come along: of them it says nothing else than the commit that they were applied from.
+async fn stand_at(connection: &mut PgConnection, source: &str, commit: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO argus.organization_baseline (source, organization, commit)
+         SELECT w.source, w.organization, b.commit FROM argus.work w JOIN argus.source_baseline b ON b.source = w.source
+         WHERE w.source = $1 AND NOT (w.asked = w.answered AND w.outcome IN ('applied', 'unchanged'))
+         ON CONFLICT (source, organization) DO NOTHING",
+    )
+    .bind(source)
+    .execute(&mut *connection)
+    .await?;
+    // Before anything of it was applied there is nothing to move.
+    let moved =
+        sqlx::query("UPDATE argus.source_baseline SET commit = $2 WHERE source = $1 AND commit IS DISTINCT FROM $2")
+            .bind(source)
+            .bind(commit)
+            .execute(&mut *connection)
+            .await?;
+    if moved.rows_affected() > 0 {
+        sqlx::query(
+            "DELETE FROM argus.organization_baseline b USING argus.work w
+             WHERE b.source = $1 AND w.source = b.source AND w.organization = b.organization
+               AND w.asked = w.answered AND w.outcome IN ('applied', 'unchanged')",
+        )
+        .bind(source)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
