@@ -19,14 +19,11 @@ use crate::model::revision::Revision;
 use crate::model::state::{Unread, World};
 use crate::plan::{Action, Attribution, Change, OrganizationPlan};
 use crate::store::Store;
-use crate::store::queue::{Batch, Item, Settled, Undone};
+use crate::store::queue::{AGAIN, Batch, Item, Settled, Undone};
 use crate::store::run::RunId;
 use crate::telemetry::measure;
 use crate::trace;
 use crate::verdict::Verdict;
-
-/// How long something is left alone that has failed.
-const BACKOFF: Backoff = Backoff { first: Duration::from_secs(4), longest: Duration::from_secs(900) };
 
 /// How long something is left alone that has moved under the plan.
 const STALE_BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
@@ -162,7 +159,7 @@ fn failed(refusal: Refusal, findings: Vec<Finding>, item: &Item, name: &str) -> 
         Refusal::Denied | Refusal::Held => (Some(HELD), false),
         Refusal::Stopped => (Some(STOPPED), false),
         Refusal::Stale => (Some(STALE_BACKOFF.after(failures, name)), true),
-        Refusal::Blocked | Refusal::Failed => (Some(BACKOFF.after(failures, name)), true),
+        Refusal::Blocked | Refusal::Failed => (Some(AGAIN.after(failures, name)), true),
     };
     Settled { again, failed, findings, ..done(refusal.word()) }
 }

@@ -34,9 +34,6 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), longest: D
 /// ends soon.
 const BATCH_MAX: usize = 200;
 
-/// How long a batch is left alone that nothing came of.
-const LEFT_ALONE: Duration = Duration::from_secs(5);
-
 /// What a turn came to.
 enum Turn {
     /// Something was done, and there may be more.
@@ -197,7 +194,9 @@ impl Worker {
                 self.shared.metrics.add(&CONTROLLER_FAILURES, &[name, "work"], 1.0);
                 let why = findings.first().map(|finding| finding.message.as_str()).unwrap_or_default();
                 tracing::warn!(source = name, why, "a batch of {name} came to nothing: {why}");
-                store.give_back(&batch, LEFT_ALONE, &findings).await?;
+                // Whatever takes too long may be the fault of one of them; what is wrong with the source is not.
+                let alone = findings.iter().any(|finding| finding.code == Code::TookTooLong);
+                store.give_back(&batch, alone, &findings).await?;
             }
         }
         tellers::report(desk, store).await;

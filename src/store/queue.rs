@@ -15,7 +15,7 @@ use sqlx::postgres::PgRow;
 pub use asking::{Asked, Progress};
 pub use looking::{Found, Look, Moved, SourceState, Sources};
 pub use presence::Holder;
-pub use working::{Batch, FIGHT_ROUNDS, Item, Settled, Undone};
+pub use working::{AGAIN, Batch, FIGHT_ROUNDS, Item, Settled, Undone};
 
 use super::error::StoreError;
 use crate::model::finding::Finding;

@@ -155,7 +155,7 @@ async fn whoever_has_lost_the_lease_cannot_commit() {
     assert_eq!(one(&mut session, "SELECT count(*) FROM argus.organization").await, "0");
     settle(&store, &batch, "applied").await;
     assert_eq!(one(&mut session, "SELECT holder FROM argus.work").await, "next");
-    store.give_back(&batch, Duration::ZERO, &[]).await.expect("an answer");
+    store.give_back(&batch, true, &[]).await.expect("an answer");
     assert_eq!(one(&mut session, "SELECT holder FROM argus.work").await, "next");
     store.apply(&verdict, &context(&next, taken.items["acme"].fence)).await.expect("it holds the lease");
     settle(&store, &taken, "applied").await;
@@ -242,4 +242,53 @@ async fn a_fight_puts_off_what_somebody_undoes_and_not_what_the_source_says() {
     store.looked(&look, &Found { moved, ..Found::default() }).await.expect("it is noted");
     settle_as(&batch).await;
     assert_eq!(names(&claim(&store, &holder, 9).await), "acme");
+}
+
+/// What is wrong with the source as a whole fails for all in one batch, ever more seldom; what may be the fault of one is
+/// found out one by one.
+#[tokio::test]
+async fn a_batch_that_comes_to_nothing_comes_again_together_or_one_by_one() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let holder = replica(&store, "one").await;
+    waiting(&store, &holder, &["a", "b", "c"]).await;
+    let mut session = database.session().await;
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        let batch = claim(&store, &holder, 9).await;
+        assert_eq!(names(&batch), "a b c");
+        store.give_back(&batch.expect("a batch"), false, &[]).await.expect("it is noted");
+        assert_eq!(names(&claim(&store, &holder, 9).await), "", "it is left alone for a while");
+        let wait =
+            one(&mut session, "SELECT extract(epoch FROM min(due) - clock_timestamp())::bigint FROM argus.work").await;
+        waits.push(wait.parse::<i64>().expect("a number"));
+        run(&mut session, "UPDATE argus.work SET due = clock_timestamp()").await;
+    }
+    assert!(waits[0] <= 4 && waits[5] >= 60, "{waits:?}");
+    let batch = claim(&store, &holder, 9).await.expect("a batch");
+    store.give_back(&batch, true, &[]).await.expect("it is noted");
+    run(&mut session, "UPDATE argus.work SET due = clock_timestamp()").await;
+    assert_eq!(claim(&store, &holder, 9).await.map(|batch| batch.items.len()), Some(1));
+}
+
+/// A look that fails answers whoever asked for it: it is not asked for again and again by them.
+#[tokio::test]
+async fn a_look_that_fails_is_an_answer() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let holder = replica(&store, "one").await;
+    store.enroll(SOURCE, "git").await.expect("it is enrolled");
+    let look = store.take_source(SOURCE, &holder).await.expect("an answer").expect("it is free");
+    assert!(store.wake_source(SOURCE).await.expect("an answer"));
+    store.look_failed(&look, &[]).await.expect("it is noted");
+    let facts = store.sources().await.expect("sources").sources[SOURCE].facts.clone();
+    assert_eq!(
+        (facts.failures, facts.asked - facts.answered),
+        (1, 1),
+        "what was asked for meanwhile is still asked for"
+    );
+    let look = store.take_source(SOURCE, &holder).await.expect("an answer").expect("it is free");
+    store.look_failed(&look, &[]).await.expect("it is noted");
+    let facts = store.sources().await.expect("sources").sources[SOURCE].facts.clone();
+    assert_eq!((facts.failures, facts.asked - facts.answered), (2, 0));
 }

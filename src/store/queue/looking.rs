@@ -214,17 +214,19 @@ impl Store {
         Ok(Some(moved.len()))
     }
 
-    /// Notes that a look has failed, and why.
+    /// Notes that a look has failed, and why. Whoever has asked for it is answered by that.
     pub async fn look_failed(&self, look: &Look, findings: &[Finding]) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
         sqlx::query(
             "UPDATE argus.source
-             SET looked_at = clock_timestamp(), failures = failures + 1, findings = $3::text::json, holder = NULL
+             SET looked_at = clock_timestamp(), failures = failures + 1, findings = $3::text::json, holder = NULL,
+                 answered = GREATEST(answered, $4)
              WHERE name = $1 AND fence = $2 AND holder IS NOT NULL",
         )
         .bind(&look.source)
         .bind(look.fence)
         .bind(some(findings))
+        .bind(look.asked)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;

@@ -17,6 +17,9 @@ use crate::store::run::RunId;
 /// How long a source that is undone again and again waits before it does the same once more.
 const TRUCE: Backoff = Backoff { first: Duration::from_secs(120), longest: Duration::from_secs(3600) };
 
+/// How long something is left alone that has failed.
+pub const AGAIN: Backoff = Backoff { first: Duration::from_secs(4), longest: Duration::from_secs(900) };
+
 /// Organizations that somebody works on together.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -218,21 +221,24 @@ impl Store {
         Ok(())
     }
 
-    /// Gives back a batch that nothing came of: each is tried again after a while, by itself.
-    pub async fn give_back(&self, batch: &Batch, after: Duration, why: &[Finding]) -> Result<(), StoreError> {
+    /// Gives back a batch that nothing came of: each organization is tried again after a while; by itself, if one of them may
+    /// be to blame for the others.
+    pub async fn give_back(&self, batch: &Batch, alone: bool, why: &[Finding]) -> Result<(), StoreError> {
+        let after = batch.items.iter().map(|(name, item)| AGAIN.after(item.failures + 1, name).as_secs_f64());
         let mut transaction = self.reconciling().await?;
         sqlx::query(
             "UPDATE argus.work SET holder = NULL, batch = NULL, outcome = 'failed', findings = $5::text::json,
-                    failures = failures + 1, tried_at = clock_timestamp(),
-                    due = clock_timestamp() + make_interval(secs => $4)
-             FROM unnest($2::text[], $3::bigint[]) AS b(name, fence)
+                    failures = failures + 1, tries = CASE WHEN $6 THEN tries ELSE 0 END, tried_at = clock_timestamp(),
+                    due = clock_timestamp() + make_interval(secs => b.after)
+             FROM unnest($2::text[], $3::bigint[], $4::float8[]) AS b(name, fence, after)
              WHERE source = $1 AND organization = b.name AND work.fence = b.fence AND holder IS NOT NULL",
         )
         .bind(&batch.source)
         .bind(batch.items.keys().map(ToString::to_string).collect::<Vec<String>>())
         .bind(batch.items.values().map(|item| item.fence).collect::<Vec<i64>>())
-        .bind(after.as_secs_f64())
+        .bind(after.collect::<Vec<f64>>())
         .bind(some(why))
+        .bind(alone)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
