@@ -12,6 +12,7 @@ mod pass;
 mod presence;
 mod review;
 mod tellers;
+mod turns;
 mod worker;
 
 use std::sync::Arc;

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use super::pass::{self, Done};
 use super::{Desk, Shared};
 use crate::brake::Mode;
@@ -18,6 +20,7 @@ use crate::commands::judges::Judges;
 use crate::commands::place;
 use crate::commands::plan;
 use crate::digest;
+use crate::engine::hearing::Bench;
 use crate::engine::scope::census;
 use crate::engine::{self, Pass, Targets};
 use crate::model::code::Code;
@@ -320,17 +323,7 @@ async fn carry_out(
     let judges = Judges::of(context, found, None, terms.clone()).await?;
     let bench = judges.bench();
     let targets = Targets::organizations(names.iter().cloned());
-    let pass = Pass {
-        source: office.source(),
-        correct_drift: terms.mode == Mode::Enforce,
-        full: false,
-        guards: &terms.guards,
-        bench: &bench,
-        targets: &targets,
-        history: None,
-        due: None,
-        now,
-    };
+    let pass = pass_over(followed, &bench, &targets, now);
     let heard = engine::plan(&world, store, &pass, &|_, _| {}).await?;
     measure::planned(context.metrics(), &heard.plan);
     let verdict = plan::judge(context, store, &heard.plan, &judges, &heard.judgements, false).await?;
@@ -423,6 +416,27 @@ async fn held(api: &Api, namespace: &str, seen: &answer::Seen) -> Result<(), Box
     let message = format!("{} `{}` has gone while its organization was planned", key.0, key.1);
     let finding = Finding::error(Code::ClusterBehind, message).about(&seen.organization);
     Err(Box::new(finding.hint("it is planned again by itself")))
+}
+
+/// How organizations of a namespace are planned, for whatever reason.
+pub fn pass_over<'a>(
+    followed: &'a Followed,
+    bench: &'a Bench<'a>,
+    targets: &'a Targets,
+    now: DateTime<Utc>,
+) -> Pass<'a> {
+    let terms = &followed.binding.terms;
+    Pass {
+        source: &followed.source,
+        correct_drift: terms.mode == Mode::Enforce,
+        full: false,
+        guards: &terms.guards,
+        bench,
+        targets,
+        history: None,
+        due: None,
+        now,
+    }
 }
 
 /// The plan of an organization, where there is one.

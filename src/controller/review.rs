@@ -1,14 +1,13 @@
 //! Reviews: what is asked for is planned as `argus plan --base --head` plans it, and the forge is told: a comment under it and a state
 //! of its last commit. The settings and policies of the branch that it is to go into judge, and nothing is written.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::look::as_set_up;
+use super::turns::{self, Taker, Turn};
 use super::{Desk, Shared};
 use crate::agenda::Backoff;
 use crate::commands::context::{Context, Failure};
@@ -19,6 +18,7 @@ use crate::model::finding::Finding;
 use crate::render::markdown::{self, Links};
 use crate::sink::forge::ForgeSettings;
 use crate::store::error::StoreError;
+use crate::store::queue::Holder;
 use crate::store::reports::{About, Report};
 use crate::store::reviews::Review;
 
@@ -28,8 +28,7 @@ const REVIEWER: u16 = u16::MAX;
 /// How long nothing is looked for when nothing was there.
 const SLEEP: Duration = Duration::from_secs(30);
 
-/// How long to wait after what is wrong with the database, and with a plan.
-const AGAIN: Duration = Duration::from_secs(2);
+/// How long to wait after what is wrong with a plan.
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(10), longest: Duration::from_secs(300) };
 
 /// How often it is tried to plan the same.
@@ -47,60 +46,32 @@ pub fn start(context: &Context, shared: &Arc<Shared>) -> Option<oneshot::Receive
     if desks.is_empty() {
         return None;
     }
-    let (ended, end) = oneshot::channel();
-    let (shared, handle) = (shared.clone(), Handle::current());
-    // On a thread of its own, because repositories are read without waiting for anybody; and beside the workers, so that
-    // however much is asked for, what was merged is applied.
-    let spawned = std::thread::Builder::new().name("reviewer".into()).spawn(move || {
-        let _ = ended.send(work(&desks, &shared, &handle));
-    });
-    if let Err(error) = spawned {
-        tracing::error!(%error, "nothing that is asked for is planned: {error}");
-    }
-    Some(end)
+    // Beside the workers, so that however much is asked for, what was merged is applied.
+    Some(turns::start(shared, "reviewer".into(), Reviewer { shared: shared.clone(), desks }))
 }
 
-fn work(desks: &[Desk], shared: &Shared, handle: &Handle) -> usize {
-    let mut done = 0;
-    while !shared.stops() {
-        let mut woken = std::pin::pin!(shared.wake.notified());
-        // From here on nothing is missed.
-        woken.as_mut().enable();
-        let turn = std::panic::catch_unwind(AssertUnwindSafe(|| handle.block_on(turn(desks, shared))));
-        let wait = match turn {
-            Ok(Ok(true)) => {
-                done += 1;
-                continue;
-            }
-            Ok(Ok(false)) => SLEEP,
-            failed => {
-                match failed {
-                    Ok(Err(error)) => tracing::warn!(%error, "nothing that is asked for is planned: {error}"),
-                    _ => tracing::error!("planning what is asked for has panicked"),
-                }
-                // What was begun is taken again, and not more often than a few times.
-                handle.block_on(shared.presence.lose(&shared.store, REVIEWER));
-                AGAIN
-            }
-        };
-        let mut stop = shared.stop.clone();
-        handle.block_on(async {
-            tokio::select! {
-                () = woken => {}
-                () = tokio::time::sleep(wait) => {}
-                _ = stop.wait_for(|stop| *stop) => {}
-            }
-        });
+/// Whoever plans what is asked for.
+struct Reviewer {
+    shared: Arc<Shared>,
+    desks: Vec<Desk>,
+}
+
+impl Taker for Reviewer {
+    fn number(&self) -> u16 {
+        REVIEWER
     }
-    done
+
+    async fn turn(&self, holder: &Holder) -> Result<Turn, StoreError> {
+        let planned = review(&self.desks, &self.shared, holder).await?;
+        Ok(if planned { Turn::Busy } else { Turn::Idle(SLEEP) })
+    }
 }
 
 /// Plans one, if there is one.
-async fn turn(desks: &[Desk], shared: &Shared) -> Result<bool, StoreError> {
+async fn review(desks: &[Desk], shared: &Shared, holder: &Holder) -> Result<bool, StoreError> {
     let store = &shared.store;
-    let holder = shared.presence.of(store, REVIEWER).await?;
     let names: Vec<&str> = desks.iter().map(|desk| desk.settings.name.as_str()).collect();
-    let Some(review) = store.claim_review(&names, &holder).await? else { return Ok(false) };
+    let Some(review) = store.claim_review(&names, holder).await? else { return Ok(false) };
     let desk = desks.iter().find(|desk| desk.settings.name == review.source);
     let Some((desk, forge)) = desk.and_then(|desk| Some((desk, desk.settings.forge.as_ref()?))) else {
         return Ok(false);

@@ -1,18 +1,16 @@
-//! Workers: each does one turn after another, on a thread of its own because repositories are read without waiting for
-//! anybody.
+//! Workers: each turn is a look at a source that is due, or work on a batch of organizations that are.
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::cluster::Office;
+use super::turns::{self, Taker, Turn};
 use super::{Desk, Shared, look, pass, tellers};
-use crate::agenda::{Backoff, GAP};
+use crate::agenda::GAP;
 use crate::commands::context::{Context, Failure};
 use crate::failpoint::failpoint;
 use crate::metrics::table::{CONTROLLER_FAILURES, CONTROLLER_TURNS};
@@ -23,24 +21,13 @@ use crate::store::error::StoreError;
 use crate::store::queue::{Holder, SourceState, Sources};
 
 /// The longest that a worker sleeps when nothing is due: whatever it was not told of is found then. Where somebody else is at
-/// work, who may die over it, it is shorter.
+/// work, who may die over it, or is ahead of this replica, it is shorter.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 const NAP_MAX: Duration = Duration::from_secs(3);
-
-/// How long a worker waits when the database does not answer.
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(15) };
 
 /// How many organizations are worked on together: enough that reading a source once is worth it, few enough that a batch
 /// ends soon.
 const BATCH_MAX: usize = 200;
-
-/// What a turn came to.
-enum Turn {
-    /// Something was done, and there may be more.
-    Busy,
-    /// Nothing is due before that moment.
-    Idle(Duration),
-}
 
 /// Starts a worker, and gives how many turns it has done when it ends.
 pub fn start(context: &Context, shared: &Arc<Shared>, number: u16) -> oneshot::Receiver<usize> {
@@ -52,77 +39,25 @@ pub fn start(context: &Context, shared: &Arc<Shared>, number: u16) -> oneshot::R
     let namespaces =
         shared.offices.iter().map(|office| desk(SourceSettings::usual(office.source()), Some(office.clone())));
     let desks = repositories.chain(namespaces).collect();
-    let worker = Worker { shared: shared.clone(), desks, number, failures: 0 };
-    let (ended, end) = oneshot::channel();
-    let handle = Handle::current();
-    let spawned = std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
-        let _ = ended.send(worker.work(&handle));
-    });
-    if let Err(error) = spawned {
-        tracing::error!(%error, "a worker does not start: {error}");
-    }
-    end
+    turns::start(shared, format!("worker {number}"), Worker { shared: shared.clone(), desks, number })
 }
 
 struct Worker {
     shared: Arc<Shared>,
     desks: Vec<Desk>,
     number: u16,
-    failures: u32,
 }
 
-impl Worker {
-    fn work(mut self, handle: &Handle) -> usize {
-        let mut done = 0;
-        while !self.shared.stops() {
-            let shared = self.shared.clone();
-            let woken = shared.wake.notified();
-            let mut woken = std::pin::pin!(woken);
-            // From here on nothing is missed.
-            woken.as_mut().enable();
-            let turn = std::panic::catch_unwind(AssertUnwindSafe(|| handle.block_on(self.turn())));
-            let wait = match turn {
-                Ok(Ok(Turn::Busy)) => {
-                    (self.failures, done) = (0, done + 1);
-                    continue;
-                }
-                // What somebody has just asked for is due in a moment.
-                Ok(Ok(Turn::Idle(wait))) if shared.once && TimeDelta::from_std(wait).is_ok_and(|wait| wait > GAP) => {
-                    break;
-                }
-                Ok(Ok(Turn::Idle(wait))) => {
-                    self.failures = 0;
-                    wait
-                }
-                failed => {
-                    match failed {
-                        Ok(Err(error)) => tracing::warn!(%error, "a turn came to nothing: {error}"),
-                        _ => tracing::error!("a turn has panicked"),
-                    }
-                    // What it held is taken up by whoever finds that it was begun and not ended.
-                    handle.block_on(shared.presence.lose(&shared.store, self.number));
-                    self.failures += 1;
-                    BACKOFF.after(self.failures, &self.number.to_string())
-                }
-            };
-            let mut stop = shared.stop.clone();
-            handle.block_on(async {
-                tokio::select! {
-                    () = woken => {}
-                    () = tokio::time::sleep(wait) => {}
-                    _ = stop.wait_for(|stop| *stop) => {}
-                }
-            });
-        }
-        done
+impl Taker for Worker {
+    fn number(&self) -> u16 {
+        self.number
     }
 
     /// One look, or work on one batch.
-    async fn turn(&self) -> Result<Turn, StoreError> {
-        let holder = self.shared.presence.of(&self.shared.store, self.number).await?;
+    async fn turn(&self, holder: &Holder) -> Result<Turn, StoreError> {
         let known = self.shared.store.sources().await?;
         for desk in &self.desks {
-            if look_is_due(desk, &known) && self.look(desk, &holder, &known).await? {
+            if look_is_due(desk, &known) && self.look(desk, holder, &known).await? {
                 return Ok(Turn::Busy);
             }
         }
@@ -130,13 +65,18 @@ impl Worker {
         let (before, after) = self.desks.split_at(usize::from(self.number) % self.desks.len().max(1));
         for desk in after.iter().chain(before) {
             let due = known.sources.get(&desk.settings.name).and_then(|source| source.due);
-            if due.is_some_and(|due| due <= known.now) && self.work_on_a_batch(desk, &holder).await? {
+            if due.is_some_and(|due| due <= known.now) && self.work_on_a_batch(desk, holder).await? {
                 return Ok(Turn::Busy);
             }
         }
-        Ok(Turn::Idle(until_next(&self.desks, &known)))
+        let wait = until_next(&self.desks, &known);
+        // What somebody has just asked for is due in a moment.
+        let is_over = self.shared.once && TimeDelta::from_std(wait).is_ok_and(|wait| wait > GAP);
+        Ok(if is_over { Turn::Over } else { Turn::Idle(wait) })
     }
+}
 
+impl Worker {
     /// Looks at a source, unless somebody else does. What goes wrong is the source's own business.
     async fn look(&self, desk: &Desk, holder: &Holder, known: &Sources) -> Result<bool, StoreError> {
         let store = &self.shared.store;
@@ -239,7 +179,8 @@ fn until_next(desks: &[Desk], known: &Sources) -> Duration {
         [look, work].into_iter().flatten().min()
     });
     let wait = next.min().map(|next| (next - known.now).to_std().unwrap_or(Duration::from_millis(100)));
-    let busy = known.sources.values().any(|source| source.held || source.worked_on);
+    let is_behind = |desk: &Desk| desk.office.as_ref().is_some_and(|office| office.is_behind());
+    let busy = known.sources.values().any(|source| source.held || source.worked_on) || desks.iter().any(is_behind);
     let longest = if busy { NAP_MAX } else { SLEEP_MAX };
     wait.unwrap_or(longest).min(longest)
 }

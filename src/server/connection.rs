@@ -19,35 +19,25 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a connection may say nothing that makes a request of what came before.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Takes connections while there is a place for them.
-pub(super) struct Bounded {
+/// An address where connections are taken while there is a place for them.
+pub(super) struct Door {
     listener: TcpListener,
     places: Arc<Semaphore>,
-    request_bytes_max: usize,
 }
 
-impl Bounded {
-    /// So many at the same time, of which each reads so many bytes between two answers.
-    pub(super) fn new(listener: TcpListener, connections_max: usize, request_bytes_max: usize) -> Bounded {
-        Bounded { listener, places: Arc::new(Semaphore::new(connections_max)), request_bytes_max }
+impl Door {
+    /// So many at the same time; more wait until one of them ends.
+    pub(super) fn new(listener: TcpListener, connections_max: usize) -> Door {
+        Door { listener, places: Arc::new(Semaphore::new(connections_max)) }
     }
-}
 
-impl Listener for Bounded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    /// The next connection, whom it is from, and the place that it takes.
+    pub(super) async fn next(&self) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
         // Nobody closes the semaphore.
         let place = self.places.clone().acquire_owned().await.ok();
         loop {
             match self.listener.accept().await {
-                Ok((stream, from)) => {
-                    let end = Instant::now() + CONNECTION_TIME_MAX;
-                    let patience = Box::pin(sleep(SILENCE_MAX));
-                    let readable = self.request_bytes_max;
-                    return (Connection { stream, _place: place, read: 0, readable, end, patience }, from);
-                }
+                Ok((stream, from)) => return (stream, from, place),
                 // The process has no more files, or the other side is gone already.
                 Err(error) => {
                     tracing::debug!(%error, "a connection was not taken");
@@ -57,8 +47,37 @@ impl Listener for Bounded {
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    /// Where it is.
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+}
+
+/// Takes connections that end by themselves.
+pub(super) struct Bounded {
+    door: Door,
+    request_bytes_max: usize,
+}
+
+impl Bounded {
+    /// So many at the same time, of which each reads so many bytes between two answers.
+    pub(super) fn new(listener: TcpListener, connections_max: usize, request_bytes_max: usize) -> Bounded {
+        Bounded { door: Door::new(listener, connections_max), request_bytes_max }
+    }
+}
+
+impl Listener for Bounded {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        let (stream, from, place) = self.door.next().await;
+        let (end, patience) = (Instant::now() + CONNECTION_TIME_MAX, Box::pin(sleep(SILENCE_MAX)));
+        (Connection { stream, _place: place, read: 0, readable: self.request_bytes_max, end, patience }, from)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.door.address()
     }
 }
 

@@ -16,10 +16,12 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
+
+use super::connection::Door;
 
 /// The most connections at the same time; more wait until one of them ends.
 const CONNECTIONS_MAX: usize = 128;
@@ -60,9 +62,8 @@ impl ResolvesServerCert for Shown {
 
 /// Takes connections while there is a place for them.
 pub struct Listener {
-    listener: TcpListener,
+    door: Door,
     acceptor: TlsAcceptor,
-    places: Arc<Semaphore>,
 }
 
 impl Listener {
@@ -73,14 +74,13 @@ impl Listener {
             .map_err(io::Error::other)?;
         let mut settings = settings.with_no_client_auth().with_cert_resolver(Arc::new(shown));
         settings.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let listener = TcpListener::bind(address).await?;
-        Ok(Listener { listener, acceptor: TlsAcceptor::from(Arc::new(settings)), places })
+        let door = Door::new(TcpListener::bind(address).await?, CONNECTIONS_MAX);
+        Ok(Listener { door, acceptor: TlsAcceptor::from(Arc::new(settings)) })
     }
 
     /// Where it listens.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.door.address()
     }
 }
 
@@ -89,23 +89,10 @@ impl axum::serve::Listener for Listener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // Nobody closes the semaphore.
-        let place = self.places.clone().acquire_owned().await.ok();
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, from)) => {
-                    let _ = stream.set_nodelay(true);
-                    let state = State::Greeting(Box::new(self.acceptor.accept(stream)));
-                    let patience = Box::pin(sleep(REQUEST_TIME_MAX));
-                    return (Connection { state, _place: place, is_asked: true, patience }, from);
-                }
-                // The process has no more files, or the other side is gone already.
-                Err(error) => {
-                    tracing::debug!(%error, "a connection was not taken");
-                    sleep(Duration::from_millis(200)).await;
-                }
-            }
-        }
+        let (stream, from, place) = self.door.next().await;
+        let _ = stream.set_nodelay(true);
+        let state = State::Greeting(Box::new(self.acceptor.accept(stream)));
+        (Connection { state, _place: place, is_asked: true, patience: Box::pin(sleep(REQUEST_TIME_MAX)) }, from)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tokio::sync::OnceCell;
 
 use super::courier::excerpt;
@@ -57,16 +57,22 @@ trait Forge: std::fmt::Debug + Send + Sync {
     fn headers(&self, token: &str) -> Vec<(&'static str, String)>;
 
     /// What the repository of this name is called in a path; nothing if it can have no such name.
-    fn repository(&self, name: &str) -> Option<String>;
+    fn repository(&self, name: &str) -> Option<String> {
+        parts(name).filter(|parts| parts.len() == 2).map(|_| name.to_owned())
+    }
 
     /// Asks whether the repository is there.
-    fn about(&self, repository: &str) -> Call;
+    fn about(&self, repository: &str) -> Call {
+        Call::get(format!("/repos/{repository}"))
+    }
 
     /// The longest description of a state, and the longest comment, in characters.
     fn chars_max(&self) -> (usize, usize);
 
     /// Says how it stands with a commit.
-    fn set_status(&self, repository: &str, status: &Status) -> Call;
+    fn set_status(&self, repository: &str, status: &Status) -> Call {
+        github::set_status(repository, status)
+    }
 
     /// Whether a state that was not taken is there already.
     fn is_there(&self, _status: u16, _said: &str) -> bool {
@@ -82,16 +88,26 @@ trait Forge: std::fmt::Debug + Send + Sync {
     fn comments(&self, repository: &str, number: i64, page: u32) -> (Call, Option<usize>);
 
     /// Reads a comment.
-    fn comment(&self, said: &Json) -> Option<Comment>;
+    fn comment(&self, said: &Json) -> Option<Comment> {
+        github::comment(said)
+    }
 
     /// Writes a comment.
-    fn write(&self, repository: &str, number: i64, text: &str) -> Call;
+    fn write(&self, repository: &str, number: i64, text: &str) -> Call {
+        let path = format!("/repos/{repository}/issues/{number}/comments");
+        Call::with(Method::POST, path, json!({"body": text}))
+    }
 
     /// Replaces one.
-    fn replace(&self, repository: &str, number: i64, id: &str, text: &str) -> Call;
+    fn replace(&self, repository: &str, _number: i64, id: &str, text: &str) -> Call {
+        let path = format!("/repos/{repository}/issues/comments/{id}");
+        Call::with(Method::PATCH, path, json!({"body": text}))
+    }
 
     /// Takes one away.
-    fn remove(&self, repository: &str, number: i64, id: &str) -> Call;
+    fn remove(&self, repository: &str, _number: i64, id: &str) -> Call {
+        Call::delete(format!("/repos/{repository}/issues/comments/{id}"))
+    }
 }
 
 /// What is asked of a forge.

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Gate;
 use super::review::{Change, Request, warning};
-use crate::brake::Mode;
 use crate::commands::context::Failure;
 use crate::commands::judges::Judges;
+use crate::controller::cluster::pass_over;
 use crate::engine::judging::{self, Asking};
 use crate::engine::{self, Heard, Pass, Targets};
 use crate::model::code::Code;
@@ -192,17 +192,7 @@ impl Planner<'_> {
         let Gate { context, store, .. } = self.gate;
         let (bench, now) = (self.judges.bench(), context.now());
         let Judges { terms, authors, approvers, .. } = &self.judges;
-        let pass = Pass {
-            source: &self.followed.source,
-            correct_drift: terms.mode == Mode::Enforce,
-            full: false,
-            guards: &terms.guards,
-            bench: &bench,
-            targets: &self.targets,
-            history: None,
-            due,
-            now,
-        };
+        let pass = Pass { due, ..pass_over(self.followed, &bench, &self.targets, now) };
         let heard = engine::plan(world, store, &pass, &|_, _| {}).await?;
         let asking = Asking { terms, policies: &heard.judgements, approvers, authors, now, force: false };
         let told = judging::judge(store, &heard.plan, &asking).await?.told;

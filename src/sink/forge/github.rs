@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use super::{Call, Comment, Forge, State, Status, parts};
+use super::{Call, Comment, Forge, State, Status};
 
 /// GitHub.
 #[derive(Debug)]
@@ -29,21 +29,8 @@ impl Forge for GitHub {
         ]
     }
 
-    fn repository(&self, name: &str) -> Option<String> {
-        parts(name).filter(|parts| parts.len() == 2).map(|_| name.to_owned())
-    }
-
-    fn about(&self, repository: &str) -> Call {
-        Call::get(format!("/repos/{repository}"))
-    }
-
     fn chars_max(&self) -> (usize, usize) {
         (140, 65_536)
-    }
-
-    fn set_status(&self, repository: &str, status: &Status) -> Call {
-        let path = format!("/repos/{repository}/statuses/{}", status.commit);
-        Call::with(Method::POST, path, status_of(status))
     }
 
     fn marks_programs(&self) -> bool {
@@ -54,28 +41,10 @@ impl Forge for GitHub {
         let path = format!("/repos/{repository}/issues/{number}/comments?per_page={PAGE}&page={page}");
         (Call::get(path), Some(PAGE))
     }
-
-    fn comment(&self, said: &Json) -> Option<Comment> {
-        comment_of(said)
-    }
-
-    fn write(&self, repository: &str, number: i64, text: &str) -> Call {
-        let path = format!("/repos/{repository}/issues/{number}/comments");
-        Call::with(Method::POST, path, json!({"body": text}))
-    }
-
-    fn replace(&self, repository: &str, _: i64, id: &str, text: &str) -> Call {
-        let path = format!("/repos/{repository}/issues/comments/{id}");
-        Call::with(Method::PATCH, path, json!({"body": text}))
-    }
-
-    fn remove(&self, repository: &str, _: i64, id: &str) -> Call {
-        Call::delete(format!("/repos/{repository}/issues/comments/{id}"))
-    }
 }
 
-/// A state as GitHub and those that are like it take it.
-pub(super) fn status_of(status: &Status) -> Json {
+/// Says how it stands with a commit, as GitHub and those that are like it take it.
+pub(super) fn set_status(repository: &str, status: &Status) -> Call {
     let state = match status.state {
         State::Pending => "pending",
         State::Success => "success",
@@ -85,11 +54,11 @@ pub(super) fn status_of(status: &Status) -> Json {
     if let Some(target) = &status.target {
         body["target_url"] = target.as_str().into();
     }
-    body
+    Call::with(Method::POST, format!("/repos/{repository}/statuses/{}", status.commit), body)
 }
 
 /// A comment as GitHub and those that are like it give it.
-pub(super) fn comment_of(said: &Json) -> Option<Comment> {
+pub(super) fn comment(said: &Json) -> Option<Comment> {
     Some(Comment {
         id: said["id"].as_u64()?.to_string(),
         text: said["body"].as_str()?.replace("\r\n", "\n"),
