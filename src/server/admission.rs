@@ -2,8 +2,8 @@
 //! and how many are worked out at the same time, whoever answers decides.
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::{Bytes, HttpBody as _};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -33,7 +33,15 @@ pub async fn serve<A: Admits>(listener: Listener, admits: A, mut stop: watch::Re
     }
 }
 
-async fn admit<A: Admits>(State(admits): State<A>, review: Bytes) -> Response {
+async fn admit<A: Admits>(State(admits): State<A>, request: Request) -> Response {
+    // What says that it is too large is not even read.
+    if request.body().size_hint().lower() > BYTES_MAX as u64 {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    let review = match Bytes::from_request(request, &()).await {
+        Ok(review) => review,
+        Err(refused) => return refused.into_response(),
+    };
     match admits.admit(&review).await {
         Some(answer) => ([(header::CONTENT_TYPE, "application/json")], answer).into_response(),
         None => (StatusCode::BAD_REQUEST, "this is no AdmissionReview of admission.k8s.io/v1\n").into_response(),
