@@ -5,6 +5,7 @@ pub mod approve;
 pub mod audit;
 pub mod context;
 pub mod crds;
+pub mod credentials;
 pub mod db;
 pub mod diff;
 pub mod doctor;

@@ -10,18 +10,20 @@ mod cluster;
 mod look;
 mod pass;
 mod presence;
+mod repositories;
 mod review;
 mod tellers;
 mod turns;
 mod worker;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
 use cluster::Office;
 use presence::Presence;
+use repositories::{Named, Registry};
 
 use crate::cli::controller::Controller;
 use crate::commands::context::{Context, Done, Failure};
@@ -34,7 +36,7 @@ use crate::metrics::Metrics;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::server::Beside;
-use crate::settings::controller::SourceSettings;
+use crate::settings::controller::{ControllerSettings, SourceSettings};
 use crate::store::Store;
 use crate::store::ear::Word;
 
@@ -70,6 +72,8 @@ struct Shared {
     stop: watch::Receiver<bool>,
     /// The namespaces that are sources.
     offices: Vec<Arc<Office>>,
+    /// The sources.
+    desks: RwLock<Vec<Arc<Desk>>>,
     /// Whether to end when nothing is due any more.
     once: bool,
 }
@@ -77,6 +81,15 @@ struct Shared {
 impl Shared {
     fn stops(&self) -> bool {
         *self.stop.borrow()
+    }
+
+    /// The sources as they are now.
+    fn desks(&self) -> Vec<Arc<Desk>> {
+        self.desks.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_desks(&self, desks: Vec<Arc<Desk>>) {
+        *self.desks.write().unwrap_or_else(PoisonError::into_inner) = desks;
     }
 }
 
@@ -86,6 +99,37 @@ struct Desk {
     context: Context,
     /// The namespace that it is, if it is one.
     office: Option<Arc<Office>>,
+    /// The object that names its repository, if one does.
+    named: Option<Named>,
+}
+
+impl Desk {
+    /// The sources that the settings of the machine list, and the namespaces that they bind.
+    fn all(context: &Context, settings: &ControllerSettings, offices: &[Arc<Office>]) -> Vec<Arc<Desk>> {
+        let desk = |settings: SourceSettings, office: Option<Arc<Office>>| {
+            let context = context.of_source(&settings.name, &settings.git);
+            Arc::new(Desk { settings, context, office, named: None })
+        };
+        let repositories = settings.sources.iter().map(|source| desk(source.clone(), None));
+        let namespaces =
+            offices.iter().map(|office| desk(SourceSettings::usual(office.source()), Some(office.clone())));
+        repositories.chain(namespaces).collect()
+    }
+
+    /// The same, as it is at this moment: what an object names is read anew.
+    async fn at_hand(self: &Arc<Desk>) -> Result<Arc<Desk>, Failure> {
+        match &self.named {
+            None => Ok(self.clone()),
+            Some(named) => Ok(Arc::new(named.at_hand(&self.context).await?)),
+        }
+    }
+
+    /// Tells the object that names its repository how it stands after a turn.
+    async fn tell(&self, store: &Store, done: Option<&pass::Done>, failed: &[Finding]) {
+        if let Some(named) = &self.named {
+            named.answer(store, self, done, failed).await;
+        }
+    }
 }
 
 /// Works until told to stop, or until nothing is due.
@@ -104,6 +148,7 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         wake: Notify::new(),
         presence: Presence::new(replica(context)?),
         stop: stop.clone(),
+        desks: RwLock::new(Desk::all(context, settings, &offices)),
         offices,
         once: args.once,
     });
@@ -133,6 +178,14 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
             cluster::listed(&shared.offices).await;
         }
         tasks.spawn(cluster::hear(shared.clone()));
+        let mut registry = Registry::new(&shared, context);
+        if registry.is_needed() {
+            if args.once {
+                registry.listed().await;
+                registry.go_through().await?;
+            }
+            tasks.spawn(registry.follow());
+        }
     }
     let forges = tellers::forges(settings)?;
     if !forges.is_empty() && !args.once {
@@ -143,7 +196,7 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
     let delivering = deliver(context, &shared, args.once);
     let working = async {
         let workers = args.workers.unwrap_or(settings.workers());
-        let workers: Vec<_> = (0..workers).map(|number| worker::start(context, &shared, number)).collect();
+        let workers: Vec<_> = (0..workers).map(|number| worker::start(&shared, number)).collect();
         let mut done = 0;
         for worker in workers {
             done += worker.await.unwrap_or_default();

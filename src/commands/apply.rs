@@ -7,8 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::context::{Context, Database, Done, Failure};
+use super::credentials;
 use super::judges::{Judges, NONE};
-use super::place::{self, Found, Place};
+use super::place::{Found, Place};
 use super::progress::Progress;
 use super::report::{draw, from_here};
 use super::show::Saved;
@@ -242,7 +243,7 @@ async fn signed_as_asked(
         let hint = "nothing was written; plan again";
         return Err(refused("the tag leads to another commit than the one that this plan was made of", hint));
     }
-    let (signers, now) = (place::signers(context.git())?, context.now());
+    let (signers, now) = (credentials::signers(context.git())?, context.now());
     planned.verify(verify, &signers, now)?;
     if verify == Verify::AllSinceApplied {
         let ground = Ground::from(&database.store);

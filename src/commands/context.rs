@@ -26,6 +26,7 @@ use crate::settings::telemetry::TelemetrySettings;
 use crate::settings::{AuditSettings, Machine, Source};
 use crate::sink::SinkSettings;
 use crate::sink::courier::NotificationSettings;
+use crate::source::cluster::bound::Bound;
 use crate::source::cluster::settings::ClusterSettings;
 use crate::source::git::index::IsSettled;
 use crate::source::git::settings::{GitSettings, Verify};
@@ -36,6 +37,7 @@ use crate::store::url::DatabaseUrl;
 use crate::store::{Store, migrate};
 use crate::telemetry::logs;
 use crate::trace;
+use crate::verdict::Terms;
 
 /// How many connections are used when nobody says so: enough to keep two cores and a disk busy.
 const CONNECTIONS: u32 = 8;
@@ -117,6 +119,8 @@ pub struct Context {
     pub outcome: OnceLock<&'static str>,
     /// The name of the source at hand, once it is known.
     source: OnceLock<String>,
+    /// What the source at hand may describe, where a namespace of a cluster names its repository.
+    bound: Option<Arc<Bound>>,
 }
 
 /// The manifests of a source, read and checked.
@@ -185,6 +189,7 @@ impl Context {
             outcome: OnceLock::new(),
             metrics: Arc::new(Metrics::new()),
             source: OnceLock::new(),
+            bound: None,
         })
     }
 
@@ -197,7 +202,18 @@ impl Context {
             metrics: self.metrics.clone(),
             outcome: OnceLock::new(),
             source: OnceLock::new(),
+            bound: None,
         }
+    }
+
+    /// The same, for a source that may describe no more than this.
+    pub fn bound_to(self, bound: Bound) -> Context {
+        Context { bound: Some(Arc::new(bound)), ..self }
+    }
+
+    /// What the source at hand may describe, where that is not left to the machine's own settings.
+    pub fn bound(&self) -> Option<&Bound> {
+        self.bound.as_deref()
     }
 
     /// What the controller of this machine looks at.
@@ -340,6 +356,9 @@ impl Context {
     /// Reads and checks the manifests of a place.
     pub fn read_at(&self, place: Place, settings: Source, settled: Option<IsSettled<'_>>) -> Result<Reading, Failure> {
         let mut world = place.world(&settings, settled, self.now())?;
+        if let Some(bound) = &self.bound {
+            bound.restrict(&mut world);
+        }
         world.findings = in_order(std::mem::take(&mut world.findings));
         Ok(Reading { world, settings, place: Rc::new(place) })
     }
@@ -401,7 +420,16 @@ impl Context {
             }
             settings.paths = only.clone();
         }
-        let settings = settings.checked()?;
+        let mut settings = settings.checked()?;
+        settings.mode = self.machine.git.mode.filter(|_| place.checkout().is_some()).unwrap_or(settings.mode);
+        if let Some(bound) = &self.bound {
+            Terms {
+                mode: settings.mode,
+                guards: settings.guards,
+                approvals: settings.approvals,
+                windows: settings.windows,
+            } = bound.terms(settings.mode);
+        }
         let _ = self.source.set(settings.source.clone());
         Ok(settings)
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::context::{Context, Failure};
+use super::credentials::{credentials, refuse_own_signers, signers};
 use super::judges::NONE;
 use super::policies;
 use super::progress::Progress;
@@ -20,19 +21,14 @@ use crate::model::state::World;
 use crate::policy::PolicyFile;
 use crate::render::excerpt::Excerpts;
 use crate::settings::Source;
-use crate::signature::Signers;
 use crate::source::directory;
 use crate::source::git::address::{self, Address};
-use crate::source::git::hosts::KnownHosts;
 use crate::source::git::index::IsSettled;
-use crate::source::git::mirror::{Credentials, Fetch, needs_passphrase};
-use crate::source::git::settings::{GitSettings, SignerFiles, Verify};
+use crate::source::git::mirror::Fetch;
+use crate::source::git::settings::Verify;
 use crate::source::git::{self, Checkout, Depot};
 use crate::source::names::POLICIES_DIRECTORY;
 use crate::validate;
-
-/// The largest file with a password, a passphrase or keys of hosts.
-const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What stands before the folder of policies that were read from a commit, where a plan tells of it.
 const FROM_COMMIT: &str = "git:";
@@ -364,99 +360,6 @@ fn verified(context: &Context, depot: &Rc<Depot>, mut checkout: Checkout) -> Res
         checkout.verify(context.git().verify, &signers(context.git())?, context.now())?;
     }
     Ok(Place::Commit(Box::new(checkout)))
-}
-
-/// Who may sign, by the files that the machine names.
-pub fn signers(settings: &GitSettings) -> Result<Signers, Failure> {
-    let SignerFiles { allowed_signers, openpgp, revoked, forges } = &settings.signers;
-    let mut signers = Signers::default();
-    for file in allowed_signers {
-        let added = signers.add_allowed_signers(&file.display().to_string(), &small_file(file)?);
-        added.map_err(Failure::from_findings)?;
-    }
-    for file in openpgp {
-        signers.add_openpgp(&file.display().to_string(), &small_bytes(file)?).map_err(Failure::from_findings)?;
-    }
-    for file in revoked {
-        signers.add_revoked_ssh(&file.display().to_string(), &small_bytes(file)?).map_err(Failure::from_findings)?;
-    }
-    for (name, file) in forges {
-        signers.add_forge(name, &file.display().to_string(), &small_bytes(file)?).map_err(Failure::from_findings)?;
-    }
-    if signers.is_empty() {
-        let finding = Finding::error(Code::BadSigners, "commits have to be signed, and nobody is listed who may sign");
-        return Err(Failure::from(finding.hint("name files under `git.signers` in the settings of the machine")));
-    }
-    Ok(signers)
-}
-
-/// Refuses lists of signers that stand in the repository whose signatures they judge.
-fn refuse_own_signers(files: &SignerFiles, repository: &Path) -> Result<(), Failure> {
-    let SignerFiles { allowed_signers, openpgp, revoked, forges } = files;
-    let Ok(repository) = repository.canonicalize() else { return Ok(()) };
-    let mut all = allowed_signers.iter().chain(openpgp).chain(revoked).chain(forges.values());
-    let Some(own) = all.find(|file| file.canonicalize().is_ok_and(|file| file.starts_with(&repository))) else {
-        return Ok(());
-    };
-    let message = format!("{} stands in the repository whose commits it judges", own.display());
-    let hint = "whoever may push there could list themselves; keep it elsewhere on the machine";
-    Err(Failure::from(Finding::error(Code::BadSigners, message).hint(hint)))
-}
-
-/// What the files and the environment say of how one gets in.
-fn credentials(settings: &GitSettings, over_ssh: bool) -> Result<Credentials, Failure> {
-    let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let secret = |file: &Option<PathBuf>| -> Result<Option<String>, Failure> {
-        let text = file.as_deref().map(small_file).transpose()?;
-        Ok(text.map(|text| text.trim_end_matches(['\n', '\r']).to_owned()))
-    };
-    let password = secret(&settings.password_file)?.or_else(|| named("ARGUS_GIT_PASSWORD"));
-    let known_hosts = match &settings.known_hosts_file {
-        Some(file) => Some(KnownHosts::parse(&file.display().to_string(), &small_file(file)?)?),
-        None => None,
-    };
-    // What is named and cannot be read would otherwise show as a refusal of the server.
-    for file in settings.ca_file.iter().chain(&settings.ssh_key_file) {
-        small_file(file)?;
-    }
-    let passphrase = secret(&settings.ssh_passphrase_file)?;
-    if let Some(file) = settings.ssh_key_file.as_ref().filter(|_| over_ssh && passphrase.is_none())
-        && needs_passphrase(&small_file(file)?)
-    {
-        let message = format!("the key in {} has a passphrase, and none is given", file.display());
-        let finding = Finding::error(Code::RepositoryRefused, message);
-        return Err(Failure::from(finding.hint("name a file with the passphrase in `git.sshPassphraseFile`")));
-    }
-    Ok(Credentials {
-        username: settings.username.clone().or_else(|| named("ARGUS_GIT_USERNAME")),
-        password,
-        ssh_key: settings.ssh_key_file.clone(),
-        ssh_passphrase: passphrase,
-        known_hosts,
-    })
-}
-
-fn small_file(path: &Path) -> Result<String, Failure> {
-    String::from_utf8(small_bytes(path)?).map_err(|_| {
-        let message = format!("{} is not UTF-8", path.display());
-        Failure::from(
-            Finding::error(Code::BadSettings, message).hint("the settings of the machine name it under `git`"),
-        )
-    })
-}
-
-fn small_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    let bad = |why: String| {
-        let message = format!("{} cannot be read: {why}", path.display());
-        Failure::from(
-            Finding::error(Code::BadSettings, message).hint("the settings of the machine name it under `git`"),
-        )
-    };
-    let about = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
-    if !about.is_file() || about.len() > SMALL_FILE_BYTES_MAX {
-        return Err(bad(format!("it is no regular file of at most {SMALL_FILE_BYTES_MAX} bytes")));
-    }
-    std::fs::read(path).map_err(|error| bad(error.to_string()))
 }
 
 /// Where mirrors are kept when nobody says so.

@@ -1,9 +1,10 @@
 //! `argus plan`: what would change, and why, and what is said of it. Writes nothing but the file of `-o`.
 
 use super::context::{Context, Done, Failure, Reading};
+use super::credentials;
 use super::judges::{Judges, NONE};
 use super::output::{self, report};
-use super::place::{self, Named, Place};
+use super::place::{Named, Place};
 use super::progress::Progress;
 use super::report::{draw, from_here};
 use super::snapshot::Base;
@@ -219,7 +220,7 @@ fn unsigned(context: &Context, head: &Checkout, since: &Since) -> Result<Vec<Fin
     if since.brought().is_empty() || matches!(verify, Verify::None | Verify::Tag) {
         return Ok(Vec::new());
     }
-    let (signers, now) = (place::signers(context.git())?, context.now());
+    let (signers, now) = (credentials::signers(context.git())?, context.now());
     let refused = match verify {
         Verify::Head => head.clone().verify(verify, &signers, now).map_err(|finding| {
             vec![finding.hint("sign it, or merge it by a commit that is signed: that one is read then")]
@@ -315,7 +316,8 @@ async fn make_beyond(
 ) -> Result<Heard, Failure> {
     let (due, told) = branch.unzip();
     let verify = context.git().verify;
-    let signers = (verify != Verify::None && reading.place.checkout().is_some()).then(|| place::signers(context.git()));
+    let signers =
+        (verify != Verify::None && reading.place.checkout().is_some()).then(|| credentials::signers(context.git()));
     let signers = signers.transpose()?;
     let approvers = context.approvers();
     let knowing = Knowing { signers: signers.as_ref(), approvers, now: context.now() };

@@ -4,7 +4,7 @@
 //! Every replica follows the cluster by itself. What one of them has asked for carries how far it had heard of the
 //! organization, and one that has not heard as much by now does not plan it.
 
-mod answer;
+pub mod answer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,7 @@ use crate::telemetry::measure;
 use crate::verdict::Verdict;
 
 /// How long a namespace may take to be listed before it counts as one that cannot be.
-const LISTING: Duration = Duration::from_secs(15);
+pub const LISTING: Duration = Duration::from_secs(15);
 
 /// How long a plan waits for what another replica has heard already, and how often it looks.
 const CATCH_UP: Duration = Duration::from_secs(2);

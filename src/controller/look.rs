@@ -4,7 +4,7 @@ use super::Desk;
 use crate::brake::Mode;
 use crate::cli::Manifests;
 use crate::commands::context::Failure;
-use crate::commands::{place, plan};
+use crate::commands::{credentials, plan};
 use crate::digest;
 use crate::engine::Targets;
 use crate::engine::ground::Ground;
@@ -44,7 +44,7 @@ pub async fn look(desk: &Desk, store: &Store, full: bool) -> Result<Found, Failu
         let ground = Ground::from(store);
         let baselines = ground.baselines(name).await?;
         let verify = context.git().verify;
-        let signers = (verify != Verify::None).then(|| place::signers(context.git())).transpose()?;
+        let signers = (verify != Verify::None).then(|| credentials::signers(context.git())).transpose()?;
         if let Some(signers) = signers.as_ref().filter(|_| verify == Verify::AllSinceApplied) {
             plan::verify_brought(context, ground, checkout, name, &baselines, signers).await?;
         }
@@ -56,7 +56,9 @@ pub async fn look(desk: &Desk, store: &Store, full: bool) -> Result<Found, Failu
         commit = leads_on.then(|| checkout.revision.commit.id.clone());
     }
     let mut planning = store.planning().await?.into();
-    let census = census(&reading.world, &mut planning, name, correct_drift).await?;
+    let mut census = census(&reading.world, &mut planning, name, correct_drift).await?;
+    // What it owns and may describe no longer stays as it is.
+    census.retain(|(organization, ..)| context.bound().is_none_or(|bound| bound.binding.covers(organization)));
     let all = full.then(|| census.iter().map(|(organization, ..)| organization.clone()).collect());
     let moved = census.into_iter().filter(|(organization, said, _)| full || !is_known(organization, said));
     let moved = moved.map(|(organization, said, version)| Moved { organization, said, version }).collect();

@@ -40,6 +40,10 @@ const AT_ONCE: usize = 4;
 pub struct Done {
     /// The run, if something was to be done.
     pub run: Option<RunId>,
+    /// The digest of its plan.
+    pub digest: String,
+    /// How many resources it has changed.
+    pub changes: usize,
     /// What came of each organization.
     pub settled: BTreeMap<OrganizationName, Settled>,
 }
@@ -74,7 +78,8 @@ pub async fn carry_out(
     let to_do = verdict.approved.iter().any(|approved| !approved.plan().is_settled());
     let outcome = Outcome::new("", &verdict, BTreeMap::new());
     if !to_do && outcome.refused.is_empty() {
-        return Ok(Done { run: None, settled: settle(batch, world, heard, &outcome) });
+        let settled = settle(batch, world, heard, &outcome);
+        return Ok(Done { run: None, digest: String::new(), changes: 0, settled });
     }
     let run = context.one_of_many_runs()?;
     let policed =
@@ -98,7 +103,9 @@ pub async fn carry_out(
     if outcome.worst().is_some_and(|worst| worst == Refusal::Failed) {
         trace::failed(&tracing::Span::current(), "an organization has failed");
     }
-    Ok(Done { run: Some(run), settled: settle(batch, world, heard, &outcome) })
+    let changes = outcome.applied.values().map(|approved| approved.plan().changes.len()).sum();
+    let settled = settle(batch, world, heard, &outcome);
+    Ok(Done { run: Some(run), digest: heard.plan.digest.clone(), changes, settled })
 }
 
 /// Reads the organizations of a batch, and no others where that can be avoided.
@@ -109,7 +116,13 @@ fn read(context: &Context, batch: &Batch) -> Result<Reading, Failure> {
     };
     let settings = context.source_settings(&place, &as_set_up())?;
     let not_asked_for = |name: &str, _: &Unread| !batch.items.contains_key(name);
-    context.read_at(place, settings, Some(&not_asked_for))
+    let mut reading = context.read_at(place, settings, Some(&not_asked_for))?;
+    if let Some(bound) = context.bound() {
+        // What was asked for while it might be described, and may no longer be, stays as it is.
+        let beyond = batch.items.keys().filter(|name| !bound.binding.covers(name));
+        reading.world.blocked.extend(beyond.cloned());
+    }
+    Ok(reading)
 }
 
 /// What came of each organization of a batch, and when it is looked at again.

@@ -40,7 +40,7 @@ pub fn start(context: &Context, shared: &Arc<Shared>) -> Option<oneshot::Receive
     let desks: Vec<Desk> = with_forge
         .map(|source| {
             let context = context.of_source(&source.name, &source.git);
-            Desk { settings: source.clone(), context, office: None }
+            Desk { settings: source.clone(), context, office: None, named: None }
         })
         .collect();
     if desks.is_empty() {

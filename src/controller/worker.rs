@@ -7,16 +7,14 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::oneshot;
 
-use super::cluster::Office;
 use super::turns::{self, Taker, Turn};
 use super::{Desk, Shared, look, pass, tellers};
 use crate::agenda::GAP;
-use crate::commands::context::{Context, Failure};
+use crate::commands::context::Failure;
 use crate::failpoint::failpoint;
 use crate::metrics::table::{CONTROLLER_FAILURES, CONTROLLER_TURNS};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
-use crate::settings::controller::SourceSettings;
 use crate::store::error::StoreError;
 use crate::store::queue::{Holder, SourceState, Sources};
 
@@ -30,21 +28,12 @@ const NAP_MAX: Duration = Duration::from_secs(3);
 const BATCH_MAX: usize = 200;
 
 /// Starts a worker, and gives how many turns it has done when it ends.
-pub fn start(context: &Context, shared: &Arc<Shared>, number: u16) -> oneshot::Receiver<usize> {
-    let desk = |settings: SourceSettings, office: Option<Arc<Office>>| {
-        let context = context.of_source(&settings.name, &settings.git);
-        Desk { settings, context, office }
-    };
-    let repositories = context.controller().sources.iter().map(|source| desk(source.clone(), None));
-    let namespaces =
-        shared.offices.iter().map(|office| desk(SourceSettings::usual(office.source()), Some(office.clone())));
-    let desks = repositories.chain(namespaces).collect();
-    turns::start(shared, format!("worker {number}"), Worker { shared: shared.clone(), desks, number })
+pub fn start(shared: &Arc<Shared>, number: u16) -> oneshot::Receiver<usize> {
+    turns::start(shared, format!("worker {number}"), Worker { shared: shared.clone(), number })
 }
 
 struct Worker {
     shared: Arc<Shared>,
-    desks: Vec<Desk>,
     number: u16,
 }
 
@@ -56,20 +45,21 @@ impl Taker for Worker {
     /// One look, or work on one batch.
     async fn turn(&self, holder: &Holder) -> Result<Turn, StoreError> {
         let known = self.shared.store.sources().await?;
-        for desk in &self.desks {
+        let desks = self.shared.desks();
+        for desk in &desks {
             if look_is_due(desk, &known) && self.look(desk, holder, &known).await? {
                 return Ok(Turn::Busy);
             }
         }
         // Every worker begins somewhere else, so that none of the sources comes last for all of them.
-        let (before, after) = self.desks.split_at(usize::from(self.number) % self.desks.len().max(1));
+        let (before, after) = desks.split_at(usize::from(self.number) % desks.len().max(1));
         for desk in after.iter().chain(before) {
             let due = known.sources.get(&desk.settings.name).and_then(|source| source.due);
             if due.is_some_and(|due| due <= known.now) && self.work_on_a_batch(desk, holder).await? {
                 return Ok(Turn::Busy);
             }
         }
-        let wait = until_next(&self.desks, &known);
+        let wait = until_next(&desks, &known);
         // What somebody has just asked for is due in a moment.
         let is_over = self.shared.once && TimeDelta::from_std(wait).is_ok_and(|wait| wait > GAP);
         Ok(if is_over { Turn::Over } else { Turn::Idle(wait) })
@@ -78,16 +68,20 @@ impl Taker for Worker {
 
 impl Worker {
     /// Looks at a source, unless somebody else does. What goes wrong is the source's own business.
-    async fn look(&self, desk: &Desk, holder: &Holder, known: &Sources) -> Result<bool, StoreError> {
+    async fn look(&self, desk: &Arc<Desk>, holder: &Holder, known: &Sources) -> Result<bool, StoreError> {
         let store = &self.shared.store;
         let name = &desk.settings.name;
         let Some(source) = known.sources.get(name) else { return Ok(false) };
         let Some(taken) = store.take_source(name, holder).await? else { return Ok(false) };
         failpoint("controller.after_take", name);
         let full = desk.settings.rhythm().due(&source.facts, known.now).full;
-        let looking = tokio::time::timeout(desk.settings.timeout(), look::look(desk, store, full));
+        let looking = tokio::time::timeout(desk.settings.timeout(), async {
+            let desk = desk.at_hand().await?;
+            look::look(&desk, store, full).await
+        });
         self.shared.metrics.add(&CONTROLLER_TURNS, &[name, "look"], 1.0);
-        match looking.await.unwrap_or_else(|_| Err(too_long(desk))) {
+        let looked = looking.await.unwrap_or_else(|_| Err(too_long(desk)));
+        match looked {
             Ok(found) => {
                 failpoint("controller.before_looked", name);
                 let moved = store.looked(&taken, &found).await?;
@@ -105,11 +99,12 @@ impl Worker {
                 store.look_failed(&taken, &findings).await?;
             }
         }
+        desk.tell(store, None, &[]).await;
         Ok(true)
     }
 
     /// Works on some organizations of a source that are due, if there are any left.
-    async fn work_on_a_batch(&self, desk: &Desk, holder: &Holder) -> Result<bool, StoreError> {
+    async fn work_on_a_batch(&self, desk: &Arc<Desk>, holder: &Holder) -> Result<bool, StoreError> {
         let (store, name) = (&self.shared.store, &desk.settings.name);
         if desk.office.as_ref().is_some_and(|office| office.is_behind()) {
             // Another replica can do it now, and this one cannot.
@@ -119,16 +114,20 @@ impl Worker {
         let Some(batch) = claimed else { return Ok(false) };
         failpoint("controller.after_claim", name);
         self.shared.metrics.add(&CONTROLLER_TURNS, &[name, "work"], 1.0);
-        let working = tokio::time::timeout(desk.settings.timeout(), pass::work(desk, store, &batch));
+        let working = tokio::time::timeout(desk.settings.timeout(), async {
+            let desk = desk.at_hand().await?;
+            pass::work(&desk, store, &batch).await
+        });
         match working.await.unwrap_or_else(|_| Err(too_long(desk))) {
-            Ok(pass::Done { run, settled }) => {
+            Ok(done) => {
                 failpoint("controller.before_settle", name);
-                store.settle_work(&batch, run.as_ref(), &settled).await?;
+                store.settle_work(&batch, done.run.as_ref(), &done.settled).await?;
                 // Whoever has written meanwhile was not heard, because this one was at work.
                 if store.wake_what_moved().await? > 0 {
                     self.shared.wake.notify_waiters();
                 }
                 failpoint("controller.after_settle", name);
+                desk.tell(store, Some(&done), &[]).await;
             }
             Err(Failure { findings, .. }) => {
                 self.shared.metrics.add(&CONTROLLER_FAILURES, &[name, "work"], 1.0);
@@ -137,6 +136,7 @@ impl Worker {
                 // Whatever takes too long may be the fault of one of them; what is wrong with the source is not.
                 let alone = findings.iter().any(|finding| finding.code == Code::TookTooLong);
                 store.give_back(&batch, alone, &findings).await?;
+                desk.tell(store, None, &findings).await;
             }
         }
         tellers::report(desk, store).await;
@@ -169,7 +169,7 @@ fn when(desk: &Desk, source: &SourceState, now: DateTime<Utc>) -> DateTime<Utc> 
 }
 
 /// How long nothing is due, as far as it is known now.
-fn until_next(desks: &[Desk], known: &Sources) -> Duration {
+fn until_next(desks: &[Arc<Desk>], known: &Sources) -> Duration {
     let next = desks.iter().filter_map(|desk| {
         let source = known.sources.get(&desk.settings.name)?;
         let look =
@@ -179,7 +179,7 @@ fn until_next(desks: &[Desk], known: &Sources) -> Duration {
         [look, work].into_iter().flatten().min()
     });
     let wait = next.min().map(|next| (next - known.now).to_std().unwrap_or(Duration::from_millis(100)));
-    let is_behind = |desk: &Desk| desk.office.as_ref().is_some_and(|office| office.is_behind());
+    let is_behind = |desk: &Arc<Desk>| desk.office.as_ref().is_some_and(|office| office.is_behind());
     let busy = known.sources.values().any(|source| source.held || source.worked_on) || desks.iter().any(is_behind);
     let longest = if busy { NAP_MAX } else { SLEEP_MAX };
     wait.unwrap_or(longest).min(longest)

@@ -155,6 +155,22 @@ impl SourceSettings {
         }
     }
 
+    /// A source of this repository that is looked at this often; if that makes sense.
+    pub fn of_repository(
+        name: &str,
+        git: GitSettings,
+        interval: Option<TimeDelta>,
+        timeout: Option<TimeDelta>,
+    ) -> Result<SourceSettings, Box<Finding>> {
+        let settings = SourceSettings { git, interval, timeout, ..SourceSettings::usual(name) };
+        match settings.fault() {
+            None => Ok(settings),
+            Some(fault) => {
+                Err(Box::new(Finding::error(Code::BadSettings, format!("the source `{name}` is wrong: {fault}"))))
+            }
+        }
+    }
+
     /// How often it is looked at.
     pub fn rhythm(&self) -> Rhythm {
         let schedule = self.cron.as_deref().and_then(|cron| parse_schedule(cron).ok());

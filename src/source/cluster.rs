@@ -8,9 +8,12 @@
 
 pub mod admission;
 pub mod api;
+pub mod bound;
 pub mod cache;
 pub mod object;
+pub mod repository;
 pub mod settings;
+pub mod sort;
 pub mod status;
 mod watch;
 pub mod writing;
@@ -22,8 +25,13 @@ use tokio::sync::{Notify, watch as word};
 use tokio::task::JoinSet;
 
 use api::{Api, Fault, Times};
-use cache::{Cache, Moved};
+use bound::Bound;
+use cache::{Cache, Moved, Stale};
+use object::{Kept, Key, Object, keep};
+use repository::{Repositories, Repository};
 use settings::{Binding, ClusterSettings};
+use sort::Sort;
+use watch::Keeps;
 
 use crate::model::finding::Finding;
 use crate::model::id::OrganizationName;
@@ -52,6 +60,7 @@ pub struct Followed {
     /// What it may describe.
     pub binding: Binding,
     cache: Mutex<Cache>,
+    repositories: Mutex<Repositories>,
     waker: Arc<Waker>,
     /// Counts how often somebody has asked for a list of everything.
     anew: word::Sender<u64>,
@@ -62,6 +71,8 @@ pub struct Followed {
 struct Waker {
     moved: Mutex<BTreeSet<(Arc<str>, Moved)>>,
     notify: Notify,
+    /// Told when repositories that are named have moved.
+    repositories: Notify,
 }
 
 impl Followed {
@@ -69,6 +80,22 @@ impl Followed {
     pub fn cache(&self) -> MutexGuard<'_, Cache> {
         // A cache is whole between any two statements that may panic.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of the repositories that it names; the same goes for this lock.
+    pub fn repositories(&self) -> MutexGuard<'_, Repositories> {
+        self.repositories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it may describe.
+    pub fn bound(&self) -> Bound {
+        Bound { namespace: self.name.clone(), binding: self.binding.clone() }
+    }
+
+    /// What an object says of a repository.
+    pub fn repository(&self, object: &Object) -> Repository {
+        let at = format!("{}/{}/{}/{}", self.cluster, self.name, Sort::GitSource, object.metadata.name);
+        Repository::of(object, &self.name, &self.binding, &at)
     }
 
     /// Has everything listed anew: something was missed.
@@ -102,7 +129,7 @@ async fn examine_one(api: &Api, namespace: &str) -> Result<(), Box<Finding>> {
     let refused = |fault: Fault| Box::new(fault.finding(&format!("follow the namespace `{namespace}`")));
     for kind in KINDS {
         // A list of which one page is enough.
-        api.page(namespace, KindId::of(kind), None).await.map_err(refused)?;
+        api.page(namespace, KindId::of(kind).into(), None).await.map_err(refused)?;
     }
     for kind in KINDS {
         let plural = kind.plural.to_lowercase();
@@ -133,11 +160,16 @@ impl Cluster {
                 source: settings.source_of(name),
                 binding: binding.clone(),
                 cache: Mutex::new(Cache::new(&cluster, name, settings.deletion_policy)),
+                repositories: Mutex::default(),
                 waker: waker.clone(),
                 anew: word::Sender::new(0),
             });
             for kind in KINDS {
-                watches.spawn(watch::follow(api.clone(), followed.clone(), KindId::of(kind)));
+                let keeper = OfKind { namespace: followed.clone(), kind: KindId::of(kind) };
+                watches.spawn(watch::follow(api.clone(), followed.clone(), keeper));
+            }
+            if followed.binding.repositories.is_some() {
+                watches.spawn(watch::follow(api.clone(), followed.clone(), OfRepositories(followed.clone())));
             }
             namespaces.insert(followed.name.clone(), followed);
         }
@@ -159,6 +191,11 @@ impl Cluster {
         self.namespaces.get(name)
     }
 
+    /// Waits until the repositories that some namespace names have moved.
+    pub async fn repositories_moved(&self) {
+        self.waker.repositories.notified().await;
+    }
+
     /// Waits until something moves, and gives all that has moved since the last time: a namespace with an organization,
     /// or with none for an object that belongs to none that may be there.
     pub async fn moved(&self) -> BTreeSet<(Arc<str>, Option<OrganizationName>)> {
@@ -170,5 +207,91 @@ impl Cluster {
             }
             notified.await;
         }
+    }
+}
+
+/// What is heard of one kind of manifests goes to the cache.
+struct OfKind {
+    namespace: Arc<Followed>,
+    kind: KindId,
+}
+
+impl Keeps for OfKind {
+    type Kept = Kept;
+
+    fn sort(&self) -> Sort {
+        self.kind.into()
+    }
+
+    fn take(&self, object: Object) -> Kept {
+        let Followed { cluster, name, binding, .. } = &*self.namespace;
+        keep(cluster, name, binding, self.kind, object)
+    }
+
+    fn replace(&self, listed: u64, all: Vec<Kept>) -> Result<(), Stale> {
+        let moved = self.namespace.cache().replace(self.kind, listed, all)?;
+        self.namespace.wake(moved);
+        Ok(())
+    }
+
+    fn change(&self, object: Object) {
+        let kept = self.take(object);
+        let moved = self.namespace.cache().change(kept);
+        self.namespace.wake(moved);
+    }
+
+    fn remove(&self, name: &str, version: u64) {
+        let key: Key = (self.kind, name.into());
+        let moved = self.namespace.cache().remove(&key, version);
+        self.namespace.wake(moved);
+    }
+
+    fn reached(&self, version: u64) {
+        self.namespace.cache().reached(self.kind, version);
+    }
+
+    fn failed(&self, why: Finding) {
+        self.namespace.cache().failed(self.kind, why);
+    }
+}
+
+/// What is heard of repositories.
+struct OfRepositories(Arc<Followed>);
+
+impl Keeps for OfRepositories {
+    type Kept = Repository;
+
+    fn sort(&self) -> Sort {
+        Sort::GitSource
+    }
+
+    fn take(&self, object: Object) -> Repository {
+        self.0.repository(&object)
+    }
+
+    fn replace(&self, listed: u64, all: Vec<Repository>) -> Result<(), Stale> {
+        self.0.repositories().replace(listed, all)?;
+        self.0.waker.repositories.notify_one();
+        Ok(())
+    }
+
+    fn change(&self, object: Object) {
+        let one = self.take(object);
+        if self.0.repositories().change(one) {
+            self.0.waker.repositories.notify_one();
+        }
+    }
+
+    fn remove(&self, name: &str, version: u64) {
+        self.0.repositories().remove(name, version);
+        self.0.waker.repositories.notify_one();
+    }
+
+    fn reached(&self, version: u64) {
+        self.0.repositories().reached(version);
+    }
+
+    fn failed(&self, why: Finding) {
+        self.0.repositories().fault = Some(why);
     }
 }

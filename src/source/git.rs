@@ -12,6 +12,7 @@ pub mod hosts;
 pub mod index;
 mod library;
 pub mod lineage;
+pub mod material;
 mod merge;
 pub mod mirror;
 pub mod people;

@@ -1,12 +1,13 @@
 //! The queue of the controller: sources to look at, organizations to work on, and the leases of those who do.
 //!
 //! `presence` says who is there, `looking` takes sources and puts what has moved into the queue, `working` takes that out of it,
-//! `asking` is for whoever wants something to be done, and `listed` for whoever watches.
+//! `asking` is for whoever wants something to be done, `listed` and `standing` for whoever watches.
 
 mod asking;
 pub mod listed;
 mod looking;
 mod presence;
+mod standing;
 mod working;
 
 use sqlx::Row as _;
@@ -15,6 +16,7 @@ use sqlx::postgres::PgRow;
 pub use asking::{Asked, Progress};
 pub use looking::{Found, Look, Moved, SourceState, Sources};
 pub use presence::Holder;
+pub use standing::{Outcomes, Standing};
 pub use working::{AGAIN, Batch, FIGHT_ROUNDS, Item, Settled, Undone};
 
 use super::error::StoreError;

@@ -11,6 +11,7 @@ mod faults;
 mod followed;
 mod random;
 mod refused;
+mod repositories;
 mod shown;
 
 use std::path::{Path, PathBuf};

@@ -17,7 +17,7 @@ use crate::model::state::World;
 use crate::source::cluster::api::{Api, Fault};
 use crate::source::cluster::cache::Cache;
 use crate::source::cluster::object::{Kept, Key, Said};
-use crate::source::cluster::status::{Came, Row, Run, Standing};
+use crate::source::cluster::status::{Came, Entry, Row, Run, Standing};
 use crate::source::cluster::writing::{release, report};
 use crate::source::cluster::{Cluster, Followed};
 use crate::store::Store;
@@ -49,7 +49,7 @@ pub struct Seen {
     pub place: Arc<str>,
     generation: i64,
     told: u64,
-    rows: Vec<Row>,
+    rows: Vec<Entry>,
 }
 
 impl Seen {
@@ -65,10 +65,8 @@ impl Seen {
             }
             Said::Refused(_) => Vec::new(),
         };
-        let row = |id: &crate::model::resource::ResourceId| Row {
-            kind: id.kind.get().name.into(),
-            name: id.name.to_string(),
-            id: None,
+        let row = |id: &crate::model::resource::ResourceId| {
+            Entry::Row(Row { kind: id.kind.get().name.into(), name: id.name.to_string(), id: None })
         };
         Seen {
             key: kept.key.clone(),
@@ -145,15 +143,7 @@ impl Answering<'_> {
         let all = Seen::all(&self.followed.cache(), organizations);
         let message = reasons(why.iter());
         for seen in all {
-            let came = Came {
-                generation: seen.generation,
-                at: self.now,
-                standing: Standing::ReconciliationFailed,
-                message: message.clone(),
-                drift: None,
-                rows: None,
-                run: None,
-            };
+            let came = Came::new(seen.generation, self.now, Standing::ReconciliationFailed, message.clone());
             let (api, namespace) = (self.cluster.api(), &*self.followed.name);
             if let Err(fault) = report(api, namespace, &seen.key, &seen.uid, seen.told, &came).await {
                 // It would fail with the others just the same.
@@ -205,13 +195,10 @@ impl Answering<'_> {
         let run = run.filter(|_| settled.outcome == "applied" && changes > 0);
         let digest = plan.map(|plan| plan.digest.clone()).unwrap_or_default();
         Came {
-            generation: seen.generation,
-            at: self.now,
-            standing,
-            message,
             drift,
             rows: (standing == Standing::Applied).then(|| seen.rows.clone()),
             run: run.map(|id| Run { id, plan_digest: digest, changes: changes as u64 }),
+            ..Came::new(seen.generation, self.now, standing, message)
         }
     }
 }
@@ -291,7 +278,7 @@ async fn stands(store: &Store, source: &str, place: &Arc<str>) -> Result<bool, S
 }
 
 /// How an object stands whose organization was refused.
-fn standing_of(word: &str, why: &[Finding]) -> Standing {
+pub fn standing_of(word: &str, why: &[Finding]) -> Standing {
     let any = |code: Code| why.iter().any(|finding| finding.code == code);
     match word {
         word if word == Refusal::Denied.word() => Standing::Denied,
@@ -305,7 +292,7 @@ fn standing_of(word: &str, why: &[Finding]) -> Standing {
 }
 
 /// Why, for people.
-fn reasons<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
+pub fn reasons<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
     let mut all: Vec<String> = findings.map(|finding| format!("{}: {}", finding.code, finding.said())).collect();
     all.dedup();
     let more = all.len().saturating_sub(REASONS_MAX);
@@ -348,8 +335,7 @@ pub async fn strays(
                 }
             }
             let Some((standing, message)) = stands_so else { return Ok(()) };
-            let generation = seen.generation;
-            let came = Came { generation, at: now, standing, message, drift: None, rows: None, run: None };
+            let came = Came::new(seen.generation, now, standing, message);
             report(api, namespace, &seen.key, &seen.uid, seen.told, &came).await.map(drop).map_err(said)
         };
         if let Err(why) = answered.await {

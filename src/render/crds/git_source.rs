@@ -79,7 +79,7 @@ fn spec() -> Value {
         "ref",
         nullable(described(reference, "The branch, tag or commit; left out, what the repository calls `HEAD`.")),
     );
-    let name = described(form(&Shape::Name), "The name that the source has to have; left out, what `argus.yaml` says.");
+    let name = described(form(&Shape::Name), "The name that the source has to have; left out, that of the object.");
     spec.property("source", nullable(name));
     let paths = json!({
         "description": "The directories and files that are read; left out, those that `argus.yaml` names.",

@@ -22,8 +22,7 @@ pub fn of_kind() -> Value {
 pub fn of_source() -> Value {
     let mut organization = Node::new();
     organization.property("organization", line("Its name; empty for what all organizations share.", 63));
-    organization.property("revision", line("The revision that it was applied from last.", 500));
-    organization.property("resources", count("How many of its resources the source owns."));
+    organization.property("revision", line("The revision that was tried last.", 500));
     organization.needs("organization");
     status("The organizations that it holds.", &["organization"], organization, 5_000)
 }

@@ -1,11 +1,12 @@
 //! What is asked of an API server, each within a bounded time, and what can go wrong.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{GetParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -18,9 +19,10 @@ use serde_json::{Value as Json, json};
 
 use super::object::{Metadata, Object, digest};
 use super::settings::ClusterSettings;
+use super::sort::Sort;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
-use crate::model::kind::{API_VERSION, KindId};
+use crate::model::kind::API_VERSION;
 
 /// Who writes, as the API server notes beside each field.
 pub const MANAGER: &str = "argus";
@@ -226,9 +228,9 @@ fn answer<T: DeserializeOwned>(status: u16, retry_after: Option<Duration>, bytes
     })
 }
 
-/// The address of the objects of a kind in a namespace.
-fn path(namespace: &str, kind: KindId) -> String {
-    format!("/apis/{API_VERSION}/namespaces/{namespace}/{}", kind.get().plural.to_lowercase())
+/// The address of the objects of a sort in a namespace.
+fn path(namespace: &str, sort: Sort) -> String {
+    format!("/apis/{API_VERSION}/namespaces/{namespace}/{}", sort.plural())
 }
 
 impl Api {
@@ -278,11 +280,11 @@ impl Api {
         self.client.clone()
     }
 
-    /// One page of the objects of a kind.
-    pub async fn page(&self, namespace: &str, kind: KindId, token: Option<&str>) -> Result<Page, Fault> {
+    /// One page of the objects of a sort.
+    pub async fn page(&self, namespace: &str, sort: Sort, token: Option<&str>) -> Result<Page, Fault> {
         let mut list = ListParams::default().limit(PAGE_OBJECTS);
         list.continue_token = token.map(str::to_owned);
-        let request = Request::new(path(namespace, kind)).list(&list);
+        let request = Request::new(path(namespace, sort)).list(&list);
         ask!(self, request)
     }
 
@@ -303,24 +305,24 @@ impl Api {
         Ok(answer?["status"]["allowed"] == true)
     }
 
-    /// What happens to the objects of a kind from a version on. The stream ends by itself after a few minutes.
+    /// What happens to the objects of a sort from a version on. The stream ends by itself after a few minutes.
     pub async fn watch(
         &self,
         namespace: &str,
-        kind: KindId,
+        sort: Sort,
         version: u64,
         seconds: u32,
     ) -> Result<impl WatchStreamExt<Item = Result<WatchEvent<Object>, kube::Error>> + use<>, Fault> {
         let watch = WatchParams::default().timeout(seconds);
-        let request = Request::new(path(namespace, kind)).watch(&watch, &version.to_string());
+        let request = Request::new(path(namespace, sort)).watch(&watch, &version.to_string());
         let request = request.map_err(kube::Error::BuildRequest)?;
         let stream = tokio::time::timeout(self.times.request, self.client.request_events::<Object>(request)).await;
         stream.map_err(|_| self.too_late())?.map_err(Fault::from)
     }
 
     /// An object as it is now; none where there is none.
-    pub async fn get(&self, namespace: &str, kind: KindId, name: &str) -> Result<Option<Object>, Fault> {
-        let request = Request::new(path(namespace, kind)).get(name, &GetParams::default());
+    pub async fn get(&self, namespace: &str, sort: Sort, name: &str) -> Result<Option<Object>, Fault> {
+        let request = Request::new(path(namespace, sort)).get(name, &GetParams::default());
         match ask!(self, request) {
             Ok(object) => Ok(Some(object)),
             Err(fault) if fault.is_absent() => Ok(None),
@@ -328,28 +330,36 @@ impl Api {
         }
     }
 
+    /// The entries of a Secret, by their names; none where there is no such Secret.
+    pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, Fault> {
+        let request = Request::new(format!("/api/v1/namespaces/{namespace}/secrets")).get(name, &GetParams::default());
+        let secret: Result<Secret, Fault> = ask!(self, request);
+        match secret {
+            Ok(secret) => {
+                let entries = secret.data.unwrap_or_default().into_iter();
+                Ok(Some(entries.map(|(name, bytes)| (name, bytes.0)).collect()))
+            }
+            Err(fault) if fault.is_absent() => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Merges this into an object. A `resourceVersion` in it is a condition.
-    pub async fn merge(&self, namespace: &str, kind: KindId, name: &str, change: &Json) -> Result<Object, Fault> {
+    pub async fn merge(&self, namespace: &str, sort: Sort, name: &str, change: &Json) -> Result<Object, Fault> {
         let by = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        let request = Request::new(path(namespace, kind)).patch(name, &by, &Patch::Merge(change));
+        let request = Request::new(path(namespace, sort)).patch(name, &by, &Patch::Merge(change));
         ask!(self, request)
     }
 
     /// Sets the status of an object.
-    pub async fn apply_status(
-        &self,
-        namespace: &str,
-        kind: KindId,
-        name: &str,
-        status: &Json,
-    ) -> Result<Object, Fault> {
+    pub async fn apply_status(&self, namespace: &str, sort: Sort, name: &str, status: &Json) -> Result<Object, Fault> {
         let by = PatchParams::apply(MANAGER).force();
-        let request = Request::new(path(namespace, kind)).patch_subresource("status", name, &by, &Patch::Apply(status));
+        let request = Request::new(path(namespace, sort)).patch_subresource("status", name, &by, &Patch::Apply(status));
         ask!(self, request)
     }
 
     /// Tells of an object in an event. The same said again of the same object is counted, and not repeated.
-    pub async fn tell(&self, namespace: &str, kind: KindId, metadata: &Metadata, told: &Told<'_>) -> Result<(), Fault> {
+    pub async fn tell(&self, namespace: &str, sort: Sort, metadata: &Metadata, told: &Told<'_>) -> Result<(), Fault> {
         let Metadata { name, uid, .. } = metadata;
         let place = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
         let words = digest(&[uid.as_bytes(), told.reason.as_bytes(), told.note.as_bytes()]);
@@ -368,7 +378,7 @@ impl Api {
             "reportingController": CONTROLLER,
             "reportingInstance": &*self.replica,
             "regarding": {
-                "apiVersion": API_VERSION, "kind": kind.get().name, "namespace": namespace, "name": name, "uid": uid,
+                "apiVersion": API_VERSION, "kind": sort.name(), "namespace": namespace, "name": name, "uid": uid,
             },
         });
         let by = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };

@@ -7,13 +7,13 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
+use super::bound::BIND;
 use super::settings::{Binding, DeletionPolicy};
 use super::status::Status;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::id::{GLOBAL, OrganizationName};
 use crate::model::kind::{API_VERSION, Kind, KindId, Scope};
-use crate::model::kinds::organization;
 use crate::model::origin::{Origin, Position};
 use crate::model::resource::{Entry, Resource, Spec};
 use crate::model::secret::shown;
@@ -27,9 +27,6 @@ pub const REQUESTED_AT: &str = "argus.io/requestedAt";
 
 /// The annotation that says what becomes of the rows when the object is deleted: `delete` or `orphan`.
 pub const DELETION_POLICY: &str = "argus.io/deletion-policy";
-
-/// The field of a key that says in which namespace its Secret is.
-const SECRET_NAMESPACE: &str = "deliverTo.secret.namespace";
 
 /// What begins the names of annotations that mean something to Argus.
 const OURS: &str = "argus.io/";
@@ -60,6 +57,8 @@ pub struct Metadata {
     pub generation: i64,
     /// The version of the whole object.
     pub resource_version: String,
+    /// When it was made.
+    pub creation_timestamp: Option<String>,
     /// When somebody deleted it; it goes when the last finalizer does.
     pub deletion_timestamp: Option<String>,
     /// What holds it back from going.
@@ -200,10 +199,9 @@ fn refusal(
     organization: Option<&str>,
     metadata: &Metadata,
 ) -> Option<Finding> {
-    let hint = "whoever runs Argus binds namespaces to organizations, in `kubernetes.namespaces` of its settings";
     let refused = |what: String| {
         let message = format!("the namespace `{namespace}` is not bound to {what}");
-        Some(Finding::error(Code::NotBound, message).hint(hint))
+        Some(Finding::error(Code::NotBound, message).hint(BIND))
     };
     match organization {
         Some(GLOBAL) if !binding.covers(GLOBAL) => return refused("tiers, which all organizations share".into()),
@@ -245,24 +243,13 @@ fn read(file: &Arc<str>, document: &str, binding: &Binding, namespace: &str) -> 
         rule.origin = Origin::file(file);
     }
     // The envelope has told whose it is. Should the reader ever take it for another's, nothing of it counts.
-    let strays = |resource: &Resource| {
-        let renames = resource.id.kind.is(&organization::KIND).then_some(resource.previous_name.as_deref()).flatten();
-        !binding.covers(&resource.id.organization) || renames.is_some_and(|name| !binding.covers(name))
-    };
-    if let Some(stray) = reading.resources.iter().find(|resource| strays(resource)) {
+    if let Some(stray) = reading.resources.iter().find(|resource| !binding.covers_all_of(resource)) {
         let message = format!("the namespace `{namespace}` is not bound to what {} belongs to", stray.id);
         let finding = Finding::error(Code::NotBound, message).about(&stray.id);
         return FileReading::unreadable(file, finding);
     }
-    // A key that is delivered elsewhere would write there with the rights of Argus.
-    let foreign = |name: &str| name != namespace && !binding.delivers_to(name);
-    let elsewhere = |resource: &&Resource| resource.text(SECRET_NAMESPACE).is_some_and(foreign);
-    let findings = reading.resources.iter().filter(elsewhere).map(|resource| {
-        let name = shown(resource.text(SECRET_NAMESPACE).unwrap_or_default());
-        let message = format!("{} may not be delivered from `{namespace}` into the namespace {name}", resource.id);
-        let finding = Finding::error(Code::NotBound, message).about(&resource.id).at(Origin::file(file));
-        finding.hint("name its own namespace, or have the other one listed in `secretNamespaces` of the settings")
-    });
+    let elsewhere = reading.resources.iter().filter_map(|resource| binding.delivery_elsewhere(namespace, resource));
+    let findings = elsewhere.map(|finding| finding.at(Origin::file(file)));
     let findings: Vec<Finding> = findings.collect();
     if !findings.is_empty() {
         reading.blocked.extend(reading.resources.iter().map(|resource| resource.id.organization.clone()).take(1));

@@ -89,8 +89,39 @@ pub struct Binding {
     pub tiers: bool,
     /// The namespaces into which its keys may be delivered, beside itself; `*` stands for any run of characters.
     pub secret_namespaces: Vec<String>,
+    /// Which repositories its objects may name; none where it may name none.
+    pub repositories: Option<RepositoryBinding>,
     /// What its plans are judged by.
     pub terms: Terms,
+}
+
+/// Which repositories the objects of a namespace may name.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RepositoryBinding {
+    /// What sources may be called; `*` stands for any run of characters.
+    pub names: Vec<String>,
+    /// Where repositories may be; `*` stands for any run of characters. None leaves it to `git.allow`.
+    pub urls: Vec<String>,
+    /// The Secrets of the namespace that may be read for them.
+    pub secrets: Vec<String>,
+}
+
+impl RepositoryBinding {
+    fn fault(&self) -> Option<String> {
+        if self.names.is_empty() {
+            return Some("has `gitSources` without `names`: say what its sources may be called".into());
+        }
+        if [&self.names, &self.urls, &self.secrets].iter().any(|list| list.len() > PATTERNS_MAX) {
+            return Some(format!("has more than {PATTERNS_MAX} entries in a list of `gitSources`"));
+        }
+        let odd = |pattern: &&String| name_fault(&pattern.replace('*', "x")).is_some();
+        if let Some(name) = self.names.iter().find(odd) {
+            return Some(format!("has in `gitSources.names` `{name}`, which is neither a name nor a pattern"));
+        }
+        let odd = |name: &&String| !is_object_name(name);
+        self.secrets.iter().find(odd).map(|name| format!("has in `gitSources.secrets` `{name}`, which names no Secret"))
+    }
 }
 
 impl Binding {
@@ -122,6 +153,9 @@ impl Binding {
         if let Some(name) = self.secret_namespaces.iter().find(odd) {
             return Some(format!("has in `secretNamespaces` `{name}`, which is neither a name nor a pattern"));
         }
+        if let Some(fault) = self.repositories.as_ref().and_then(RepositoryBinding::fault) {
+            return Some(fault);
+        }
         self.terms.approvals.fault().map(|fault| format!("has `approvals` that cannot be met or hold nothing: {fault}"))
     }
 }
@@ -133,6 +167,7 @@ struct Written {
     organizations: Vec<String>,
     tiers: bool,
     secret_namespaces: Vec<String>,
+    git_sources: Option<RepositoryBinding>,
     mode: Mode,
     guards: Guards,
     approvals: Need,
@@ -156,12 +191,13 @@ impl<'de> Deserialize<'de> for Binding {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, pairs: A) -> Result<Binding, A::Error> {
-                let Written { organizations, tiers, secret_namespaces, mode, guards, approvals, windows } =
+                let Written { organizations, tiers, secret_namespaces, git_sources, mode, guards, approvals, windows } =
                     Written::deserialize(MapAccessDeserializer::new(pairs))?;
                 Ok(Binding {
                     organizations,
                     tiers,
                     secret_namespaces,
+                    repositories: git_sources,
                     terms: Terms { mode, guards, approvals, windows },
                 })
             }
@@ -210,6 +246,13 @@ impl ClusterSettings {
         }
         self.admission.as_ref().map_or(Ok(()), AdmissionSettings::check)
     }
+}
+
+/// Whether objects may be called this: it becomes part of addresses.
+pub(super) fn is_object_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (1..=253).contains(&name.len()) && name.chars().all(plain) && name.starts_with(ends) && name.ends_with(ends)
 }
 
 /// A namespace becomes part of addresses: nothing but a label of DNS gets there.

@@ -29,9 +29,9 @@ pub struct Status {
     /// The revision that was tried last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_attempted_revision: Option<String>,
-    /// The rows that it stands for.
+    /// What it stands for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub inventory: Vec<Row>,
+    pub inventory: Vec<Entry>,
     /// The last passes, the newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Ended>,
@@ -54,6 +54,26 @@ pub struct Condition {
     pub reason: String,
     /// Why, for people.
     pub message: String,
+}
+
+/// Something that an object stands for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Entry {
+    /// An organization, of an object that names a repository.
+    Organization(Organization),
+    /// A row, of all others.
+    Row(Row),
+}
+
+/// An organization that a repository describes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Organization {
+    /// Its name; empty for what all share.
+    pub organization: String,
+    /// The revision that was tried last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
 }
 
 /// A row that an object stands for.
@@ -100,6 +120,8 @@ pub enum Standing {
     InvalidManifest,
     /// Its namespace is not bound to its organization.
     NotBound,
+    /// It has to be signed, and is not, or not by whom it should be.
+    NotVerified,
     /// A policy denies it.
     Denied,
     /// It waits for people.
@@ -151,6 +173,7 @@ impl Standing {
             Standing::Terminating => goes_on("Terminating", "Unknown"),
             Standing::InvalidManifest => stalls("InvalidManifest"),
             Standing::NotBound => stalls("NotBound"),
+            Standing::NotVerified => stalls("NotVerified"),
             Standing::Denied => stalls("Denied"),
             Standing::Held => stalls("Held"),
             Standing::Suspended => stands("Suspended", "False"),
@@ -178,10 +201,21 @@ pub struct Came {
     pub message: String,
     /// How the rows differ although nobody asked for it, where they do and stay so.
     pub drift: Option<String>,
-    /// The rows that it stands for; none where the pass did not get as far.
-    pub rows: Option<Vec<Row>>,
+    /// What it stands for; none where the pass did not get as far.
+    pub rows: Option<Vec<Entry>>,
     /// The pass, where it was one that is to be remembered.
     pub run: Option<Run>,
+    /// What it was made of, where that is not the object itself.
+    pub revision: Option<String>,
+    /// What of it has to be signed, where that is so and it is.
+    pub verified: Option<String>,
+}
+
+impl Came {
+    /// Something of which nothing more is to be told.
+    pub fn new(generation: i64, at: DateTime<Utc>, standing: Standing, message: String) -> Came {
+        Came { generation, at, standing, message, drift: None, rows: None, run: None, revision: None, verified: None }
+    }
 }
 
 /// A pass that is to be remembered.
@@ -214,6 +248,9 @@ pub fn status(before: &Status, came: &Came) -> Status {
     if let Some(drift) = &came.drift {
         conditions.push(("Drifted", "True", "RowsDiffer", shortened(drift)));
     }
+    if let Some(what) = &came.verified {
+        conditions.push(("SourceVerified", "True", "Verified", shortened(what)));
+    }
     let at = came.at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let condition = |(about, status, reason, message): (&str, &str, &str, String)| {
         let same = |old: &&Condition| old.about == about && old.status == status;
@@ -227,7 +264,7 @@ pub fn status(before: &Status, came: &Came) -> Status {
             message,
         }
     };
-    let revision = revision(came.generation);
+    let revision = came.revision.clone().unwrap_or_else(|| revision(came.generation));
     let applied = came.standing == Standing::Applied;
     let ended = came.run.as_ref().map(|run| Ended {
         run: run.id.clone(),
@@ -256,12 +293,16 @@ pub fn status(before: &Status, came: &Came) -> Status {
     }
 }
 
-fn inventory(rows: &[Row]) -> Vec<Row> {
-    let mut rows = rows.to_vec();
-    rows.sort();
-    rows.dedup_by(|a, b| (&a.kind, &a.name) == (&b.kind, &b.name));
-    rows.truncate(INVENTORY_MAX);
-    rows
+fn inventory(entries: &[Entry]) -> Vec<Entry> {
+    let mut entries = entries.to_vec();
+    entries.sort();
+    entries.dedup_by(|a, b| match (a, b) {
+        (Entry::Row(a), Entry::Row(b)) => (&a.kind, &a.name) == (&b.kind, &b.name),
+        (Entry::Organization(a), Entry::Organization(b)) => a.organization == b.organization,
+        _ => false,
+    });
+    entries.truncate(INVENTORY_MAX);
+    entries
 }
 
 fn shortened(message: &str) -> String {
@@ -312,7 +353,7 @@ mod tests {
     }
 
     fn came(minute: u32, generation: i64, standing: Standing) -> Came {
-        Came { generation, at: at(minute), standing, message: "why".into(), drift: None, rows: None, run: None }
+        Came::new(generation, at(minute), standing, "why".into())
     }
 
     fn run(id: &str) -> Option<Run> {
@@ -325,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_status_of_which_nothing_has_changed_is_the_same_to_the_letter() {
-        let row = |name: &str| Row { kind: "Team".into(), name: name.into(), id: None };
+        let row = |name: &str| Entry::Row(Row { kind: "Team".into(), name: name.into(), id: None });
         let first =
             Came { rows: Some(vec![row("b"), row("a"), row("a")]), run: run("1"), ..came(0, 3, Standing::Applied) };
         let before = status(&Status::default(), &first);
@@ -364,6 +405,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_of_a_repository_tells_its_commit_and_its_organizations() {
+        let held =
+            Entry::Organization(Organization { organization: "acme".into(), revision: Some("main@sha1:1".into()) });
+        let pass = Came {
+            revision: Some("main@sha1:1".into()),
+            rows: Some(vec![held.clone()]),
+            ..came(0, 4, Standing::Applied)
+        };
+        let after = status(&Status::default(), &pass);
+        assert_eq!((after.last_applied_revision.as_deref(), after.observed_generation), (Some("main@sha1:1"), 4));
+        let read = Status::from_json(serde_json::to_value(&after).unwrap_or_default());
+        assert_eq!((read.inventory, &after.inventory), (vec![held], &after.inventory));
+    }
+
+    #[test]
     fn what_needs_somebody_stalls_and_what_goes_on_by_itself_is_reconciling() {
         let of = |standing| status(&Status::default(), &came(0, 1, standing));
         assert_eq!(types(&of(Standing::Applied)), [("Ready", "True")]);
@@ -371,6 +427,7 @@ mod tests {
         for standing in [
             Standing::InvalidManifest,
             Standing::NotBound,
+            Standing::NotVerified,
             Standing::Denied,
             Standing::Held,
             Standing::Fighting,
@@ -385,6 +442,8 @@ mod tests {
         {
             assert_eq!(types(&of(standing)), [("Ready", "False")], "{standing:?}");
         }
+        let verified = Came { verified: Some("head".into()), ..came(0, 1, Standing::Applied) };
+        assert!(status(&Status::default(), &verified).is("SourceVerified"));
         let drifted = Came { drift: Some("1 row differs".into()), ..came(0, 1, Standing::Observed) };
         assert!(status(&Status::default(), &drifted).is("Drifted"));
     }

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::api::{Api, Fault, Told};
 use super::object::{FINALIZER, Key, Metadata, Object, key_at};
+use super::sort::Sort;
 use super::status::{Came, Status, status};
 use super::{Cluster, Followed};
 use crate::model::code::Code;
@@ -29,7 +30,7 @@ pub enum Presence {
 
 /// What the API server itself says of an object, past all caches.
 pub async fn presence(api: &Api, namespace: &str, key: &Key) -> Result<Presence, Fault> {
-    Ok(match api.get(namespace, key.0, &key.1).await? {
+    Ok(match api.get(namespace, key.0.into(), &key.1).await? {
         None => Presence::Gone,
         Some(object) if object.metadata.deletion_timestamp.is_some() => Presence::Terminating,
         Some(_) => Presence::There,
@@ -106,11 +107,11 @@ async fn change_finalizers(
 ) -> Result<Option<Metadata>, Fault> {
     let mut last = None;
     for _ in 0..TRIES {
-        let Some(object) = same(api.get(namespace, key.0, &key.1).await?, uid) else { return Ok(None) };
+        let Some(object) = same(api.get(namespace, key.0.into(), &key.1).await?, uid) else { return Ok(None) };
         let Some(finalizers) = change(&object.metadata) else { return Ok(Some(object.metadata)) };
         let version = &object.metadata.resource_version;
         let patch = json!({ "metadata": { "uid": uid, "resourceVersion": version, "finalizers": finalizers } });
-        match api.merge(namespace, key.0, &key.1, &patch).await {
+        match api.merge(namespace, key.0.into(), &key.1, &patch).await {
             Ok(object) => return Ok(Some(object.metadata)),
             Err(fault) if fault.is_absent() => return Ok(None),
             Err(fault) if fault.is_conflict() => last = Some(fault),
@@ -134,41 +135,57 @@ pub async fn report(api: &Api, namespace: &str, key: &Key, uid: &str, told: u64,
         return Ok(false);
     }
     for _ in 0..TRIES {
-        let Some(object) = same(api.get(namespace, key.0, &key.1).await?, uid) else { return Ok(false) };
-        let before = object.status.clone().map(Status::from_json).unwrap_or_default();
-        // Somebody else knows a later generation of it already.
-        if before.observed_generation > came.generation {
-            return Ok(false);
-        }
-        let after = status(&before, came);
-        if after == before {
-            return Ok(false);
-        }
-        let applied = json!({
-            "apiVersion": API_VERSION,
-            "kind": key.0.get().name,
-            // With the id: one that was made anew under the same name gets nothing of this.
-            "metadata": { "name": &*key.1, "namespace": namespace, "uid": uid },
-            "status": serde_json::to_value(&after).unwrap_or(Json::Null),
-        });
-        match api.apply_status(namespace, key.0, &key.1, &applied).await {
-            Ok(object) => {
-                tell(api, namespace, key, &object.metadata, (&before, &after), came).await;
-                return Ok(true);
-            }
+        let Some(object) = same(api.get(namespace, key.0.into(), &key.1).await?, uid) else { return Ok(false) };
+        match answer(api, namespace, key.0.into(), &object, came, false).await {
             Err(fault) if fault.is_absent() => return Ok(false),
             Err(fault) if fault.is_conflict() => {}
-            Err(fault) => return Err(fault),
+            answered => return answered,
         }
     }
     Ok(false)
+}
+
+/// Writes what came of a pass to the status of an object as it was just read, and tells of it in an event, where something
+/// has changed. With `exact`, whoever has written it since then makes this a conflict.
+pub async fn answer(
+    api: &Api,
+    namespace: &str,
+    sort: Sort,
+    object: &Object,
+    came: &Came,
+    exact: bool,
+) -> Result<bool, Fault> {
+    let Metadata { name, uid, resource_version, .. } = &object.metadata;
+    let before = object.status.clone().map(Status::from_json).unwrap_or_default();
+    // Somebody else knows a later generation of it already.
+    if before.observed_generation > came.generation {
+        return Ok(false);
+    }
+    let after = status(&before, came);
+    if after == before {
+        return Ok(false);
+    }
+    // With the id: one that was made anew under the same name gets nothing of this.
+    let mut metadata = json!({ "name": name, "namespace": namespace, "uid": uid });
+    if exact {
+        metadata["resourceVersion"] = json!(resource_version);
+    }
+    let applied = json!({
+        "apiVersion": API_VERSION,
+        "kind": sort.name(),
+        "metadata": metadata,
+        "status": serde_json::to_value(&after).unwrap_or(Json::Null),
+    });
+    let object = api.apply_status(namespace, sort, name, &applied).await?;
+    tell(api, namespace, sort, &object.metadata, (&before, &after), came).await;
+    Ok(true)
 }
 
 /// An event where `Ready` or the drift are others than before. That it does not arrive is no reason to stop.
 async fn tell(
     api: &Api,
     namespace: &str,
-    key: &Key,
+    sort: Sort,
     metadata: &Metadata,
     (before, after): (&Status, &Status),
     came: &Came,
@@ -187,8 +204,8 @@ async fn tell(
         news.push(Told { is_well: false, reason: "Drifted", note: drift, at: came.at });
     }
     for told in news {
-        if let Err(fault) = api.tell(namespace, key.0, metadata, &told).await {
-            tracing::warn!(namespace, kind = %key.0, name = %key.1, "cannot tell of it in an event: {fault}");
+        if let Err(fault) = api.tell(namespace, sort, metadata, &told).await {
+            tracing::warn!(namespace, kind = %sort, name = metadata.name, "cannot tell of it in an event: {fault}");
         }
     }
 }

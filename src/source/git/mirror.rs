@@ -30,7 +30,7 @@ pub struct Credentials {
     /// Their password or token.
     pub password: Option<String>,
     /// The private key for ssh.
-    pub ssh_key: Option<PathBuf>,
+    pub ssh_key: Option<String>,
     /// Its passphrase.
     pub ssh_passphrase: Option<String>,
     /// The keys of the hosts that are trusted over ssh; none leaves it to the file of the user.
@@ -414,7 +414,9 @@ fn credential(fetch: &Fetch, user: Option<&str>, allowed: CredentialType, asked:
     }
     if is_ssh && allowed.contains(CredentialType::SSH_KEY) {
         return match ssh_key {
-            Some(key) if asked <= 2 => Cred::ssh_key(user.unwrap_or("git"), None, key, ssh_passphrase.as_deref()),
+            Some(key) if asked <= 2 => {
+                Cred::ssh_key_from_memory(user.unwrap_or("git"), None, key, ssh_passphrase.as_deref())
+            }
             Some(_) => Err(refused("the key is not accepted")),
             None => Err(refused(fault::NO_KEY)),
         };

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::material::Material;
+use crate::brake::Mode;
+
 /// The section `git` of the settings of the machine.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -18,6 +21,8 @@ pub struct GitSettings {
     pub source: Option<String>,
     /// The directories and files that are read, instead of those that `argus.yaml` names.
     pub paths: Vec<PathBuf>,
+    /// What happens to drift, whatever the repository says.
+    pub mode: Option<Mode>,
     /// The addresses that may be read: `*` stands for any run of characters. None allows every one over https and ssh.
     pub allow: Vec<String>,
     /// Where mirrors and what was read of them are kept.
@@ -25,13 +30,13 @@ pub struct GitSettings {
     /// Who signs in over https.
     pub username: Option<String>,
     /// The file that holds their password or token.
-    pub password_file: Option<PathBuf>,
+    pub password_file: Option<Material>,
     /// The private key for ssh.
-    pub ssh_key_file: Option<PathBuf>,
+    pub ssh_key_file: Option<Material>,
     /// The file that holds its passphrase.
-    pub ssh_passphrase_file: Option<PathBuf>,
+    pub ssh_passphrase_file: Option<Material>,
     /// The keys of the hosts that are trusted over ssh; without them, those of the user (`~/.ssh/known_hosts`).
-    pub known_hosts_file: Option<PathBuf>,
+    pub known_hosts_file: Option<Material>,
     /// The authorities that are trusted over https; without them, those of the system.
     pub ca_file: Option<PathBuf>,
     /// What has to be signed.
@@ -40,6 +45,9 @@ pub struct GitSettings {
     pub signers: SignerFiles,
     /// How much is too much.
     pub limits: Limits,
+    /// Whether somebody else than the machine says all this: then nobody signs in with what the machine's environment holds.
+    #[serde(skip)]
+    pub of_others: bool,
 }
 
 impl GitSettings {
@@ -48,8 +56,9 @@ impl GitSettings {
         let SignerFiles { allowed_signers, openpgp, revoked, forges } = &mut self.signers;
         let lists = allowed_signers.iter_mut().chain(openpgp).chain(revoked).chain(forges.values_mut());
         let secrets = [&mut self.password_file, &mut self.ssh_key_file, &mut self.ssh_passphrase_file];
-        let trusted = [&mut self.known_hosts_file, &mut self.ca_file, &mut self.cache_dir];
-        for path in lists.chain(secrets.into_iter().chain(trusted).flatten()) {
+        let given = secrets.into_iter().chain([&mut self.known_hosts_file]).flatten();
+        lists.chain(given).for_each(|material| material.beside(folder));
+        for path in [&mut self.ca_file, &mut self.cache_dir].into_iter().flatten() {
             *path = folder.join(&*path);
         }
         self
@@ -76,13 +85,13 @@ pub enum Verify {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SignerFiles {
     /// Lists of the form that OpenSSH calls `allowed_signers`.
-    pub allowed_signers: Vec<PathBuf>,
+    pub allowed_signers: Vec<Material>,
     /// OpenPGP certificates, armored or not.
-    pub openpgp: Vec<PathBuf>,
+    pub openpgp: Vec<Material>,
     /// SSH keys that count no more, one a line.
-    pub revoked: Vec<PathBuf>,
+    pub revoked: Vec<Material>,
     /// The keys with which forges sign the merges that they make, by the name of the forge.
-    pub forges: BTreeMap<String, PathBuf>,
+    pub forges: BTreeMap<String, Material>,
 }
 
 /// Limits on what a repository may hold.

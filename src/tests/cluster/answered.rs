@@ -2,7 +2,7 @@
 
 use argus::model::code::Code;
 use argus::source::cluster::object::FINALIZER;
-use argus::source::cluster::status::{Came, Row, Run, Standing};
+use argus::source::cluster::status::{Came, Entry, Row, Run, Standing};
 use argus::source::cluster::writing::{hold, release, report};
 use chrono::Utc;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::support::kubernetes::User;
 
 /// What came of a pass.
 fn came(generation: i64, standing: Standing, message: &str) -> Came {
-    Came { generation, at: Utc::now(), standing, message: message.into(), drift: None, rows: None, run: None }
+    Came::new(generation, Utc::now(), standing, message.into())
 }
 
 impl Follower {
@@ -91,7 +91,7 @@ fn kubectl_waits_for_what_is_reported_and_what_is_the_same_is_not_written_twice(
     let follower = Follower::new(&["acme"]);
     follower.create("Organization", "acme", &json!({ "teams": [{ "name": "core" }] }));
     follower.listed();
-    let row = |kind: &str, name: &str| Row { kind: kind.into(), name: name.into(), id: None };
+    let row = |kind: &str, name: &str| Entry::Row(Row { kind: kind.into(), name: name.into(), id: None });
     let rows = Some(vec![row("Organization", "acme"), row("Team", "core")]);
     let run = |id: &str| Some(Run { id: id.into(), plan_digest: "sha256:0123".into(), changes: 2 });
     let applied = Came { rows, run: run("run-1"), ..came(1, Standing::Applied, "2 resources changed") };

@@ -17,8 +17,8 @@ use crate::support::postgres::{Database, scratch};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A namespace, a database, and a controller between them.
-struct Controlled {
-    namespace: Namespace,
+pub(super) struct Controlled {
+    pub(super) namespace: Namespace,
     database: Database,
     folder: PathBuf,
     controllers: Vec<Child>,
@@ -26,13 +26,13 @@ struct Controlled {
 
 impl Controlled {
     /// A controller at a new namespace, bound as this says.
-    fn new(binding: &Value) -> Controlled {
+    pub(super) fn new(binding: &Value) -> Controlled {
         let namespace = shared().namespace();
         namespace.admit_argus();
         Controlled::at(namespace, binding)
     }
 
-    fn at(namespace: Namespace, binding: &Value) -> Controlled {
+    pub(super) fn at(namespace: Namespace, binding: &Value) -> Controlled {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let database = runtime.block_on(Database::new());
         let folder = scratch("controlled");
@@ -44,7 +44,7 @@ impl Controlled {
     }
 
     /// Writes the settings of the machine.
-    fn bind(&self, binding: &Value) {
+    pub(super) fn bind(&self, binding: &Value) {
         let kubeconfig = shared().way_in(User::Argus, None);
         let namespaces = json!({ self.namespace.name.as_str(): binding });
         let settings = json!({ "kubernetes": { "name": "k", "kubeconfig": kubeconfig, "namespaces": namespaces } });
@@ -52,7 +52,7 @@ impl Controlled {
     }
 
     /// Changes the settings of the machine, for controllers that are started from now on.
-    fn set(&self, change: impl Fn(&mut Value)) {
+    pub(super) fn set(&self, change: impl Fn(&mut Value)) {
         let file = self.folder.join("machine.yaml");
         let text = std::fs::read_to_string(&file).expect("settings");
         let mut settings: Value = serde_json::from_str(&text).expect("settings");
@@ -61,13 +61,13 @@ impl Controlled {
     }
 
     /// Controllers that are started from now on reach the cluster through this proxy.
-    fn behind(&self, proxy: &Proxy) {
+    pub(super) fn behind(&self, proxy: &Proxy) {
         let kubeconfig = shared().way_in(User::Argus, Some(&proxy.address));
         self.set(|settings| settings["kubernetes"]["kubeconfig"] = json!(kubeconfig));
     }
 
     /// Starts one more controller.
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         let log = self.folder.join(format!("controller-{}.log", self.controllers.len()));
         let mut command = self.argus(&["controller", "--config", "machine.yaml"]);
         command.stdout(Stdio::null()).stderr(std::fs::File::create(log).expect("a log"));
@@ -75,14 +75,14 @@ impl Controlled {
     }
 
     /// Ends all controllers, at once.
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         for mut controller in self.controllers.drain(..) {
             controller.kill().expect("it is killed");
             controller.wait().expect("it ends");
         }
     }
 
-    fn argus(&self, arguments: &[&str]) -> Command {
+    pub(super) fn argus(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_argus"));
         command.args(arguments).current_dir(&self.folder).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
@@ -96,7 +96,7 @@ impl Controlled {
     }
 
     /// What SQL says, a line per row.
-    fn sql(&self, sql: &str) -> String {
+    pub(super) fn sql(&self, sql: &str) -> String {
         let mut psql = Command::new("psql");
         psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "-At", "-c", sql]).stdin(Stdio::null());
         let output = psql.envs(self.database.url.environment()).output().expect("psql runs");
@@ -105,11 +105,11 @@ impl Controlled {
     }
 
     /// Waits until SQL says this.
-    fn until(&self, sql: &str, wanted: &str) {
+    pub(super) fn until(&self, sql: &str, wanted: &str) {
         self.until_so(&format!("{sql} says {wanted}"), || self.sql(sql) == wanted);
     }
 
-    fn until_so(&self, what: &str, so: impl Fn() -> bool) {
+    pub(super) fn until_so(&self, what: &str, so: impl Fn() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !so() {
             assert!(Instant::now() < deadline, "never: {what}\n{}\n{}", self.all(), self.log());
@@ -117,34 +117,34 @@ impl Controlled {
         }
     }
 
-    fn all(&self) -> String {
+    pub(super) fn all(&self) -> String {
         self.namespace.kubectl(&["get", "argus", "-o", "wide"]).out
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         let logs = (0..8).map(|number| self.folder.join(format!("controller-{number}.log")));
         logs.filter_map(|log| std::fs::read_to_string(log).ok()).collect::<Vec<_>>().join("\n----\n")
     }
 
     /// Waits as people do.
-    fn wait(&self, what: &str, condition: &str) {
+    pub(super) fn wait(&self, what: &str, condition: &str) {
         let ran = self.namespace.kubectl(&["wait", what, &format!("--for=condition={condition}"), "--timeout=60s"]);
         assert!(ran.done, "{}\n{}\n{}", ran.err, self.all(), self.log());
     }
 
     /// Waits until `Ready` of an object has this reason.
-    fn reason(&self, what: &str, reason: &str) {
+    pub(super) fn reason(&self, what: &str, reason: &str) {
         let path = r#"jsonpath={.status.conditions[?(@.type=="Ready")].reason}"#;
         self.until_so(&format!("{what} is {reason}"), || {
             self.namespace.kubectl(&["get", what, "-o", path]).out == reason
         });
     }
 
-    fn apply(&self, document: &Value) -> Ran {
+    pub(super) fn apply(&self, document: &Value) -> Ran {
         self.namespace.kubectl_with(&["apply", "--server-side", "-f", "-"], &document.to_string()).well()
     }
 
-    fn json(&self, what: &str) -> Value {
+    pub(super) fn json(&self, what: &str) -> Value {
         self.namespace.kubectl(&["get", what, "-o", "json"]).well().json()
     }
 }
