@@ -30,6 +30,8 @@ use crate::server::admission::{Admits, serve};
 use crate::server::tls::{Listener, Shown};
 use crate::source::cluster::Followed;
 use crate::source::cluster::admission::{AdmissionSettings, OnFailure};
+use crate::source::cluster::object::Object;
+use crate::source::cluster::sort::Sort;
 use crate::store::Store;
 
 /// How many answers are worked out at the same time: each reads from the database.
@@ -98,7 +100,7 @@ pub(super) async fn open(context: &Context, shared: &Shared) -> Result<Option<Op
 impl Admits for Arc<Gate> {
     async fn admit(&self, review: &[u8]) -> Option<String> {
         let request = Request::read(review)?;
-        let kind = request.kind.map(|kind| kind.get().name).unwrap_or_default();
+        let kind = request.sort.map(Sort::name).unwrap_or_default();
         let span = tracing::info_span!(
             "admit",
             otel.kind = "server",
@@ -134,6 +136,9 @@ async fn opinion(gate: &Arc<Gate>, request: Request) -> Opinion {
         let message = format!("nobody follows the namespace `{namespace}`: nothing becomes of this object");
         return Opinion::Allowed(vec![warning(&Finding::warning(Code::NotFollowed, message))]);
     };
+    if request.sort == Some(Sort::GitSource) {
+        return repository(&followed, &request.change);
+    }
     // Nobody closes the semaphore.
     let Ok(place) = gate.places.clone().acquire_owned().await else { return Opinion::Passed };
     let (gate, span, handle) = (gate.clone(), tracing::Span::current(), Handle::current());
@@ -152,6 +157,23 @@ async fn opinion(gate: &Arc<Gate>, request: Request) -> Opinion {
         }
     });
     judged.await.unwrap_or_else(|_| Opinion::Unknown("the question was too much for it".into()))
+}
+
+/// What is thought of a repository that is named: whether its namespace may name it. What is in it nobody has read.
+fn repository(followed: &Followed, change: &Change) -> Opinion {
+    let fault = |object: &Object| followed.repository(object).said.err().map(|finding| *finding);
+    let (before, after) = match change {
+        Change::Create(new) => (None, fault(new)),
+        Change::Update(both) => (fault(&both.0), fault(&both.1)),
+        Change::Delete(_) | Change::Other => return Opinion::Passed,
+    };
+    match after {
+        None => Opinion::Allowed(Vec::new()),
+        Some(finding) if before.is_some_and(|before| before.message == finding.message) => {
+            Opinion::Allowed(vec![format!("{} (as before)", warning(&finding))])
+        }
+        Some(finding) => Opinion::Refused(vec![finding]),
+    }
 }
 
 impl Gate {

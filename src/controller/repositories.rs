@@ -31,8 +31,8 @@ pub struct Registry {
     context: Context,
     /// The sources that are there whatever namespaces say.
     fixed: Vec<Arc<Desk>>,
-    /// What was known of each object when it was last gone through, by its id.
-    known: BTreeMap<Box<str>, u64>,
+    /// What each object said when it was last gone through, by its id; nothing where it was no source then.
+    known: BTreeMap<Box<str>, Option<u64>>,
 }
 
 /// An object with what is to be done about it.
@@ -102,8 +102,10 @@ impl Registry {
         let mut taken: BTreeMap<String, String> =
             self.fixed.iter().map(|desk| (desk.settings.name.clone(), "the settings of the machine".into())).collect();
         let (mut desks, mut fresh, mut others) = (self.fixed.clone(), Vec::new(), Vec::new());
+        let mut known = BTreeMap::new();
         for entry in &entries {
             let (_, followed) = entry.office.at();
+            known.insert(entry.repository.uid.clone(), None);
             let named = Named::new(entry.office, &entry.repository);
             match self.stands(entry, &taken) {
                 Ok(Some(wanted)) => {
@@ -112,7 +114,10 @@ impl Registry {
                         fresh.push(wanted.source.clone());
                     }
                     match named.desk(&self.context, wanted, BTreeMap::new()) {
-                        Ok(desk) => desks.push(Arc::new(desk)),
+                        Ok(desk) => {
+                            known.insert(entry.repository.uid.clone(), Some(entry.repository.moves));
+                            desks.push(Arc::new(desk));
+                        }
                         Err(finding) => others.push((named, Standing::InvalidManifest, said(&finding))),
                     }
                 }
@@ -121,7 +126,6 @@ impl Registry {
                 Err((standing, why)) => others.push((named, standing, why)),
             }
         }
-        let known = entries.iter().map(|entry| (entry.repository.uid.clone(), entry.repository.moves)).collect();
         for desk in &desks[self.fixed.len()..] {
             self.shared.store.enroll(&desk.settings.name, GIT).await?;
         }
@@ -139,7 +143,7 @@ impl Registry {
 
     fn is_new(&self, repository: &Repository) -> bool {
         // What was there before this process is looked at in its time.
-        self.known.get(&repository.uid).is_some_and(|moves| *moves != repository.moves)
+        self.known.get(&repository.uid).is_some_and(|moves| *moves != Some(repository.moves))
     }
 
     /// What an object asks for, if it is to be a source now; or how it stands, and why.

@@ -119,26 +119,32 @@ pub async fn examine(settings: &ClusterSettings) -> Result<Vec<(String, Result<(
     settings.check()?;
     let api = Api::new(settings, "doctor", Times::default()).await?;
     let mut examined = Vec::new();
-    for namespace in settings.namespaces.keys() {
-        examined.push((namespace.clone(), examine_one(&api, namespace).await));
+    for (namespace, binding) in &settings.namespaces {
+        examined.push((namespace.clone(), examine_one(&api, namespace, binding).await));
     }
     Ok(examined)
 }
 
-async fn examine_one(api: &Api, namespace: &str) -> Result<(), Box<Finding>> {
+async fn examine_one(api: &Api, namespace: &str, binding: &Binding) -> Result<(), Box<Finding>> {
     let refused = |fault: Fault| Box::new(fault.finding(&format!("follow the namespace `{namespace}`")));
-    for kind in KINDS {
+    let may_not = |what: String| refused(Fault { status: 403, message: format!("may not {what}"), retry_after: None });
+    let kinds = KINDS.iter().map(|kind| Sort::Kind(KindId::of(kind)));
+    let sorts: Vec<Sort> = kinds.chain(binding.repositories.as_ref().map(|_| Sort::GitSource)).collect();
+    for sort in &sorts {
         // A list of which one page is enough.
-        api.page(namespace, KindId::of(kind).into(), None).await.map_err(refused)?;
+        api.page(namespace, *sort, None).await.map_err(refused)?;
     }
-    for kind in KINDS {
-        let plural = kind.plural.to_lowercase();
+    for plural in sorts.iter().map(|sort| sort.plural()) {
         for (verb, part) in [("watch", ""), ("patch", ""), ("patch", "status")] {
-            if !api.may(namespace, (verb, GROUP, &plural, part)).await.map_err(refused)? {
+            if !api.may(namespace, (verb, GROUP, &plural, part), None).await.map_err(refused)? {
                 let part = if part.is_empty() { String::new() } else { format!("/{part}") };
-                let message = format!("may not {verb} {plural}{part} of {GROUP}");
-                return Err(refused(Fault { status: 403, message, retry_after: None }));
+                return Err(may_not(format!("{verb} {plural}{part} of {GROUP}")));
             }
+        }
+    }
+    for secret in binding.repositories.iter().flat_map(|bound| &bound.secrets) {
+        if !api.may(namespace, ("get", "", "secrets", ""), Some(secret)).await.map_err(refused)? {
+            return Err(may_not(format!("get the Secret `{secret}`")));
         }
     }
     Ok(())

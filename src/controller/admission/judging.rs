@@ -23,6 +23,7 @@ use crate::plan::Plan;
 use crate::render::text;
 use crate::source::cluster::Followed;
 use crate::source::cluster::object::{Kept, Key, Object, Said, keep};
+use crate::source::cluster::sort::Sort;
 use crate::verdict::Told;
 
 /// What another object may yet put right, or has to go for: children come before their organization, a team before its
@@ -65,7 +66,7 @@ struct Move {
 impl Move {
     /// What is asked for; none where nothing of it counts.
     fn of(followed: &Followed, request: &Request) -> Option<Move> {
-        let kind = request.kind?;
+        let Some(Sort::Kind(kind)) = request.sort else { return None };
         let kept = |object: &Object| keep(&followed.cluster, &followed.name, &followed.binding, kind, object.clone());
         let (before, after) = match &request.change {
             Change::Create(new) => (None, Some(kept(new))),

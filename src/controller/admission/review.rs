@@ -4,9 +4,10 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::model::finding::Finding;
-use crate::model::kind::{API_VERSION, Kind, KindId};
+use crate::model::kind::API_VERSION;
 use crate::render::inert;
 use crate::source::cluster::object::{Object, REQUESTED_AT};
+use crate::source::cluster::sort::Sort;
 
 /// The form of it that is spoken.
 const REVIEW_VERSION: &str = "admission.k8s.io/v1";
@@ -25,8 +26,8 @@ const LINE_BYTES_MAX: usize = 1_000;
 pub struct Request {
     /// What the answer has to name.
     pub uid: String,
-    /// The kind, where it is one of Argus.
-    pub kind: Option<KindId>,
+    /// What sort of object it is, where it is one of Argus.
+    pub sort: Option<Sort>,
     /// The namespace.
     pub namespace: String,
     /// What is to be done.
@@ -122,10 +123,10 @@ impl Request {
         }
         let Asked { uid, kind, sub_resource, namespace, operation, object, old_object } = request;
         let is_ours = format!("{}/{}", kind.group, kind.version) == API_VERSION;
-        let kind = Kind::named(&kind.kind).filter(|_| is_ours).map(KindId::of);
+        let sort = Sort::named(&kind.kind).filter(|_| is_ours);
         let namespace = namespace.unwrap_or_default();
-        let other = Request { uid, kind, namespace, change: Change::Other };
-        if kind.is_none() || sub_resource.is_some_and(|name| !name.is_empty()) {
+        let other = Request { uid, sort, namespace, change: Change::Other };
+        if sort.is_none() || sub_resource.is_some_and(|name| !name.is_empty()) {
             return Some(other);
         }
         let change = match operation.as_str() {
@@ -243,7 +244,7 @@ mod tests {
             json!({ "object": object_of("a"), "subResource": "status", "operation": "UPDATE" }),
             json!({ "operation": "CONNECT" }),
             json!({ "kind": { "group": "apps", "version": "v1", "kind": "Team" } }),
-            json!({ "kind": { "group": "argus.io", "version": "v1alpha1", "kind": "GitSource" } }),
+            json!({ "kind": { "group": "argus.io", "version": "v1alpha1", "kind": "GitSources" } }),
         ] {
             let request = review(other.clone()).expect("a review");
             assert!(matches!(request.change, Change::Other), "{other}");

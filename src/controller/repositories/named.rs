@@ -14,6 +14,7 @@ use super::said;
 use crate::commands::context::{Context, Failure};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
+use crate::render::text;
 use crate::settings::controller::SourceSettings;
 use crate::source::cluster::api::Fault;
 use crate::source::cluster::object::Object;
@@ -300,14 +301,17 @@ fn stands(standing: &queue::Standing, failed: &[Finding]) -> (Standing, String) 
     if *is_to_be_looked_at || unwell.is_empty() && outcomes.iter().any(|outcomes| outcomes.word == "waiting") {
         let waits: i64 =
             outcomes.iter().filter(|outcomes| outcomes.word == "waiting").map(|outcomes| outcomes.count).sum();
-        return (Standing::Progressing, format!("{waits} of {all} organizations are still to be worked on"));
+        return (
+            Standing::Progressing,
+            format!("{waits} of {} still to be worked on", text::counted(all, "organization")),
+        );
     }
     // Of several, the one that needs somebody comes first.
     let Some(worst) = ["fighting", "denied", "held", "blocked", "failed", "stale", "stopped", "observed"]
         .iter()
         .find_map(|word| unwell.iter().find(|outcomes| outcomes.word == *word))
     else {
-        return (Standing::Applied, format!("the rows are as it says: {all} organizations"));
+        return (Standing::Applied, format!("the rows are as it says: {}", text::counted(all, "organization")));
     };
     let message = unwell.iter().map(|outcomes| {
         let why = outcomes.findings.first().map(|finding| format!(" ({}: {})", finding.code, finding.said()));

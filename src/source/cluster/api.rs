@@ -288,11 +288,18 @@ impl Api {
         ask!(self, request)
     }
 
-    /// Whether this account may do something in a namespace: the verb, the group, the resource and the part of it.
-    pub async fn may(&self, namespace: &str, what: (&str, &str, &str, &str)) -> Result<bool, Fault> {
+    /// Whether this account may do something in a namespace: the verb, the group, the resource and the part of it; with all
+    /// of them, or with the one of a name.
+    pub async fn may(
+        &self,
+        namespace: &str,
+        what: (&str, &str, &str, &str),
+        name: Option<&str>,
+    ) -> Result<bool, Fault> {
         let (verb, group, resource, part) = what;
         let asked = json!({
             "namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": part,
+            "name": name.unwrap_or_default(),
         });
         let review = json!({
             "apiVersion": "authorization.k8s.io/v1",

@@ -135,29 +135,31 @@ impl Repository {
 }
 
 /// What an object asks for, if its namespace may ask for that. Nothing is asked of anybody before that is known.
-fn wanted(name: &str, spec: Option<&Json>, namespace: &str, binding: &Binding) -> Result<Wanted, Finding> {
+fn wanted(name: &str, spec: Option<&Json>, namespace: &str, binding: &Binding) -> Result<Wanted, Box<Finding>> {
     let unbound = |what: String| {
         let finding = Finding::error(Code::NotBound, format!("the namespace `{namespace}` is not bound to {what}"));
-        Err(finding.hint(BIND))
+        Err(Box::new(finding.hint(BIND)))
     };
     let Some(bound) = &binding.repositories else {
         return unbound("any repository".into());
     };
-    let wrong =
-        |what: String| Finding::error(Code::BadSettings, what).hint("docs/kubernetes.md tells what a GitSource says");
+    let wrong = |what: String| {
+        Box::new(Finding::error(Code::BadSettings, what).hint("docs/kubernetes.md tells what a GitSource says"))
+    };
     let spec = spec.cloned().unwrap_or_default();
     let spec: Spec = serde_json::from_value(spec).map_err(|error| wrong(format!("it is no GitSource: {error}")))?;
     let source = spec.source.unwrap_or_else(|| name.to_owned());
     if let Some(fault) = name_fault(&source) {
         let message = format!("no source can be called {}: {fault}", shown(&source));
-        return Err(wrong(message).hint("`spec.source` gives it another name than that of the object"));
+        let hint = "`spec.source` gives it another name than that of the object";
+        return Err(Box::new(Finding::error(Code::BadSettings, message).hint(hint)));
     }
     if !bound.names.iter().any(|pattern| matches(pattern, &source)) {
         return unbound(format!("sources that are called `{source}`"));
     }
     let address = Address::parse(&spec.url, &bound.urls).map_err(|finding| match bound.urls.is_empty() {
-        true => *finding,
-        false => finding.hint("`gitSources.urls` in the binding of the namespace says which may be"),
+        true => finding,
+        false => Box::new(finding.hint("`gitSources.urls` in the binding of the namespace says which may be")),
     })?;
     if matches!(address.place(), Place::Here(_)) {
         return Err(wrong("a repository on the machine of Argus is nothing that a namespace can name".into()));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::kind::KindId;
+use crate::model::kind::{Kind, KindId};
 
 /// The name of the objects that name repositories.
 const GIT_SOURCE: (&str, &str) = ("GitSource", "gitsources");
@@ -23,6 +23,14 @@ impl From<KindId> for Sort {
 }
 
 impl Sort {
+    /// The sort of this name, in the singular.
+    pub fn named(name: &str) -> Option<Sort> {
+        match name == GIT_SOURCE.0 {
+            true => Some(Sort::GitSource),
+            false => Kind::named(name).map(|kind| Sort::Kind(KindId::of(kind))),
+        }
+    }
+
     /// Its name, in the singular.
     pub fn name(self) -> &'static str {
         match self {

@@ -72,6 +72,22 @@ impl Source {
     }
 }
 
+/// A machine may do less than a repository asks for, and more.
+#[test]
+fn the_mode_of_the_machine_outweighs_that_of_the_repository() {
+    let source = Source::new();
+    source.commit("argus.yaml", "mode: observe\n", "Observe");
+    source.commit("acme.yaml", ACME, "Add acme");
+    source.apply(&[]).ends(0).says("ARG3201");
+    assert_eq!(source.world.sql("SELECT count(*) FROM argus.organization"), "0");
+    let machine = source.settings("git: { mode: apply }\n");
+    source.apply(&["--config", &machine]).ends(0).says("2 added");
+    source.commit("argus.yaml", "mode: enforce\n", "Enforce");
+    source.world.sql("UPDATE argus.organization SET display_name = 'Mine'");
+    source.apply(&["--config", &machine]).ends(0);
+    assert_eq!(source.world.sql("SELECT display_name FROM argus.organization"), "Mine");
+}
+
 /// Settings, policies, manifests and the lines that findings show come from the commit, whatever stands in the work tree.
 #[test]
 fn a_commit_is_read_and_the_work_tree_is_not() {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use argus::source::cluster::sort::Sort;
 use serde_json::{Value, json};
 
 use super::{ROOT, document, over, resources};
@@ -118,7 +119,8 @@ impl Gated {
         if let Some(authority) = authority {
             client["caBundle"] = json!(base64(authority.as_bytes()));
         }
-        let plurals: Vec<String> = argus::model::kind::KINDS.iter().map(|kind| kind.plural.to_lowercase()).collect();
+        let kinds = argus::model::kind::KINDS.iter().map(|kind| kind.plural.to_lowercase());
+        let plurals: Vec<String> = kinds.chain([Sort::GitSource.plural()]).collect();
         let name = &self.namespace.name;
         let labels = json!({ "key": "kubernetes.io/metadata.name", "operator": "In", "values": [name] });
         let hook = json!({
@@ -450,4 +452,26 @@ fn the_example_is_applied_in_one_go() {
     let files: Vec<PathBuf> = files.into_iter().rev().collect();
     let again = over(&gated.namespace, &["apply"], &files).well();
     assert_eq!(again.err, "");
+}
+
+#[test]
+#[ignore = "it needs an API server of Kubernetes: make e2e"]
+fn a_repository_that_a_namespace_may_not_name_is_refused() {
+    let bound = json!({ "names": ["team-*"], "urls": ["https://git.example/acme/*"], "secrets": ["token"] });
+    let gated = Gated::new(&json!({ "organizations": ["acme"], "gitSources": bound }));
+    let source = |more: &Value| {
+        let mut spec = json!({ "url": "https://git.example/acme/config.git" });
+        spec.as_object_mut().expect("a mapping").extend(more.as_object().expect("a mapping").clone());
+        let document = document("GitSource", "team-acme", &spec).to_string();
+        gated.namespace.kubectl_with(&["apply", "--server-side", "--dry-run=server", "-f", "-"], &document)
+    };
+    assert!(source(&json!({})).done);
+    for (more, said) in [
+        (json!({ "source": "production" }), "ARG1913"),
+        (json!({ "url": "https://git.example/globex/config.git" }), "gitSources.urls"),
+        (json!({ "secretRef": { "name": "of-others" } }), "not bound to the Secret"),
+    ] {
+        let ran = source(&more);
+        assert!(!ran.done && ran.err.contains(said), "{}", ran.err);
+    }
 }

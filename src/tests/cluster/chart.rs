@@ -40,6 +40,7 @@ fn everything(bound: &[&str]) -> Value {
         "organizations": ["acme", "lab-*"],
         "tiers": true,
         "secretNamespaces": ["acme-keys"],
+        "gitSources": { "names": ["acme-*"], "urls": ["https://git.example/*"], "secrets": ["git-token"] },
         "mode": "apply",
         "guards": { "owners": 2 },
         "approvals": { "quorum": 2 },

@@ -113,10 +113,7 @@ fn a_repository_that_is_named_is_applied_and_told_how_it_stands() {
     assert_eq!(status["lastAttemptedRevision"], status["lastAppliedRevision"]);
     assert_eq!(status["inventory"], json!([{ "organization": "acme", "revision": format!("main@sha1:{first}") }]));
     assert!(status["history"][0]["changes"].as_u64().is_some_and(|changes| changes > 1), "{status}");
-    assert!(
-        status["history"][0]["planDigest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")),
-        "{status}"
-    );
+    assert!(status["history"][0]["planDigest"].as_str().is_some_and(|digest| digest.len() == 64), "{status}");
     // A commit, and a look that somebody asks for.
     let second = world.commit(&[organization("acme", ""), organization("globex", "")].join("---\n"));
     world.look();

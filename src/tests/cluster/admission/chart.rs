@@ -2,6 +2,7 @@
 
 use argus::model::kind::KINDS;
 use argus::settings::Machine;
+use argus::source::cluster::sort::Sort;
 use serde_json::{Value, json};
 
 use crate::support::kubernetes::{User, helm_alone, shared};
@@ -70,7 +71,8 @@ fn one_value_brings_webhook_secret_rights_and_settings_that_fit_together() {
         (&json!(own.service_name), &json!(own.namespace), &json!("/admit"), &port)
     );
     assert_eq!(hook["namespaceSelector"]["matchExpressions"][0]["values"], json!([namespace.name]));
-    let mut plurals: Vec<String> = KINDS.iter().map(|kind| kind.plural.to_lowercase()).collect();
+    let kinds = KINDS.iter().map(|kind| kind.plural.to_lowercase());
+    let mut plurals: Vec<String> = kinds.chain([Sort::GitSource.plural()]).collect();
     plurals.sort();
     assert_eq!(hook["rules"][0]["resources"], json!(plurals));
     assert_eq!((&hook["failurePolicy"], &hook["sideEffects"]), (&json!("Ignore"), &json!("None")));
