@@ -19,7 +19,7 @@ use crate::source::cluster::status::Standing;
 use crate::store::error::StoreError;
 
 /// How often all of them are gone through, whatever was heard.
-const ROUND: Duration = Duration::from_secs(60);
+const ROUND: Duration = Duration::from_secs(600);
 
 /// How long to wait before trying again where the database does not answer, and for lists that are still to come.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -33,19 +33,49 @@ pub struct Registry {
     fixed: Vec<Arc<Desk>>,
     /// What each object said when it was last gone through, by its id; nothing where it was no source then.
     known: BTreeMap<Box<str>, Option<u64>>,
+    /// What objects were told that are no sources, by their ids.
+    told: BTreeMap<Box<str>, Told>,
 }
 
-/// An object with what is to be done about it.
-struct Entry<'a> {
-    office: &'a Arc<Office>,
+/// How an object stands of this generation, and why.
+type Told = (i64, Standing, String);
+
+/// An object, and the namespace that it is in.
+struct Entry {
+    office: Arc<Office>,
     repository: Repository,
+}
+
+impl Entry {
+    fn named(&self) -> Named {
+        Named::new(&self.office, &self.repository)
+    }
+}
+
+/// What is to be done about all of them.
+#[derive(Default)]
+struct Sorted<'e> {
+    /// The sources that there are, with those that are there anyway.
+    desks: Vec<Arc<Desk>>,
+    /// Those that are to be looked at soon.
+    fresh: Vec<String>,
+    /// Objects that are no sources: how they stand, and why.
+    others: Vec<(&'e Entry, Standing, String)>,
+    /// What each says.
+    known: BTreeMap<Box<str>, Option<u64>>,
 }
 
 impl Registry {
     /// Nothing was gone through yet.
     pub fn new(shared: &Arc<Shared>, context: &Context) -> Registry {
         let context = context.of_source("", context.git());
-        Registry { shared: shared.clone(), context, fixed: shared.desks(), known: BTreeMap::new() }
+        Registry {
+            shared: shared.clone(),
+            context,
+            fixed: shared.desks(),
+            known: BTreeMap::new(),
+            told: BTreeMap::new(),
+        }
     }
 
     /// Whether any namespace may name a repository.
@@ -88,44 +118,8 @@ impl Registry {
 
     /// Makes desks of those that may be sources, wakes those that say something new, and tells the others why they are none.
     pub async fn go_through(&mut self) -> Result<(), StoreError> {
-        let mut entries: Vec<Entry<'_>> = Vec::new();
-        for office in self.offices() {
-            let repositories = office.at().1.repositories();
-            let there = repositories.all().filter(|repository| !repository.deleting);
-            entries.extend(there.map(|repository| Entry { office, repository: repository.clone() }));
-        }
-        // Whoever was there first has the name.
-        entries.sort_by(|a, b| {
-            let place = |entry: &Entry<'_>| (entry.repository.made_at.clone(), entry.office.at().1.name.clone());
-            (place(a), &a.repository.name).cmp(&(place(b), &b.repository.name))
-        });
-        let mut taken: BTreeMap<String, String> =
-            self.fixed.iter().map(|desk| (desk.settings.name.clone(), "the settings of the machine".into())).collect();
-        let (mut desks, mut fresh, mut others) = (self.fixed.clone(), Vec::new(), Vec::new());
-        let mut known = BTreeMap::new();
-        for entry in &entries {
-            let (_, followed) = entry.office.at();
-            known.insert(entry.repository.uid.clone(), None);
-            let named = Named::new(entry.office, &entry.repository);
-            match self.stands(entry, &taken) {
-                Ok(Some(wanted)) => {
-                    taken.insert(wanted.source.clone(), format!("{}/{}", followed.name, entry.repository.name));
-                    if entry.repository.observed != entry.repository.generation || self.is_new(&entry.repository) {
-                        fresh.push(wanted.source.clone());
-                    }
-                    match named.desk(&self.context, wanted, BTreeMap::new()) {
-                        Ok(desk) => {
-                            known.insert(entry.repository.uid.clone(), Some(entry.repository.moves));
-                            desks.push(Arc::new(desk));
-                        }
-                        Err(finding) => others.push((named, Standing::InvalidManifest, said(&finding))),
-                    }
-                }
-                // Nobody can tell yet who was there first.
-                Ok(None) => {}
-                Err((standing, why)) => others.push((named, standing, why)),
-            }
-        }
+        let entries = self.entries();
+        let Sorted { desks, fresh, others, known } = self.sorted(&entries);
         for desk in &desks[self.fixed.len()..] {
             self.shared.store.enroll(&desk.settings.name, GIT).await?;
         }
@@ -134,25 +128,81 @@ impl Registry {
             self.shared.store.wake_source(&source).await?;
         }
         self.shared.wake.notify_waiters();
-        for (named, standing, why) in others {
-            named.tell(standing, &why, self.context.now()).await;
+        let mut told = BTreeMap::new();
+        for (entry, standing, why) in others {
+            let Repository { uid, generation, observed, .. } = &entry.repository;
+            let now = (*generation, standing, why);
+            if self.told.get(uid) != Some(&now) || observed != generation {
+                entry.named().tell(standing, &now.2, self.context.now()).await;
+            }
+            told.insert(uid.clone(), now);
         }
-        self.known = known;
+        (self.known, self.told) = (known, told);
         Ok(())
     }
 
+    /// All objects; whoever was there first comes first.
+    fn entries(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for office in self.offices() {
+            let repositories = office.at().1.repositories();
+            let there = repositories.all().filter(|repository| !repository.deleting);
+            entries.extend(there.map(|repository| Entry { office: office.clone(), repository: repository.clone() }));
+        }
+        entries.sort_by_cached_key(|Entry { office, repository }| {
+            (repository.made_at.clone(), office.at().1.name.clone(), repository.name.clone())
+        });
+        entries
+    }
+
+    /// What is to be done about each.
+    fn sorted<'e>(&self, entries: &'e [Entry]) -> Sorted<'e> {
+        let by_the_machine = |desk: &Arc<Desk>| (desk.settings.name.clone(), "the settings of the machine".to_owned());
+        let mut taken: BTreeMap<String, String> = self.fixed.iter().map(by_the_machine).collect();
+        let mut sorted = Sorted { desks: self.fixed.clone(), ..Sorted::default() };
+        for entry in entries {
+            let Entry { office, repository } = entry;
+            let stands = self.stands(repository, &taken);
+            if let Ok(wanted) = &repository.said {
+                let by = || format!("{}/{}", office.at().1.name, repository.name);
+                taken.entry(wanted.source.clone()).or_insert_with(by);
+            }
+            let desk = stands.and_then(|wanted| {
+                let desk = |wanted| entry.named().desk(&self.context, wanted, BTreeMap::new());
+                wanted.map(desk).transpose().map_err(|finding| (Standing::InvalidManifest, said(&finding)))
+            });
+            let moves = matches!(desk, Ok(Some(_))).then_some(repository.moves);
+            sorted.known.insert(repository.uid.clone(), moves);
+            match desk {
+                Ok(Some(desk)) => {
+                    if self.is_new(repository) {
+                        sorted.fresh.push(desk.settings.name.clone());
+                    }
+                    sorted.desks.push(Arc::new(desk));
+                }
+                // Nobody can tell yet who was there first.
+                Ok(None) => {}
+                Err((standing, why)) => sorted.others.push((entry, standing, why)),
+            }
+        }
+        sorted
+    }
+
+    /// Whether it says something that nobody has looked at.
     fn is_new(&self, repository: &Repository) -> bool {
-        // What was there before this process is looked at in its time.
-        self.known.get(&repository.uid).is_some_and(|moves| *moves != Some(repository.moves))
+        match self.known.get(&repository.uid) {
+            Some(moves) => *moves != Some(repository.moves),
+            None => repository.observed != repository.generation,
+        }
     }
 
     /// What an object asks for, if it is to be a source now; or how it stands, and why.
-    fn stands<'e>(
+    fn stands<'r>(
         &self,
-        entry: &'e Entry<'_>,
+        repository: &'r Repository,
         taken: &BTreeMap<String, String>,
-    ) -> Result<Option<&'e Wanted>, (Standing, String)> {
-        let wanted = entry.repository.said.as_ref().map_err(|finding| {
+    ) -> Result<Option<&'r Wanted>, (Standing, String)> {
+        let wanted = repository.said.as_ref().map_err(|finding| {
             let standing = if finding.code == Code::NotBound { Standing::NotBound } else { Standing::InvalidManifest };
             (standing, said(finding))
         })?;

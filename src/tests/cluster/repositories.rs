@@ -255,6 +255,10 @@ fn of_two_that_want_the_same_name_the_first_has_it() {
     std::thread::sleep(std::time::Duration::from_secs(1));
     world.name("team-other", &json!({ "source": "team-acme", "ref": "nowhere" }));
     world.controlled.reason("gitsource/team-other", "OwnedByAnotherSource");
+    // A pause gives the name to nobody.
+    world.name("team-acme", &json!({ "suspend": true }));
+    world.controlled.reason("gitsource/team-acme", "Suspended");
+    world.controlled.reason("gitsource/team-other", "OwnedByAnotherSource");
     world.controlled.namespace.kubectl(&["delete", "gitsource", "team-acme", "--timeout=60s"]).well();
     // Its time has come, and what it says is wrong.
     world.controlled.reason("gitsource/team-other", "ReconciliationFailed");
