@@ -102,7 +102,7 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         store: database.store.clone(),
         metrics: context.metrics().clone(),
         wake: Notify::new(),
-        presence: Presence::new(replica(context)?),
+        presence: Presence::new(replica(context)?, settings.lease()),
         stop: stop.clone(),
         offices,
         once: args.once,
