@@ -8,6 +8,7 @@ use sqlx::Row as _;
 
 use super::{Holder, some};
 use crate::agenda::Backoff;
+use crate::failpoint::failpoint;
 use crate::model::finding::Finding;
 use crate::model::id::{GLOBAL, OrganizationName};
 use crate::store::Store;
@@ -133,6 +134,7 @@ impl Store {
         .bind(name)
         .fetch_all(&mut *transaction)
         .await?;
+        failpoint("controller.before_claimed", source);
         transaction.commit().await?;
         let mut items = BTreeMap::new();
         for row in &rows {
