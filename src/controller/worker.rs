@@ -99,10 +99,12 @@ impl Worker {
                 tellers::report(desk, store).await;
                 tracing::info!(source = name, revision = found.revision, moved, full, "looked at {name}");
             }
-            Err(Failure { findings, .. }) => {
+            Err(Failure { findings, commit, .. }) => {
                 self.shared.metrics.add(&CONTROLLER_FAILURES, &[name, "look"], 1.0);
                 look::tell_stalled(desk, store, &findings).await;
-                store.look_failed(&taken, &findings).await?;
+                if store.look_failed(&taken, &findings).await? {
+                    tellers::report_failed(desk, store, commit.as_deref(), &findings).await;
+                }
             }
         }
         Ok(true)
