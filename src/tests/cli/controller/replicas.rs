@@ -32,9 +32,13 @@ fn many() -> Desk {
         desk.repository.write(&format!("o{number}.yaml"), &named(&format!("o{number}")));
     }
     desk.commit("acme.yaml", ACME);
-    desk.settings_beside("lease: 2s", "interval: 6h\nconcurrency: 6");
+    leases_of(&desk, "2s");
     watch(&desk);
     desk
+}
+
+fn leases_of(desk: &Desk, length: &str) {
+    desk.settings_beside(&format!("lease: {length}"), "interval: 6h\nconcurrency: 6");
 }
 
 /// Notes of each apply whose turn it was in its own transaction: a batch is one claim under one fence.
@@ -84,6 +88,15 @@ fn until_its_time_is_over(desk: &Desk, replica: &Running) {
     let believed =
         format!("FROM argus.replica WHERE valid_until > clock_timestamp() AND name LIKE '%/{}/%'", replica.0.id());
     desk.until(&format!("SELECT count(*) {believed}"), "0");
+}
+
+/// Waits until a replica has stopped at its point.
+fn until_it_stands_still(desk: &Desk, replica: &Running) {
+    let (state, began) = (format!("/proc/{}/stat", replica.0.id()), Instant::now());
+    while !std::fs::read_to_string(&state).expect("it lives").contains(") T ") {
+        assert!(began.elapsed() < CONVERGED, "it goes on\n{}", desk.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Everything was written once, in turn, and by whoever held it; nothing was taken back; and where each organization stands
@@ -231,12 +244,7 @@ fn standing_still_at_any_step_for_longer_than_a_lease_gets_nothing_in() {
         let slow = desk.start_with(|command| {
             command.env("ARGUS_FAILPOINT", point).env("ARGUS_FAILPOINT_ORG", of).env("ARGUS_FAILPOINT_STOPS", "1");
         });
-        let state = format!("/proc/{}/stat", slow.0.id());
-        let began = Instant::now();
-        while !std::fs::read_to_string(&state).expect("it lives").contains(") T ") {
-            assert!(began.elapsed() < CONVERGED, "{point} is not reached\n{}", desk.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        until_it_stands_still(desk, &slow);
         until_its_time_is_over(desk, &slow);
         let others = desk.start_with(|command| {
             command.env("XDG_CACHE_HOME", desk.world.path("cache of others"));
@@ -257,4 +265,25 @@ fn standing_still_at_any_step_for_longer_than_a_lease_gets_nothing_in() {
         converged(desk, 2);
         nothing_was_written_twice(desk);
     });
+}
+
+/// Somebody who is about to claim work when a look finds something newer does the newer one, or leaves it to be done: it does not
+/// take the older one for an answer.
+#[test]
+fn what_is_found_while_somebody_claims_work_is_not_lost() {
+    let desk = many();
+    leases_of(&desk, "30s");
+    let slow = desk.start_with(|command| {
+        command.env("ARGUS_FAILPOINT", "controller.claiming").env("ARGUS_FAILPOINT_STOPS", "1");
+    });
+    until_it_stands_still(&desk, &slow);
+    let before = desk.world.sql("SELECT revision FROM argus.source");
+    commit(&desk, 1);
+    let _others = desk.start_with(|command| {
+        command.env("XDG_CACHE_HOME", desk.world.path("cache of others"));
+    });
+    desk.until(&format!("SELECT revision <> '{}' FROM argus.source", before.trim()), "t");
+    slow.signal("-CONT");
+    converged(&desk, 1);
+    nothing_was_written_twice(&desk);
 }
