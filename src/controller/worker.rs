@@ -182,7 +182,12 @@ fn until_next(desks: &[Desk], known: &Sources) -> Duration {
     });
     let wait = next.min().map(|next| (next - known.now).to_std().unwrap_or(Duration::from_millis(100)));
     let is_behind = |desk: &Desk| desk.office.as_ref().is_some_and(|office| office.is_behind());
-    let busy = known.sources.values().any(|source| source.held || source.worked_on) || desks.iter().any(is_behind);
+    // It is in somebody's hands, who may stand still and tell nobody.
+    let not_taken = |desk: &Desk| {
+        known.sources.get(&desk.settings.name).and_then(|source| source.due).is_some_and(|due| due <= known.now)
+    };
+    let busy = known.sources.values().any(|source| source.held || source.worked_on)
+        || desks.iter().any(|desk| is_behind(desk) || not_taken(desk));
     let longest = if busy { NAP_MAX } else { SLEEP_MAX };
     wait.unwrap_or(longest).min(longest)
 }

@@ -15,6 +15,11 @@ const ROUNDS: usize = 6;
 /// Within what everything has to be as the last commit says.
 const CONVERGED: Duration = Duration::from_secs(60);
 
+/// What the sessions of the database are at, and who waits for whom.
+const SESSIONS: &str = "
+    SELECT pid, state, wait_event, pg_blocking_pids(pid), clock_timestamp() - state_change, left(query, 200)
+    FROM pg_stat_activity WHERE datname = current_database()";
+
 /// Numbers that look random and are the same every time.
 struct Dice(u64);
 
@@ -76,7 +81,7 @@ fn converged(desk: &Desk, round: usize) -> Duration {
     while desk.world.sql(&sql).trim() != (ORGANIZATIONS - 1).to_string() {
         if began.elapsed() > CONVERGED {
             let work = desk.argus(&["get", "work", "-o", "wide"]).out;
-            panic!("round {round} has not come to its end:\n{work}\n{}", desk.log());
+            panic!("round {round} has not come to its end:\n{work}\n{}\n{}", desk.world.sql(SESSIONS), desk.log());
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -200,6 +205,7 @@ const POINTS: &[(&str, &str)] = &[
     ("controller.after_take", "default"),
     ("controller.before_looked", "default"),
     ("controller.after_looked", "default"),
+    ("controller.claiming", "default"),
     ("controller.before_claimed", "default"),
     ("controller.after_claim", "default"),
     ("apply.after_begin", "o5"),
