@@ -1,6 +1,7 @@
 //! The controller: real repositories, a real database, processes that are stopped, paused and killed.
 
 mod history;
+mod measured;
 mod replicas;
 
 use std::process::{Child, Stdio};
