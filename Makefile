@@ -1,6 +1,6 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak lint fmt bench measure reference manifests
+.PHONY: help demo test e2e soak chaos lint fmt bench measure reference manifests
 
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
@@ -22,6 +22,10 @@ e2e: ## Run the tests against a real API server of Kubernetes; builds it once, w
 soak: ## Kill argus a thousand times, anywhere between a change and its events; ARGUS_SOAK says how often
 	@bash .ci/install tests
 	ARGUS_SOAK=$${ARGUS_SOAK:-1000} cargo test --locked --test integration -- --nocapture cli::soak
+
+chaos: ## Kill and pause replicas of the controller 200 times; ARGUS_CHAOS_ROUNDS says how often
+	@bash .ci/install tests
+	ARGUS_CHAOS_ROUNDS=$${ARGUS_CHAOS_ROUNDS:-200} cargo test --locked --test integration -- --nocapture cli::controller::replicas::killed
 
 lint: ## Check format, lints, documentation and dependencies; installs what that needs
 	@bash .ci/install lint

@@ -146,7 +146,7 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         store: database.store.clone(),
         metrics: context.metrics().clone(),
         wake: Notify::new(),
-        presence: Presence::new(replica(context)?),
+        presence: Presence::new(replica(context)?, settings.lease()),
         stop: stop.clone(),
         desks: RwLock::new(Desk::all(context, settings, &offices)),
         offices,

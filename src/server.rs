@@ -27,6 +27,7 @@ use crate::metrics::{Form, Metrics};
 use crate::server::connection::Bounded;
 use crate::server::hooks::Hooks;
 use crate::store::Store;
+use crate::store::observing::Observed;
 use crate::telemetry::measure::{self, Counted};
 
 /// The most connections at the same time; more wait until one of them ends.
@@ -57,7 +58,7 @@ struct Served {
 /// What was seen, and when.
 #[derive(Default)]
 struct Seen {
-    last: Option<(Instant, Readiness)>,
+    last: Option<(Instant, Readiness, Option<Observed>)>,
     runs: Counted,
 }
 
@@ -96,9 +97,11 @@ impl Served {
     /// Looks at the database, unless somebody just did. Gives whether this process can do its work, and all metrics in a form.
     async fn look(&self, form: Form) -> (Readiness, String) {
         let mut seen = self.seen.lock().await;
-        if let Some((at, readiness)) = &seen.last
+        if let Some((at, readiness, observed)) = &seen.last
             && at.elapsed() < SEEN_FOR
         {
+            // Whoever has planned meanwhile has told of that plan alone.
+            measure::observed(&self.metrics, observed.as_ref());
             return (readiness.clone(), self.metrics.text(form));
         }
         let observed = match timeout(LOOK_TIME_MAX, self.store.observe()).await {
@@ -125,7 +128,7 @@ impl Served {
         };
         let lag = observed.iter().flat_map(|observed| &observed.backlog).map(|(sink, _, age)| (sink.clone(), *age));
         let readiness = Readiness { database: observed.is_some(), leases, lag: lag.collect() };
-        seen.last = Some((Instant::now(), readiness.clone()));
+        seen.last = Some((Instant::now(), readiness.clone(), observed));
         // Nobody else clears anything as long as it is this one's turn.
         (readiness, self.metrics.text(form))
     }

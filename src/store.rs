@@ -48,6 +48,11 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long somebody waits for a connection that others use.
 const ACQUIRE_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How a transaction under the role that may write begins. Whoever stands still in the middle of one (a process that is paused,
+/// a machine that is gone) must not hold up all others who wait for the same rows.
+const BEGIN_RECONCILING: &str = "SET LOCAL ROLE argus_reconciler; SET LOCAL search_path = pg_catalog;
+    SET LOCAL idle_in_transaction_session_timeout = '10s'";
+
 /// The oldest PostgreSQL that will do.
 pub const POSTGRES_MAJOR_MIN: u32 = 15;
 
@@ -90,9 +95,7 @@ impl Store {
     /// A transaction under the role that may write.
     async fn reconciling(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        sqlx::raw_sql("SET LOCAL ROLE argus_reconciler; SET LOCAL search_path = pg_catalog")
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::raw_sql(BEGIN_RECONCILING).execute(&mut *transaction).await?;
         Ok(transaction)
     }
 

@@ -54,12 +54,14 @@ pub struct Failure {
     pub code: ExitCode,
     /// The lines that it points at.
     pub excerpts: Excerpts,
+    /// The commit that is to blame for it, if one is.
+    pub commit: Option<String>,
 }
 
 impl From<Finding> for Failure {
     fn from(finding: Finding) -> Self {
         let code = if finding.code == Code::Locked { ExitCode::Locked } else { ExitCode::Failed };
-        Failure { findings: vec![finding], code, excerpts: Excerpts::default() }
+        Failure { findings: vec![finding], code, excerpts: Excerpts::default(), commit: None }
     }
 }
 
@@ -95,7 +97,7 @@ impl Failure {
 
     /// What several findings say.
     pub fn from_findings(findings: Vec<Finding>) -> Self {
-        Failure { findings, code: ExitCode::Failed, excerpts: Excerpts::default() }
+        Failure { findings, code: ExitCode::Failed, excerpts: Excerpts::default(), commit: None }
     }
 
     /// The same failure with the lines that it points at.
@@ -106,6 +108,11 @@ impl Failure {
     /// The same failure with another exit code.
     pub fn with_code(self, code: ExitCode) -> Self {
         Failure { code, ..self }
+    }
+
+    /// The same, for which a commit is to blame.
+    pub fn of_commit(self, commit: Option<&str>) -> Failure {
+        Failure { commit: commit.map(str::to_owned), ..self }
     }
 }
 

@@ -357,7 +357,9 @@ fn verified(context: &Context, depot: &Rc<Depot>, mut checkout: Checkout) -> Res
     here.record("vcs.ref.head.name", &*checkout.revision.reference);
     if context.git().verify != Verify::None {
         refuse_own_signers(&context.git().signers, depot.folder())?;
-        checkout.verify(context.git().verify, &signers(context.git())?, context.now())?;
+        let signers = signers(context.git())?;
+        let signed = checkout.verify(context.git().verify, &signers, context.now()).map_err(Failure::from);
+        signed.map_err(|failure| failure.of_commit(Some(&checkout.revision.commit.id)))?;
     }
     Ok(Place::Commit(Box::new(checkout)))
 }

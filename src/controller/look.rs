@@ -30,14 +30,16 @@ pub async fn look(desk: &Desk, store: &Store, full: bool) -> Result<Found, Failu
     }
     let (context, name) = (&desk.context, &desk.settings.name);
     let place = context.vouched_place(&as_set_up())?;
-    let settings = context.source_settings(&place, &as_set_up())?;
+    let id = place.revision().map(|revision| revision.commit.id.to_string());
+    let its_fault = |failure: Failure| failure.of_commit(id.as_deref());
+    let settings = context.source_settings(&place, &as_set_up()).map_err(its_fault)?;
     let correct_drift = settings.mode == Mode::Enforce;
     let known = store.asked_for(name).await?;
     let is_known = |organization: &str, said: &str| known.get(organization).is_some_and(|(known, _)| known == said);
     let settled = |organization: &str, unread: &Unread| {
         is_known(organization, &digest::of(&unread.said, &unread.places, correct_drift))
     };
-    let reading = context.read_at(place, settings, (!full).then_some(&settled))?;
+    let reading = context.read_at(place, settings, (!full).then_some(&settled)).map_err(its_fault)?;
     let mut findings = reading.world.findings.clone();
     let mut commit = None;
     if let Some(checkout) = reading.place.checkout() {
@@ -46,7 +48,7 @@ pub async fn look(desk: &Desk, store: &Store, full: bool) -> Result<Found, Failu
         let verify = context.git().verify;
         let signers = (verify != Verify::None).then(|| credentials::signers(context.git())).transpose()?;
         if let Some(signers) = signers.as_ref().filter(|_| verify == Verify::AllSinceApplied) {
-            plan::verify_brought(context, ground, checkout, name, &baselines, signers).await?;
+            plan::verify_brought(context, ground, checkout, name, &baselines, signers).await.map_err(its_fault)?;
         }
         let knowing = Knowing { signers: signers.as_ref(), approvers: context.approvers(), now: context.now() };
         let history = History::new(checkout, baselines, knowing)?;

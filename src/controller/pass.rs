@@ -98,7 +98,7 @@ pub async fn carry_out(
         lease: Some(Lease { holder: batch.holder.clone(), fences: Arc::new(fences) }),
     };
     let outcome = engine::apply(store, &heard.plan, verdict, &applying, &|_, _| {}).await?;
-    measure::applied(context.metrics(), &heard.plan, &outcome);
+    measure::changed(context.metrics(), &heard.plan, &outcome);
     audit::after_work(context, store).await;
     if outcome.worst().is_some_and(|worst| worst == Refusal::Failed) {
         trace::failed(&tracing::Span::current(), "an organization has failed");

@@ -13,21 +13,23 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::queue::Holder;
 
-/// How long the database believes that somebody is there, and how often they say so.
-const LEASE: Duration = Duration::from_secs(15);
-const BEAT: Duration = Duration::from_secs(4);
+/// How often somebody says that they are there while the database believes it: a word that comes late, or not at all, costs
+/// nothing yet.
+const BEATS_PER_LEASE: u32 = 4;
 
 /// The workers of this replica that are there.
 pub struct Presence {
     replica: String,
+    /// For how long the database believes that they are there.
+    lease: Duration,
     drawn: AtomicU64,
     workers: Mutex<BTreeMap<u16, Holder>>,
 }
 
 impl Presence {
-    /// Nobody yet, of a replica of this name.
-    pub fn new(replica: String) -> Presence {
-        Presence { replica, drawn: AtomicU64::new(0), workers: Mutex::default() }
+    /// Nobody yet, of a replica of this name; for how long the database is to believe in those who come.
+    pub fn new(replica: String, lease: Duration) -> Presence {
+        Presence { replica, lease, drawn: AtomicU64::new(0), workers: Mutex::default() }
     }
 
     /// The name of the replica.
@@ -46,7 +48,7 @@ impl Presence {
         }
         let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
         let holder = Holder::new(format!("{}/{worker}.{drawn}", self.replica));
-        store.arrive(&holder, LEASE).await?;
+        store.arrive(&holder, self.lease).await?;
         self.workers().insert(worker, holder.clone());
         Ok(holder)
     }
@@ -72,9 +74,9 @@ impl Presence {
     /// Says again and again that everybody is there. Whoever is lost is woken, to go on under another name.
     pub async fn beat(&self, store: &Store, wake: &Notify) {
         loop {
-            tokio::time::sleep(BEAT).await;
+            tokio::time::sleep(self.lease / BEATS_PER_LEASE).await;
             let all: Vec<Holder> = self.workers().values().cloned().collect();
-            match store.beat(&all, LEASE).await {
+            match store.beat(&all, self.lease).await {
                 Ok(alive) => {
                     let gone = |holder: &Holder| all.contains(holder) && !alive.contains(holder);
                     let mut workers = self.workers();

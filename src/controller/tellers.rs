@@ -7,11 +7,13 @@ use super::Desk;
 use crate::commands::context::{Context, Failure};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
+use crate::render::inert;
 use crate::render::text::counted;
 use crate::server::hooks::{Hooked, Hooks};
 use crate::settings::controller::{ControllerSettings, SourceSettings};
 use crate::sink::forge::Teller;
 use crate::store::Store;
+use crate::store::error::StoreError;
 use crate::store::reports::Standing;
 
 /// The hooks of all sources that have some.
@@ -59,14 +61,47 @@ pub fn forges(settings: &ControllerSettings) -> Result<BTreeMap<String, Arc<Tell
 pub async fn report(desk: &Desk, store: &Store) {
     let Some(forge) = &desk.settings.forge else { return };
     let name = &desk.settings.name;
-    if let Err(error) = store.report_standing(name, forge.target_url.as_deref(), words).await {
+    not_told(name, store.report_standing(name, forge.target_url.as_deref(), words).await);
+}
+
+/// Asks for a report that nothing comes of a commit, and why. A later look that comes to something takes its place.
+pub async fn report_failed(desk: &Desk, store: &Store, commit: Option<&str>, findings: &[Finding]) {
+    let (Some(forge), Some(commit), Some(text)) = (&desk.settings.forge, commit, reason(findings)) else { return };
+    let name = &desk.settings.name;
+    not_told(name, store.report_commit(name, commit, forge.target_url.as_deref(), ("failure", text)).await);
+}
+
+fn not_told(name: &str, told: Result<(), StoreError>) {
+    if let Err(error) = told {
         tracing::warn!(source = name, %error, "how it stands with {name} is not told: {error}");
     }
 }
 
+/// Why nothing comes of a commit, in one line.
+fn reason(findings: &[Finding]) -> Option<String> {
+    let mut errors = findings.iter().filter(|finding| finding.is_error());
+    let first = errors.next()?;
+    let place = first.origin.as_ref().map(|origin| format!("{}:{}: ", origin.file, origin.line)).unwrap_or_default();
+    let others = match errors.count() {
+        0 => String::new(),
+        others => format!("; and {}", counted(others, "more error")),
+    };
+    let (line, room) =
+        (inert::line(&format!("{}: {place}{}", first.code, first.message)), REASON_CHARS_MAX - others.len());
+    let line = match line.chars().count() > room {
+        true => line.chars().take(room - 1).chain(['…']).collect(),
+        false => line,
+    };
+    Some(line + &others)
+}
+
 /// How it stands, in a state and in words.
 fn words(standing: &Standing) -> (&'static str, String) {
-    let Standing { waiting, unsettled, settled, observed, errors } = standing;
+    let Standing { waiting, unsettled, settled, observed, errors, rewound } = standing;
+    if let Some(rewound) = rewound {
+        // However few organizations it moves: nothing of it counts as applied before somebody says so.
+        return ("failure", inert::line(rewound));
+    }
     let all = waiting + settled + observed + unsettled.values().sum::<i64>();
     let of = |many: i64| counted(many as usize, "organization");
     let parts = unsettled.iter().map(|(word, many)| format!("{many} {word}"));
@@ -85,6 +120,9 @@ fn words(standing: &Standing) -> (&'static str, String) {
     }
 }
 
+/// The longest reason: what most forges take of a state.
+const REASON_CHARS_MAX: usize = 140;
+
 /// What helps against settings that cannot be right.
 const HINT: &str = "docs/webhooks.md tells how a forge is set up";
 
@@ -98,7 +136,7 @@ mod tests {
 
     fn said(waiting: i64, unsettled: &[(&str, i64)], settled: i64, errors: i64) -> String {
         let unsettled = unsettled.iter().map(|(word, many)| ((*word).to_owned(), *many)).collect();
-        let (state, text) = words(&Standing { waiting, unsettled, settled, observed: 0, errors });
+        let (state, text) = words(&Standing { waiting, unsettled, settled, observed: 0, errors, rewound: None });
         format!("{state}: {text}")
     }
 
@@ -115,5 +153,18 @@ mod tests {
         let observed = Standing { observed: 2, settled: 1, ..Standing::default() };
         assert_eq!(words(&observed), ("success", "3 organizations looked at, 2 of them left as they differ".into()));
         assert_eq!(said(0, &[], 3, 1), "failure: 1 error of the source; 3 of 3 organizations as it says");
+        let rewound = Standing { rewound: Some("main does not lead on".into()), settled: 1, ..Standing::default() };
+        assert_eq!(words(&rewound), ("failure", "main does not lead on".into()));
+    }
+
+    #[test]
+    fn why_nothing_comes_of_a_commit_is_one_line_of_bounded_length() {
+        let unsigned = Finding::error(Code::Unsigned, "it is not\nsigned \u{1b}[31m\u{202e}");
+        let told = reason(std::slice::from_ref(&unsigned)).expect("a reason");
+        assert!(told.starts_with("ARG1401: it is not") && !told.contains(['\n', '\u{1b}', '\u{202e}']), "{told:?}");
+        let many = vec![Finding::error(Code::Unsigned, "ä".repeat(5000)); 3];
+        let told = reason(&many).expect("a reason");
+        assert!(told.chars().count() == REASON_CHARS_MAX && told.ends_with("; and 2 more errors"), "{told}");
+        assert_eq!(reason(&[Finding::warning(Code::Rewound, "a warning alone")]), None);
     }
 }

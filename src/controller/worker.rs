@@ -93,10 +93,12 @@ impl Worker {
                 tellers::report(desk, store).await;
                 tracing::info!(source = name, revision = found.revision, moved, full, "looked at {name}");
             }
-            Err(Failure { findings, .. }) => {
+            Err(Failure { findings, commit, .. }) => {
                 self.shared.metrics.add(&CONTROLLER_FAILURES, &[name, "look"], 1.0);
                 look::tell_stalled(desk, store, &findings).await;
-                store.look_failed(&taken, &findings).await?;
+                if store.look_failed(&taken, &findings).await? {
+                    tellers::report_failed(desk, store, commit.as_deref(), &findings).await;
+                }
             }
         }
         desk.tell(store, None, &[]).await;
@@ -179,8 +181,13 @@ fn until_next(desks: &[Arc<Desk>], known: &Sources) -> Duration {
         [look, work].into_iter().flatten().min()
     });
     let wait = next.min().map(|next| (next - known.now).to_std().unwrap_or(Duration::from_millis(100)));
-    let is_behind = |desk: &Arc<Desk>| desk.office.as_ref().is_some_and(|office| office.is_behind());
-    let busy = known.sources.values().any(|source| source.held || source.worked_on) || desks.iter().any(is_behind);
+    let is_behind = |desk: &Desk| desk.office.as_ref().is_some_and(|office| office.is_behind());
+    // It is in somebody's hands, who may stand still and tell nobody.
+    let not_taken = |desk: &Desk| {
+        known.sources.get(&desk.settings.name).and_then(|source| source.due).is_some_and(|due| due <= known.now)
+    };
+    let busy = known.sources.values().any(|source| source.held || source.worked_on)
+        || desks.iter().any(|desk| is_behind(desk) || not_taken(desk));
     let longest = if busy { NAP_MAX } else { SLEEP_MAX };
     wait.unwrap_or(longest).min(longest)
 }

@@ -280,12 +280,12 @@ pub fn moves(plan: &Plan, outcome: &Outcome, forced: bool) -> Option<Moves> {
     for (name, baseline) in own {
         match is_seen(name) && (baseline.leads_on || forced) {
             true => arrive(&mut moves, name),
-            false => drop(moves.own.insert(name.clone(), baseline.commit.clone())),
+            false => drop(moves.kept.insert(name.clone(), baseline.commit.clone())),
         }
     }
     if is_whole && whole.commit.as_ref() != Some(head) {
         for name in outcome.refused.keys().chain(unseen).filter(|name| !own.contains_key(*name)) {
-            moves.own.insert(name.clone(), whole.commit.clone());
+            moves.kept.insert(name.clone(), whole.commit.clone());
         }
     }
     // Where something was held because of the history, only what was applied has been looked at.
@@ -294,9 +294,11 @@ pub fn moves(plan: &Plan, outcome: &Outcome, forced: bool) -> Option<Moves> {
     {
         if let Some(before) = approved.plan().renamed_from() {
             moves.own.remove(before);
+            moves.kept.remove(before);
             moves.joined.insert(before.into());
         }
         moves.own.remove(name);
+        moves.kept.remove(name);
         arrive(&mut moves, name);
     }
     Some(moves)

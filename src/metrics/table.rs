@@ -58,11 +58,11 @@ metrics! {
     RECONCILE_DURATION: "argus_reconcile_duration_seconds", Kind::Histogram(RUNS), ["kind", "source", "outcome"],
         "How long a run took (kind: apply, plan, drift, rollback), by how it ended; of the relay those that ended while it watched.";
     RUN_END: "argus_run_end_timestamp_seconds", Kind::Gauge, ["kind", "source", "outcome"],
-        "When such a run last ended this way, as seconds since 1970.";
+        "When such a run last ended this way, as seconds since 1970; of the relay and the controller among the last 200 runs of the source.";
     RESOURCE_INFO: "argus_resource_info", Kind::Gauge, ["kind", "source", "name", "ready", "reason", "revision"],
-        "1, for each source and for organizations that are not ready, with how the last run left them.";
+        "1, for each source and for organizations that are not ready, with how the controller or the last run left them.";
     ORGANIZATIONS: "argus_organizations", Kind::Gauge, ["source", "state"],
-        "How many organizations the last run left in a state: applied, held, denied, stopped, blocked, stale, failed, observed.";
+        "How many organizations are in a state: applied, held, denied, stopped, blocked, stale, failed, observed, and of the controller waiting. Of the controller those of the whole source, of others those of the last run.";
     CHANGES: "argus_changes_total", Kind::Counter, ["source", "action"],
         "How many resources were written, by what was done to them.";
     DRIFT: "argus_drift_resources", Kind::Gauge, ["source", "kind"],

@@ -28,6 +28,11 @@ const TIMEOUT: TimeDelta = TimeDelta::minutes(10);
 /// How often a source may be looked at by itself at most, and how seldom at least.
 const INTERVAL_BOUNDS: (TimeDelta, TimeDelta) = (TimeDelta::seconds(1), TimeDelta::days(7));
 
+/// How long the database believes that a replica is there when nobody says so: at most so much, so that what somebody dies over
+/// is taken up soon, and at least so much, so that a busy machine is not taken for a dead one.
+const LEASE: TimeDelta = TimeDelta::seconds(15);
+const LEASE_BOUNDS: (TimeDelta, TimeDelta) = (TimeDelta::seconds(2), TimeDelta::minutes(5));
+
 /// How many steps are done at the same time when nobody says so: of one source, and in one process.
 const CONCURRENCY: u16 = 2;
 const WORKERS: u16 = 2;
@@ -40,6 +45,8 @@ pub struct ControllerSettings {
     pub listen: Option<SocketAddr>,
     /// How many steps this process does at the same time.
     pub workers: Option<u16>,
+    #[serde(deserialize_with = "length")]
+    lease: Option<TimeDelta>,
     /// What is looked at.
     pub sources: Vec<SourceSettings>,
 }
@@ -88,11 +95,20 @@ impl ControllerSettings {
         self.workers.unwrap_or(WORKERS)
     }
 
+    /// How long the database believes that a replica is there which says nothing any more.
+    pub fn lease(&self) -> Duration {
+        self.lease.unwrap_or(LEASE).to_std().unwrap_or_default()
+    }
+
     /// The same settings, if they make sense.
     pub fn checked(&self) -> Result<&ControllerSettings, Box<Finding>> {
         let bad = |message: String| Err(Box::new(Finding::error(Code::BadSettings, message).hint(HINT)));
         if !(1..=64).contains(&self.workers()) {
             return bad("`controller.workers` is a number from 1 to 64".into());
+        }
+        let (shortest, longest) = LEASE_BOUNDS;
+        if self.lease.is_some_and(|lease| lease < shortest || lease > longest) {
+            return bad("`controller.lease` lies between 2s and 5m".into());
         }
         if self.sources.len() > SOURCES_MAX {
             return bad(format!("{} sources are listed, and {SOURCES_MAX} are the most", self.sources.len()));
@@ -240,10 +256,23 @@ mod tests {
             ("sources: [{name: acme, git: {url: /a}}, {name: acme, git: {url: /b}}]", "two sources"),
             ("sources: [{name: acme, git: {url: /a}, dependsOn: [base]}]", "which is not listed"),
             ("workers: 0", "from 1 to 64"),
+            ("lease: 1s", "between 2s and 5m"),
+            ("lease: 301s", "between 2s and 5m"),
+            ("lease: 6m", "between 2s and 5m"),
+            ("lease: soon", "a length of time"),
             ("sources: [{name: acme, git: {url: /a}, every: 5m}]", "unknown field"),
         ] {
             let message = read(text).expect_err(text);
             assert!(message.contains(why), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_lease_is_as_long_as_it_is_said_to_be() {
+        let lease = |text: &str| -> ControllerSettings { serde_yaml::from_str(text).expect("settings") };
+        for (text, seconds) in [("workers: 1", 15), ("lease: 2s", 2), ("lease: 5m", 300)] {
+            let settings = lease(text);
+            assert_eq!(settings.checked().expect(text).lease(), Duration::from_secs(seconds), "{text}");
         }
     }
 

@@ -135,8 +135,9 @@ fn failure(error: &sqlx::Error) -> Failure {
         _ => return Failure::Other,
     }
     match &*sqlstate(error) {
-        // Serialization failure, deadlock, lock not available; the server is shutting down, crashed or starting up.
-        "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" => Failure::Passing,
+        // Serialization failure, deadlock, lock not available; this process was paused in the middle; the server is shutting
+        // down, crashed or starting up.
+        "40001" | "40P01" | "55P03" | "25P03" | "57P01" | "57P02" | "57P03" => Failure::Passing,
         state if state.starts_with("08") => Failure::Passing,
         // Constraints, values, privileges and row-level security, and what triggers refuse.
         state if ["22", "23", "42501", "44", "P0001"].iter().any(|class| state.starts_with(class)) => Failure::Refused,

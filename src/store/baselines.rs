@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::content;
 use super::error::StoreError;
@@ -41,8 +41,10 @@ pub struct Moves {
     pub source: String,
     /// Where all of it stands now; none leaves it where it was.
     pub whole: Option<String>,
-    /// Organizations that stand somewhere else.
+    /// Organizations that have come to stand somewhere else.
     pub own: BTreeMap<OrganizationName, Option<String>>,
+    /// Organizations that stay where they stood when the plan was made, unless somebody has moved them since.
+    pub kept: BTreeMap<OrganizationName, Option<String>>,
     /// Organizations that stand where all of the source does.
     pub joined: BTreeSet<OrganizationName>,
 }
@@ -94,9 +96,28 @@ impl Planning {
     }
 }
 
+/// Those of some organizations that a run which began after this one has written last: where they stand is for that one to say,
+/// however late this one comes to its end.
+const OVERTAKEN: &str = "
+    SELECT name FROM unnest($2::text[]) AS o(name), argus.run mine
+    WHERE mine.id = $3 AND EXISTS (
+        SELECT FROM (SELECT l.run FROM argus.run_organization l
+                     WHERE l.organization = o.name AND l.version IS NOT NULL AND l.outcome = 'applied'
+                     ORDER BY l.version DESC LIMIT 1) last
+        JOIN argus.run r ON r.id = last.run
+        WHERE r.source = $1 AND r.started_at > mine.started_at)";
+
 impl Moves {
     pub(super) async fn write(&self, connection: &mut PgConnection, run: &RunId) -> Result<(), StoreError> {
-        let Moves { source, whole, own, joined } = self;
+        let Moves { source, whole, own, kept, joined } = self;
+        let moved: Vec<String> = own.keys().chain(joined).map(ToString::to_string).collect();
+        let overtaken: Vec<String> = sqlx::query_scalar(OVERTAKEN)
+            .bind(source)
+            .bind(moved)
+            .bind(run.as_str())
+            .fetch_all(&mut *connection)
+            .await?;
+        let is_ours = |name: &&OrganizationName| !overtaken.iter().any(|overtaken| **overtaken == ***name);
         sqlx::query(
             "INSERT INTO argus.source_baseline AS b (source, commit, run) VALUES ($1, $2, $3)
              ON CONFLICT (source) DO UPDATE SET commit = COALESCE(excluded.commit, b.commit), run = excluded.run",
@@ -108,19 +129,30 @@ impl Moves {
         .await?;
         sqlx::query("DELETE FROM argus.organization_baseline WHERE source = $1 AND organization = ANY ($2)")
             .bind(source)
-            .bind(joined.iter().map(ToString::to_string).collect::<Vec<String>>())
+            .bind(joined.iter().filter(is_ours).map(ToString::to_string).collect::<Vec<String>>())
             .execute(&mut *connection)
             .await?;
-        sqlx::query(
-            "INSERT INTO argus.organization_baseline (source, organization, commit)
-             SELECT $1, o.organization, o.commit FROM unnest($2::text[], $3::text[]) AS o(organization, commit)
-             ON CONFLICT (source, organization) DO UPDATE SET commit = excluded.commit",
-        )
-        .bind(source)
-        .bind(own.keys().map(ToString::to_string).collect::<Vec<String>>())
-        .bind(own.values().cloned().collect::<Vec<Option<String>>>())
-        .execute(&mut *connection)
-        .await?;
+        let own = own.iter().filter(|(name, _)| is_ours(name));
+        stand(connection, source, own, "UPDATE SET commit = excluded.commit").await?;
+        stand(connection, source, kept.iter(), "NOTHING").await?;
         Ok(())
     }
+}
+
+/// Notes where organizations stand, and what becomes of what is noted already.
+async fn stand(
+    connection: &mut PgConnection,
+    source: &str,
+    of: impl Iterator<Item = (&OrganizationName, &Option<String>)>,
+    noted: &str,
+) -> Result<(), StoreError> {
+    let (names, commits): (Vec<String>, Vec<Option<String>>) =
+        of.map(|(name, commit)| (name.to_string(), commit.clone())).unzip();
+    let insert = format!(
+        "INSERT INTO argus.organization_baseline (source, organization, commit)
+         SELECT $1, o.organization, o.commit FROM unnest($2::text[], $3::text[]) AS o(organization, commit)
+         ON CONFLICT (source, organization) DO {noted}"
+    );
+    sqlx::query(AssertSqlSafe(insert)).bind(source).bind(names).bind(commits).execute(connection).await?;
+    Ok(())
 }

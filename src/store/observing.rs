@@ -1,6 +1,9 @@
 //! What a relay tells of the database to whoever watches over it: outbox, drift, the audit, and how the last runs ended.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use sqlx::AssertSqlSafe;
 
 use super::Store;
 use super::error::StoreError;
@@ -45,6 +48,19 @@ pub struct Ended {
     pub took: f64,
 }
 
+/// When runs of a source last ended in a way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunEnds {
+    /// The source.
+    pub source: String,
+    /// Whether they took back others.
+    pub rolls_back: bool,
+    /// How they ended.
+    pub outcome: String,
+    /// When the last of them did, as seconds since 1970.
+    pub at: f64,
+}
+
 /// How it goes with a source that the controller looks at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceSeen {
@@ -60,6 +76,10 @@ pub struct SourceSeen {
     pub oldest: f64,
     /// How many organizations somebody else changes back.
     pub fighting: i64,
+    /// How many organizations are in which state: `applied`, `waiting`, `held`, …
+    pub states: BTreeMap<String, i64>,
+    /// The revision that was found last.
+    pub revision: Option<String>,
 }
 
 /// What is seen.
@@ -71,11 +91,13 @@ pub struct Observed {
     pub replicas: i64,
     /// How the sources were left.
     pub runs: Vec<LastRun>,
+    /// When runs of each source that ended this way last did, of those that are not too long ago.
+    pub ends: Vec<RunEnds>,
     /// The sources that cannot be read or trusted now.
     pub stalled: Vec<String>,
     /// The runs that have ended lately.
     pub ended: Vec<Ended>,
-    /// How many organizations they left in which state.
+    /// How many organizations they left in which state, of sources that the controller does not look at: it tells of whole sources.
     pub organizations: Vec<(String, String, i64)>,
     /// Some of those that were not applied: source, organization, and what became of it (`held`, `failed`, …).
     pub unready: Vec<(String, String, String)>,
@@ -97,23 +119,38 @@ pub struct Observed {
     pub backlog: Vec<(String, i64, f64)>,
 }
 
+/// Among how many runs of a source it is looked for when one last ended in some way.
+const ENDS_AMONG: i64 = 200;
+
+/// All sources that have runs, one step along the index for each, however many runs there are.
+const SOURCES: &str = "
+    RECURSIVE sources(source) AS (
+        SELECT min(source) FROM argus.run
+        UNION ALL
+        SELECT (SELECT min(r.source) FROM argus.run r WHERE r.source > s.source) FROM sources s WHERE s.source IS NOT NULL)";
+
 /// The last run of each source that has ended.
-const LAST: &str =
-    "SELECT DISTINCT ON (r.source) r.source, r.id AS run, r.rolls_back IS NOT NULL AS rolls_back, r.outcome,
-           extract(epoch FROM r.finished_at)::float8 AS ended, r.revision
-    FROM argus.run r WHERE r.finished_at IS NOT NULL AND r.outcome IS NOT NULL
-    ORDER BY r.source, r.started_at DESC";
+const LAST: &str = "
+    SELECT l.* FROM sources s CROSS JOIN LATERAL (
+        SELECT r.source, r.id AS run, r.rolls_back IS NOT NULL AS rolls_back, r.outcome,
+               extract(epoch FROM r.finished_at)::float8 AS ended, r.revision
+        FROM argus.run r WHERE r.source = s.source AND r.finished_at IS NOT NULL AND r.outcome IS NOT NULL
+        ORDER BY r.started_at DESC LIMIT 1) l";
 
 /// A row of these: source, run, whether it took back another one, outcome, when it ended, revision.
 type Row = (String, String, bool, String, f64, Option<String>);
+
+/// Of a run that is called `l`: whether the controller does not look at its source.
+const UNWATCHED: &str = "NOT EXISTS (SELECT FROM argus.source watched WHERE watched.name = l.source)";
 
 impl Store {
     /// Looks at everything that metrics tell of the database.
     pub async fn observe(&self) -> Result<Observed, StoreError> {
         let mut transaction = self.reconciling().await?;
         let limit = format!("SET LOCAL statement_timeout = {}", STATEMENT_TIME_MAX.as_millis());
-        sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(&mut *transaction).await?;
-        let rows: Vec<Row> = sqlx::query_as(LAST).fetch_all(&mut *transaction).await?;
+        sqlx::raw_sql(AssertSqlSafe(limit)).execute(&mut *transaction).await?;
+        let last = format!("WITH {SOURCES} {LAST} ORDER BY l.source");
+        let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(last)).fetch_all(&mut *transaction).await?;
         let run = |(source, _, rolls_back, outcome, ended, revision): Row| LastRun {
             source,
             rolls_back,
@@ -122,9 +159,24 @@ impl Store {
             revision,
         };
         let runs = rows.into_iter().map(run).collect();
+        let ends = format!(
+            "WITH {SOURCES}
+             SELECT l.source, l.rolls_back, l.outcome, extract(epoch FROM max(l.finished_at))::float8
+             FROM sources s CROSS JOIN LATERAL (
+                 SELECT r.source, r.rolls_back IS NOT NULL AS rolls_back, r.outcome, r.finished_at
+                 FROM argus.run r WHERE r.source = s.source AND r.finished_at IS NOT NULL AND r.outcome IS NOT NULL
+                 ORDER BY r.started_at DESC LIMIT $1) l
+             GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        );
+        let ends: Vec<(String, bool, String, f64)> =
+            sqlx::query_as(AssertSqlSafe(ends)).bind(ENDS_AMONG).fetch_all(&mut *transaction).await?;
+        let end = |(source, rolls_back, outcome, at)| RunEnds { source, rolls_back, outcome, at };
+        let ends = ends.into_iter().map(end).collect();
         let rows: Vec<(String, String, bool, String, f64)> = sqlx::query_as(
             "SELECT id, source, rolls_back IS NOT NULL, outcome, extract(epoch FROM finished_at - started_at)::float8
              FROM argus.run WHERE finished_at > clock_timestamp() - make_interval(secs => $1) AND outcome IS NOT NULL
+               -- Along the index: what began before has ended before, or is told of by nobody.
+               AND started_at > clock_timestamp() - interval '1 day'
              ORDER BY finished_at, id",
         )
         .bind(LATELY.as_secs_f64())
@@ -133,16 +185,22 @@ impl Store {
         let ended = |(run, source, rolls_back, outcome, took)| Ended { run, source, rolls_back, outcome, took };
         let ended = rows.into_iter().map(ended).collect();
         let organizations = format!(
-            "SELECT l.source, o.outcome, count(*) FROM ({LAST}) l
-             JOIN argus.run_organization o ON o.run = l.run GROUP BY 1, 2 ORDER BY 1, 2"
+            "WITH {SOURCES}
+             SELECT l.source, o.outcome, count(*) FROM ({LAST}) l JOIN argus.run_organization o ON o.run = l.run
+             WHERE {UNWATCHED} GROUP BY 1, 2 ORDER BY 1, 2"
         );
-        let organizations = sqlx::query_as(sqlx::AssertSqlSafe(organizations)).fetch_all(&mut *transaction).await?;
+        let organizations = sqlx::query_as(AssertSqlSafe(organizations)).fetch_all(&mut *transaction).await?;
         let unready = format!(
-            "SELECT l.source, o.organization, o.outcome FROM ({LAST}) l
-             JOIN argus.run_organization o ON o.run = l.run
-             WHERE o.outcome <> 'applied' ORDER BY 1, 2 LIMIT $1"
+            "(WITH {SOURCES}
+              SELECT l.source, o.organization, o.outcome FROM ({LAST}) l JOIN argus.run_organization o ON o.run = l.run
+              WHERE o.outcome <> 'applied' AND {UNWATCHED} ORDER BY 1, 2 LIMIT $1)
+             UNION ALL
+             (SELECT source, organization, outcome FROM argus.work
+              WHERE organization <> '' AND (asked > answered AND outcome NOT IN ('applied', 'unchanged') OR outcome = 'observed')
+              ORDER BY 1, 2 LIMIT $1)
+             ORDER BY 1, 2 LIMIT $1"
         );
-        let unready = sqlx::query_as(sqlx::AssertSqlSafe(unready));
+        let unready = sqlx::query_as(AssertSqlSafe(unready));
         let unready = unready.bind(UNREADY_MAX).fetch_all(&mut *transaction).await?;
         let drift = sqlx::query_as(
             "SELECT source, split_part(substr(matter, length($1) + 1), '/', 1), count(*) FROM argus.told
@@ -192,6 +250,7 @@ impl Store {
             ended,
             stalled,
             runs,
+            ends,
             organizations,
             unready,
             drift,

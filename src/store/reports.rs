@@ -9,6 +9,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::Store;
 use super::error::StoreError;
+use crate::model::code::Code;
 use crate::model::revision::Revision;
 
 /// For how long it is tried to tell something.
@@ -86,6 +87,8 @@ pub struct Standing {
     pub observed: i64,
     /// How many mistakes are of no single organization.
     pub errors: i64,
+    /// Why it does not lead on from what was applied, if it does not.
+    pub rewound: Option<String>,
 }
 
 impl About {
@@ -115,18 +118,17 @@ impl Store {
         words: impl Fn(&Standing) -> (&'static str, String),
     ) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
-        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('argus.report:' || $1, 0))")
-            .bind(source)
-            .execute(&mut *transaction)
-            .await?;
-        let found: Option<(String, i64)> = sqlx::query_as(
-            "SELECT revision, (SELECT count(*) FROM json_array_elements(findings) f WHERE f ->> 'severity' = 'error')
+        one_after_the_other(&mut transaction, source).await?;
+        let found: Option<(String, i64, Option<String>)> = sqlx::query_as(
+            "SELECT revision, (SELECT count(*) FROM json_array_elements(findings) f WHERE f ->> 'severity' = 'error'),
+                    (SELECT f ->> 'message' FROM json_array_elements(findings) f WHERE f ->> 'code' = $2 LIMIT 1)
              FROM argus.source WHERE name = $1 AND failures = 0 AND revision IS NOT NULL",
         )
         .bind(source)
+        .bind(Code::Rewound.to_string())
         .fetch_optional(&mut *transaction)
         .await?;
-        let Some((revision, errors)) = found else { return Ok(()) };
+        let Some((revision, errors, rewound)) = found else { return Ok(()) };
         let Some((_, commit)) = Revision::parts(&revision) else { return Ok(()) };
         let rows: Vec<(String, i64)> = sqlx::query_as(
             "SELECT CASE WHEN asked <= answered AND outcome = 'observed' THEN 'observed'
@@ -139,7 +141,7 @@ impl Store {
         .bind(&revision)
         .fetch_all(&mut *transaction)
         .await?;
-        let mut standing = Standing { errors, ..Standing::default() };
+        let mut standing = Standing { errors, rewound, ..Standing::default() };
         for (word, many) in rows {
             match word.as_str() {
                 "settled" => standing.settled = many,
@@ -148,10 +150,22 @@ impl Store {
                 _ => drop(standing.unsettled.insert(word, many)),
             }
         }
-        let (state, text) = words(&standing);
-        let (context, state) = (format!("argus/{source}"), state.to_owned());
-        let about = About::Status { commit: commit.into(), context, state, target: target.map(str::to_owned) };
-        ask(&mut transaction, &Report { source: source.into(), about, text }).await?;
+        ask(&mut transaction, &of_commit(source, commit, target, words(&standing))).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Says how it stands with a commit that was not found to be the revision of its source.
+    pub async fn report_commit(
+        &self,
+        source: &str,
+        commit: &str,
+        target: Option<&str>,
+        words: (&'static str, String),
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.reconciling().await?;
+        one_after_the_other(&mut transaction, source).await?;
+        ask(&mut transaction, &of_commit(source, commit, target, words)).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -237,6 +251,22 @@ impl Store {
         transaction.commit().await?;
         Ok(given_up.rows_affected())
     }
+}
+
+/// Waits for whoever says how it stands with a source at the same time.
+async fn one_after_the_other(connection: &mut PgConnection, source: &str) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('argus.report:' || $1, 0))")
+        .bind(source)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The report of how it stands with a commit of a source.
+fn of_commit(source: &str, commit: &str, target: Option<&str>, (state, text): (&'static str, String)) -> Report {
+    let (context, state) = (format!("argus/{source}"), state.to_owned());
+    let about = About::Status { commit: commit.into(), context, state, target: target.map(str::to_owned) };
+    Report { source: source.into(), about, text }
 }
 
 /// Asks for a report within a transaction of somebody's. What was told like this already is not told again.

@@ -50,8 +50,8 @@ pub fn judged(metrics: &Metrics, told: &Told) {
     }
 }
 
-/// What came of a plan.
-pub fn applied(metrics: &Metrics, plan: &Plan, outcome: &Outcome) {
+/// What a plan has changed.
+pub fn changed(metrics: &Metrics, plan: &Plan, outcome: &Outcome) {
     let source = &*plan.source;
     let summary = outcome.summary();
     let done = [
@@ -63,6 +63,12 @@ pub fn applied(metrics: &Metrics, plan: &Plan, outcome: &Outcome) {
     for (action, many) in done {
         metrics.add(&CHANGES, &[source, action], many as f64);
     }
+}
+
+/// What came of the plan of a whole source.
+pub fn applied(metrics: &Metrics, plan: &Plan, outcome: &Outcome) {
+    changed(metrics, plan, outcome);
+    let source = &*plan.source;
     let mut states: BTreeMap<&str, usize> = BTreeMap::from([("applied", outcome.applied.len())]);
     for (name, (refusal, _)) in outcome.refused.iter() {
         let many = states.entry(refusal.word()).or_default();
@@ -82,6 +88,7 @@ pub fn applied(metrics: &Metrics, plan: &Plan, outcome: &Outcome) {
 fn ready(outcome: &str) -> &'static str {
     match outcome {
         "succeeded" | "observed" => "True",
+        "waiting" => "Unknown",
         _ => "False",
     }
 }
@@ -146,6 +153,7 @@ pub fn observed(metrics: &Metrics, observed: Option<&Observed>) {
         replicas,
         ended: _,
         runs,
+        ends,
         stalled,
         organizations,
         unready,
@@ -165,13 +173,18 @@ pub fn observed(metrics: &Metrics, observed: Option<&Observed>) {
         metrics.set(&REPORTS_WAITING, &[source], *many as f64);
         metrics.set(&REPORTS_OLDEST_AGE, &[source], *age);
     }
-    for run in runs {
-        let (source, outcome) = (&*run.source, &*run.outcome);
-        let revision = run.revision.as_deref().unwrap_or_default();
-        if !stalled.contains(&run.source) {
-            metrics.set(&RESOURCE_INFO, &["Source", source, source, ready(outcome), outcome, revision], 1.0);
-        }
-        metrics.set(&RUN_END, &[kind(run.rolls_back), source, outcome], run.ended);
+    let mut left: BTreeMap<&str, (&str, Option<&str>)> =
+        runs.iter().map(|run| (&*run.source, (&*run.outcome, run.revision.as_deref()))).collect();
+    // What the controller looks at is more than what its last run was about.
+    left.extend(sources.iter().map(|source| (&*source.name, (standing(source), source.revision.as_deref()))));
+    for (source, (outcome, revision)) in
+        left.into_iter().filter(|(source, _)| !stalled.iter().any(|name| name == source))
+    {
+        let revision = revision.unwrap_or_default();
+        metrics.set(&RESOURCE_INFO, &["Source", source, source, ready(outcome), outcome, revision], 1.0);
+    }
+    for end in ends {
+        metrics.set(&RUN_END, &[kind(end.rolls_back), &end.source, &end.outcome], end.at);
     }
     for source in stalled {
         metrics.set(&RESOURCE_INFO, &["Source", source, source, "False", "stalled", ""], 1.0);
@@ -199,10 +212,28 @@ pub fn observed(metrics: &Metrics, observed: Option<&Observed>) {
     }
 }
 
+/// How a source of the controller stands as a whole, in the words of a run that would have been about all of it.
+fn standing(source: &SourceSeen) -> &'static str {
+    let many = |state: &str| source.states.get(state).copied().unwrap_or_default();
+    let bad = ["blocked", "failed", "stale", "denied", "held", "stopped"].into_iter().find(|state| many(state) > 0);
+    match bad {
+        Some(worst) if many("applied") + many("observed") + many("waiting") == 0 => worst,
+        Some(_) => "partial",
+        None if many("waiting") > 0 || source.revision.is_none() && source.look_age.is_none() => "waiting",
+        None if many("observed") > 0 => "observed",
+        None => "succeeded",
+    }
+}
+
 /// How it goes with the sources of the controller.
 fn queue(metrics: &Metrics, sources: &[SourceSeen], replicas: i64) {
     metrics.set(&REPLICAS, &[], replicas as f64);
-    for SourceSeen { name, failures, look_age, waiting: (new, again), oldest, fighting } in sources {
+    for source in sources {
+        let SourceSeen { name, failures, look_age, waiting: (new, again), oldest, fighting, states, revision: _ } =
+            source;
+        for (state, many) in states {
+            metrics.set(&ORGANIZATIONS, &[name, state], *many as f64);
+        }
         metrics.set(&SOURCE_FAILURES, &[name], f64::from(*failures));
         if let Some(age) = look_age {
             metrics.set(&SOURCE_LOOK_AGE, &[name], *age);

@@ -1,15 +1,18 @@
 //! The queue of the controller: who gets what, in which order, and what happens to those whose time is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use argus::event::telling;
 use argus::model::code::Code;
 use argus::model::id::OrganizationName;
 use argus::store::Store;
 use argus::store::apply::ApplyContext;
+use argus::store::baselines::Moves;
 use argus::store::queue::{Batch, Found, Holder, Moved, Settled, Undone};
+use argus::store::run::{RunEnd, RunId};
 
-use crate::support::plans::{SOURCE, approved, begin, by, create, plan};
+use crate::support::plans::{SOURCE, apply, approved, begin, by, create, plan, update};
 use crate::support::postgres::{Database, one, run};
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -291,4 +294,48 @@ async fn a_look_that_fails_is_an_answer() {
     store.look_failed(&look, &[]).await.expect("it is noted");
     let facts = store.sources().await.expect("sources").sources[SOURCE].facts.clone();
     assert_eq!((facts.failures, facts.asked - facts.answered), (2, 0));
+}
+
+async fn finish(store: &Store, run: &str, moves: &Moves) {
+    let told = telling::recovered(SOURCE, "ada");
+    let summary = argus::model::value::Value::from(&serde_json::json!({}));
+    let end = RunEnd { outcome: "succeeded", summary: &summary, moves: Some(moves), told: &told };
+    store.finish_run(&RunId::new(run), &end).await.expect("it is noted");
+}
+
+fn at(commits: &[(&str, &str)]) -> BTreeMap<OrganizationName, Option<String>> {
+    commits.iter().map(|(name, commit)| ((*name).into(), Some((*commit).into()))).collect()
+}
+
+/// A run that comes to its end late takes back nothing of where a later one has brought organizations, nor what it has only
+/// read and others have moved since.
+#[tokio::test]
+async fn a_run_that_ends_late_leaves_alone_where_others_have_come() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let none = BTreeMap::new();
+    let moves = |own: &[(&str, &str)], kept: &BTreeMap<OrganizationName, Option<String>>, joined: &[&str]| Moves {
+        source: SOURCE.into(),
+        whole: None,
+        own: at(own),
+        kept: kept.clone(),
+        joined: joined.iter().map(|name| (*name).into()).collect::<BTreeSet<_>>(),
+    };
+    for name in ["acme", "globex"] {
+        let organization = create("Organization", name, r#"{"displayName": "One"}"#);
+        apply(&store, &format!("slow-{name}"), plan(name, vec![organization])).await.expect("it is applied");
+    }
+    let changed = update("Organization", "acme", 1, r#"{"displayName": "Two"}"#);
+    apply(&store, "later", plan("acme", vec![changed])).await.expect("it is applied");
+    finish(&store, "later", &moves(&[("acme", "two"), ("initech", "two")], &none, &[])).await;
+    let stand = async || store.planning().await.expect("a snapshot").baselines(SOURCE).await.expect("baselines").own;
+    assert_eq!(stand().await, at(&[("acme", "two"), ("initech", "two")]));
+    // It has stood still since it has applied them.
+    finish(&store, "slow-acme", &moves(&[("acme", "one")], &at(&[("initech", "one"), ("hooli", "one")]), &[])).await;
+    assert_eq!(stand().await, at(&[("acme", "two"), ("hooli", "one"), ("initech", "two")]));
+    finish(&store, "slow-acme", &moves(&[], &none, &["acme", "hooli"])).await;
+    assert_eq!(stand().await, at(&[("acme", "two"), ("initech", "two")]));
+    // Of what nobody has written since, it says where it stands.
+    finish(&store, "slow-globex", &moves(&[("globex", "one")], &none, &[])).await;
+    assert_eq!(stand().await, at(&[("acme", "two"), ("globex", "one"), ("initech", "two")]));
 }

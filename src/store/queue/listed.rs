@@ -1,5 +1,7 @@
 //! What the queue tells those who watch: the sources, the organizations that wait, and figures of both.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Row as _};
@@ -171,7 +173,8 @@ impl Store {
 pub(in crate::store) async fn seen(connection: &mut PgConnection) -> Result<(Vec<SourceSeen>, i64), StoreError> {
     let rows = sqlx::query(
         "SELECT s.name, s.failures, extract(epoch FROM clock_timestamp() - s.succeeded_at)::float8,
-                COALESCE(w.new, 0), COALESCE(w.again, 0), GREATEST(COALESCE(w.oldest, 0), 0), COALESCE(w.fighting, 0)
+                COALESCE(w.new, 0), COALESCE(w.again, 0), GREATEST(COALESCE(w.oldest, 0), 0), COALESCE(w.fighting, 0),
+                s.revision
          FROM argus.source s
          LEFT JOIN (SELECT source,
                            count(*) FILTER (WHERE asked > answered AND (outcome IS NULL OR outcome IN ('applied', 'unchanged')))
@@ -186,10 +189,25 @@ pub(in crate::store) async fn seen(connection: &mut PgConnection) -> Result<(Vec
     .bind(FIGHT_ROUNDS.cast_signed())
     .fetch_all(&mut *connection)
     .await?;
+    // What is done over again, whatever for, is as it was left; what something new is said of is not.
+    let states: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT source, CASE WHEN asked > answered AND (outcome IS NULL OR outcome IN ('applied', 'unchanged')) THEN 'waiting'
+                             WHEN outcome IS NULL OR outcome = 'unchanged' THEN 'applied' ELSE outcome END, count(*)
+         FROM argus.work WHERE organization <> '' GROUP BY 1, 2",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut states_of: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
+    for (source, state, many) in states {
+        states_of.entry(source).or_default().insert(state, many);
+    }
     let mut sources = Vec::with_capacity(rows.len());
     for row in &rows {
+        let name: String = row.try_get(0)?;
         sources.push(SourceSeen {
-            name: row.try_get(0)?,
+            states: states_of.remove(&name).unwrap_or_default(),
+            revision: row.try_get(7)?,
+            name,
             failures: row.try_get(1)?,
             look_age: row.try_get(2)?,
             waiting: (row.try_get(3)?, row.try_get(4)?),

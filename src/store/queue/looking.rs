@@ -214,10 +214,11 @@ impl Store {
         Ok(Some(moved.len()))
     }
 
-    /// Notes that a look has failed, and why. Whoever has asked for it is answered by that.
-    pub async fn look_failed(&self, look: &Look, findings: &[Finding]) -> Result<(), StoreError> {
+    /// Notes that a look has failed, and why. Whoever has asked for it is answered by that. Says whether it counts: not where
+    /// somebody else has the source by now.
+    pub async fn look_failed(&self, look: &Look, findings: &[Finding]) -> Result<bool, StoreError> {
         let mut transaction = self.reconciling().await?;
-        sqlx::query(
+        let noted = sqlx::query(
             "UPDATE argus.source
              SET looked_at = clock_timestamp(), failures = failures + 1, findings = $3::text::json, holder = NULL,
                  answered = GREATEST(answered, $4)
@@ -230,7 +231,7 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(noted.rows_affected() > 0)
     }
 
     /// What was last asked for of the organizations of a source: what was said of them, and the version of their rows.

@@ -8,10 +8,11 @@ use sqlx::Row as _;
 
 use super::{Holder, some};
 use crate::agenda::Backoff;
+use crate::failpoint::failpoint;
 use crate::model::finding::Finding;
 use crate::model::id::{GLOBAL, OrganizationName};
 use crate::store::Store;
-use crate::store::error::StoreError;
+use crate::store::error::{StoreError, sqlstate};
 use crate::store::run::RunId;
 
 /// How long a source that is undone again and again waits before it does the same once more.
@@ -89,25 +90,29 @@ impl Store {
         most: usize,
     ) -> Result<Option<Batch>, StoreError> {
         let mut transaction = self.reconciling().await?;
-        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('argus.claim:' || $1, 0))")
-            .bind(source)
-            .execute(&mut *transaction)
-            .await?;
+        let lock = "SELECT set_config('lock_timeout', '500ms', true),
+                           pg_advisory_xact_lock(hashtextextended('argus.claim:' || $1, 0))";
+        match sqlx::query(lock).bind(source).execute(&mut *transaction).await {
+            // Whoever claims takes a moment for it. If they stand still, there may be something to do elsewhere.
+            Err(error) if sqlstate(&error) == "55P03" => return Ok(None),
+            locked => locked?,
+        };
         let row = sqlx::query(
             "SELECT (SELECT count(DISTINCT batch) FROM argus.work
                      WHERE source = $1 AND holder IS NOT NULL AND argus.is_held(holder)),
                     EXISTS (SELECT FROM argus.work WHERE source = $1 AND organization = '' AND asked > answered
                                                      AND failures = 0),
-                    gen_random_uuid()::text, (SELECT revision FROM argus.source WHERE name = $1)",
+                    gen_random_uuid()::text",
         )
         .bind(source)
         .fetch_one(&mut *transaction)
         .await?;
         let (under_way, shared_first): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
-        let (name, revision): (String, Option<String>) = (row.try_get(2)?, row.try_get(3)?);
+        let name: String = row.try_get(2)?;
         if under_way >= i64::from(at_once) {
             return Ok(None);
         }
+        failpoint("controller.claiming", source);
         let due: Vec<(String, bool)> = sqlx::query_as(
             "SELECT organization, tries > 0 FROM argus.work
              WHERE source = $1 AND asked > answered AND due <= clock_timestamp()
@@ -133,6 +138,13 @@ impl Store {
         .bind(name)
         .fetch_all(&mut *transaction)
         .await?;
+        // After everything that it may be an answer to: a look that finds something newer asks for these rows once more, and waits
+        // for them to do so. An older revision would be taken for an answer to the newer one, which nobody would do any more.
+        let revision = sqlx::query_scalar("SELECT revision FROM argus.source WHERE name = $1")
+            .bind(source)
+            .fetch_one(&mut *transaction)
+            .await?;
+        failpoint("controller.before_claimed", source);
         transaction.commit().await?;
         let mut items = BTreeMap::new();
         for row in &rows {

@@ -4,11 +4,15 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::support::postgres::{Database, scratch};
+
+/// How long it may take until it is ready.
+const READY_TIME_MAX: Duration = Duration::from_secs(30);
 
 const KUSTOMIZE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/kustomize");
 
@@ -86,11 +90,21 @@ fn the_job_migrates_and_the_controller_answers_its_probes_and_ends_when_told() {
     std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
     for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
         let path = controller["containers"][0][probe]["httpGet"]["path"].as_str().expect(probe);
-        let mut stream = TcpStream::connect(&address).expect("it listens");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: argus\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
+        let ask = || {
+            let mut stream = TcpStream::connect(&address).expect("it listens");
+            let request = format!("GET {path} HTTP/1.1\r\nhost: argus\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).expect("it reads");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("it answers");
+            answer
+        };
+        // It serves before its workers are there, and is ready then.
+        let began = Instant::now();
+        let mut answer = ask();
+        while probe == "readinessProbe" && !answer.starts_with("HTTP/1.1 200 ") && began.elapsed() < READY_TIME_MAX {
+            std::thread::sleep(Duration::from_millis(50));
+            answer = ask();
+        }
         assert!(answer.starts_with("HTTP/1.1 200 "), "{probe}: {answer}");
     }
     let told = Command::new("kill").args(["-TERM", &running.0.id().to_string()]).status().expect("it runs");

@@ -1,6 +1,7 @@
 //! The controller: real repositories, a real database, processes that are stopped, paused and killed.
 
 mod history;
+mod measured;
 mod replicas;
 
 use std::process::{Child, Stdio};
@@ -52,10 +53,16 @@ impl Desk {
 
     /// Sets how the source is looked at.
     fn settings(&self, how: &str) {
+        self.settings_beside("", how);
+    }
+
+    /// The same, with keys of the controller itself.
+    fn settings_beside(&self, controller: &str, how: &str) {
         let path = self.repository.path.display();
         let how = how.replace('\n', "\n      ");
+        let controller = if controller.is_empty() { String::new() } else { format!("  {controller}\n") };
         let text = format!(
-            "controller:\n  sources:\n    - name: default\n      git: {{url: \"{path}\", ref: main}}\n      {how}\n"
+            "controller:\n{controller}  sources:\n    - name: default\n      git: {{url: \"{path}\", ref: main}}\n      {how}\n"
         );
         self.world.write("machine.yaml", &text);
     }

@@ -11,6 +11,7 @@ use crate::hooks::{Answer, SECRET, hex, send};
 use crate::support::forge::{Fault, Forge, OWN, TOKEN};
 use crate::support::git::Repository;
 use crate::support::git_http::GitHttp;
+use crate::support::keys::Key;
 use crate::support::tls::authority;
 
 /// How long something may take to come about on a busy machine.
@@ -73,6 +74,13 @@ impl Desk {
         self.repository.git(&["update-ref", &format!("refs/pull/{number}/head"), &head]);
         self.repository.git(&["checkout", "-q", "main"]);
         head
+    }
+
+    /// Asks for a look, as somebody at the machine does.
+    fn reconcile(&self) {
+        let mut command = self.world.command(&["reconcile", "default"]);
+        command.env("ARGUS_CONFIG", self.world.path("machine/machine.yaml"));
+        run(command).ends(0);
     }
 
     fn start(&self) -> Running {
@@ -166,6 +174,82 @@ fn what_is_pushed_is_applied_at_once_and_the_forge_is_told() {
     assert_eq!(hook(&controller, "push", &pushed(&fourth)).body, "woken\n");
     desk.until("the fourth commit is told of", || desk.state(&fourth, "argus/default").0 == "success");
     assert_eq!(desk.state(&fourth, "argus/default").1, "2 organizations as it says");
+    assert_eq!(desk.forge.held().complaints, Vec::<String>::new());
+}
+
+/// A commit that nothing comes of says why, until something does; where nobody knows the commit, nothing is said.
+#[test]
+fn a_look_that_comes_to_nothing_is_told_at_its_commit() {
+    let key = Key::new("ed25519");
+    let allowed = key.path().with_file_name("allowed");
+    std::fs::write(&allowed, format!("ada@acme.example {}\n", key.public)).expect("a list");
+    let signers = format!("{{allowedSigners: [\"{}\"]}}", allowed.display());
+    let desk = Desk::at("github", |path| format!("{{url: \"{path}\", ref: main, verify: head, signers: {signers}}}"));
+    let signing = format!("user.signingKey={}", key.path().display());
+    let sign = || {
+        let how = ["-c", "gpg.format=ssh", "-c", &signing, "commit", "-q", "--amend", "--no-edit", "-S"];
+        desk.repository.git(&how);
+        desk.repository.git(&["rev-parse", "HEAD"])
+    };
+    let told = |what: &str, commit: &str, state: &str, words: &str| {
+        desk.until(what, || {
+            let (now, said) = desk.state(commit, "argus/default");
+            now == state && said.contains(words)
+        });
+    };
+    let unsigned = desk.repository.git(&["rev-parse", "HEAD"]);
+    let controller = desk.start();
+    let push = |commit: &str| assert_eq!(hook(&controller, "push", &pushed(commit)).body, "woken\n");
+    told("nobody has signed it", &unsigned, "failure", "ARG1401: ");
+    assert_eq!(desk.world.sql("SELECT count(*) FROM argus.organization").trim(), "0");
+    let first = sign();
+    push(&first);
+    told("it is signed", &first, "success", "1 organization as it says");
+    // Settings that make no sense, and who mends them.
+    desk.commit("argus.yaml", "source: default\nmode: somehow\n");
+    let wrong = sign();
+    push(&wrong);
+    told("the settings are wrong", &wrong, "failure", "argus.yaml");
+    desk.commit("argus.yaml", "source: default\n");
+    let mended = sign();
+    push(&mended);
+    told("they are mended", &mended, "success", "1 organization as it says");
+    // The same commit, of which the machine thinks otherwise for a while.
+    std::fs::write(&allowed, format!("ada@acme.example {}\n", Key::new("ed25519").public)).expect("a list");
+    let ask = || desk.reconcile();
+    ask();
+    told("nobody who may has signed it", &mended, "failure", "ARG1402: ");
+    std::fs::write(&allowed, "nonsense\n").expect("a list");
+    ask();
+    desk.until("the list is wrong", || {
+        desk.world.sql("SELECT findings::text LIKE '%ARG1412%' FROM argus.source") == "t"
+    });
+    assert!(desk.state(&mended, "argus/default").1.contains("ARG1402"), "that is not the fault of the commit");
+    std::fs::write(&allowed, format!("ada@acme.example {}\n", key.public)).expect("a list");
+    ask();
+    told("somebody who may has", &mended, "success", "1 organization as it says");
+    // A branch that does not lead on, even if no organization differs.
+    desk.repository.git(&["checkout", "-q", "--orphan", "other"]);
+    desk.repository.git(&["commit", "-q", "-m", "Another history"]);
+    let rewound = sign();
+    desk.repository.git(&["branch", "-q", "-M", "other", "main"]);
+    push(&rewound);
+    told("it is rewound", &rewound, "failure", "does not lead on from");
+    desk.repository.git(&["reset", "-q", "--hard", &mended]);
+    desk.commit("globex.yaml", &ACME.replace("acme", "globex"));
+    let back = sign();
+    push(&back);
+    told("it leads on again", &back, "success", "2 organizations as it says");
+    // A repository that is away has no commit that could be told of.
+    let before = desk.forge.held().statuses.len();
+    let away = desk.world.path("away");
+    std::fs::rename(&desk.repository.path, &away).expect("it is moved away");
+    ask();
+    desk.until("it is away", || desk.world.sql("SELECT failures > 0 FROM argus.source") == "t");
+    std::fs::rename(&away, &desk.repository.path).expect("it is moved back");
+    ask();
+    desk.until("it is back", || desk.world.sql("SELECT failures = 0 FROM argus.source") == "t");
+    assert_eq!(desk.forge.held().statuses.len(), before);
     assert_eq!(desk.forge.held().complaints, Vec::<String>::new());
 }
 

@@ -1,5 +1,7 @@
 //! The whole way: `kubectl apply`, `argus controller`, rows in PostgreSQL, and back to the object.
 
+mod inside;
+
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
