@@ -62,7 +62,34 @@ pub async fn work(desk: &Desk, store: &Store, batch: &Batch) -> Result<Done, Fai
     let mut judges = plan::judges(context, &reading, &Judging::default()).await?;
     let heard = plan::make_for(context, store, &reading, &mut judges, batch.items.keys().cloned()).await?;
     let verdict = plan::judge(context, store, &heard.plan, &judges, &heard.judgements, false).await?;
+    if let Some(settled) = come_to_the_same(store, batch, &reading.world, &heard, &verdict).await? {
+        return Ok(Done { run: None, settled });
+    }
     carry_out(context, store, batch, &reading.world, &judges, &heard, verdict).await
+}
+
+/// What came of each organization, where nothing is to be done, and those that are refused were only tried again and are refused
+/// as they were the last time: that stands in the history already. What is held has to be kept still, for whoever approves it.
+async fn come_to_the_same(
+    store: &Store,
+    batch: &Batch,
+    world: &World,
+    heard: &Heard,
+    verdict: &Verdict,
+) -> Result<Option<BTreeMap<OrganizationName, Settled>>, Failure> {
+    let to_do = verdict.approved.iter().any(|approved| !approved.plan().is_settled());
+    let outcome = Outcome::new("", verdict, BTreeMap::new());
+    let settled = settle(batch, world, heard, &outcome);
+    let is_as_before = |name: &OrganizationName| {
+        let before = batch.items.get(name).and_then(|item| item.before.as_ref());
+        before.zip(settled.get(name)).is_some_and(|(before, now)| before.is(now, batch.revision.as_deref()))
+    };
+    if to_do || outcome.refused.is_empty() || !outcome.refused.keys().all(is_as_before) {
+        return Ok(None);
+    }
+    let plans = heard.plan.organizations.iter().filter(|plan| outcome.held.contains_key(&plan.organization));
+    let held: Vec<(&str, &str)> = plans.map(|plan| (&*plan.organization, plan.digest.as_str())).collect();
+    Ok(store.keeps(&held, &verdict.told.rules_digest).await?.then_some(settled))
 }
 
 /// Applies what the verdict lets through, and says what came of each organization.

@@ -242,6 +242,19 @@ impl Store {
         Ok(unkept)
     }
 
+    /// Whether plans of organizations, by their digests, are kept as held under these rules, all of them.
+    pub async fn keeps(&self, plans: &[(&str, &str)], rules_digest: &str) -> Result<bool, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let (organizations, digests): (Vec<&str>, Vec<&str>) = plans.iter().copied().unzip();
+        let query = "SELECT NOT EXISTS (
+                         SELECT FROM unnest($1::text[], $2::text[]) AS p(organization, digest)
+                         WHERE NOT EXISTS (SELECT FROM argus.held_plan h
+                                           WHERE h.organization = p.organization AND h.plan_digest = p.digest
+                                             AND h.rules_digest = $3))";
+        let query = sqlx::query_scalar(query).bind(organizations).bind(digests).bind(rules_digest);
+        Ok(query.fetch_one(&mut *transaction).await?)
+    }
+
     /// Records approvals, all or none, and gives their numbers.
     pub async fn approve(&self, approvals: &[NewApproval<'_>]) -> Result<Vec<i64>, RecordError> {
         let mut transaction = self.pool.begin().await.map_err(StoreError::from)?;

@@ -45,6 +45,24 @@ pub struct Item {
     pub failures: u32,
     /// How often in a row somebody else has undone it.
     pub undone: u32,
+    /// What came of it last, if it is only tried again: nobody has asked for it since.
+    pub before: Option<Before>,
+}
+
+/// What came of an organization before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Before {
+    outcome: String,
+    findings: String,
+    revision: Option<String>,
+}
+
+impl Before {
+    /// Whether it is what came of it now, at this revision.
+    pub fn is(&self, settled: &Settled, revision: Option<&str>) -> bool {
+        let Before { outcome, findings, revision: at } = self;
+        *outcome == settled.outcome && *findings == some(&settled.findings) && at.as_deref() == revision
+    }
 }
 
 /// What came of an organization.
@@ -130,7 +148,8 @@ impl Store {
         let rows = sqlx::query(
             "UPDATE argus.work SET holder = $3, batch = $4, fence = fence + 1, tries = tries + 1, anew = false
              WHERE source = $1 AND organization = ANY ($2) AND argus.is_held($3)
-             RETURNING organization, fence, asked, failures, undone",
+             RETURNING organization, fence, asked, failures, undone,
+                       CASE WHEN asked_at < tried_at THEN outcome END, findings::text, revision",
         )
         .bind(source)
         .bind(chosen.map(|(name, _)| name).collect::<Vec<String>>())
@@ -153,6 +172,10 @@ impl Store {
                 asked: row.try_get(2)?,
                 failures: row.try_get::<i32, _>(3)?.unsigned_abs(),
                 undone: row.try_get::<i32, _>(4)?.unsigned_abs(),
+                before: match row.try_get::<Option<String>, _>(5)? {
+                    Some(outcome) => Some(Before { outcome, findings: row.try_get(6)?, revision: row.try_get(7)? }),
+                    None => None,
+                },
             };
             items.insert(row.try_get::<String, _>(0)?.into(), item);
         }

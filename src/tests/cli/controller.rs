@@ -3,6 +3,7 @@
 mod history;
 mod measured;
 mod replicas;
+mod retried;
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
