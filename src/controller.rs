@@ -19,7 +19,7 @@ mod worker;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use cluster::Office;
 use presence::Presence;
@@ -39,6 +39,7 @@ use crate::server::Beside;
 use crate::settings::controller::{ControllerSettings, SourceSettings};
 use crate::store::Store;
 use crate::store::ear::Word;
+use crate::store::queue::Sources;
 
 /// How long work that is under way has to come to an end once the process was told to stop.
 const GRACE: Duration = Duration::from_secs(15);
@@ -74,6 +75,9 @@ struct Shared {
     offices: Vec<Arc<Office>>,
     /// The sources.
     desks: RwLock<Vec<Arc<Desk>>>,
+    /// How many turns may be about repositories that objects name, at the same time: their servers may be slow on purpose, and
+    /// one worker is left to all others.
+    slow: Semaphore,
     /// Whether to end when nothing is due any more.
     once: bool,
 }
@@ -90,6 +94,18 @@ impl Shared {
 
     fn set_desks(&self, desks: Vec<Arc<Desk>>) {
         *self.desks.write().unwrap_or_else(PoisonError::into_inner) = desks;
+    }
+
+    /// Wakes whoever has left out what objects name, once a turn about one of them is over.
+    fn tell_after(&self, desk: &Desk) {
+        if desk.named.is_some() {
+            self.wake.notify_waiters();
+        }
+    }
+
+    /// Takes one away that is to be no source any more.
+    fn drop_desk(&self, gone: &Arc<Desk>) {
+        self.desks.write().unwrap_or_else(PoisonError::into_inner).retain(|desk| !Arc::ptr_eq(desk, gone));
     }
 }
 
@@ -116,12 +132,18 @@ impl Desk {
         repositories.chain(namespaces).collect()
     }
 
-    /// The same, as it is at this moment: what an object names is read anew.
-    async fn at_hand(self: &Arc<Desk>) -> Result<Arc<Desk>, Failure> {
+    /// The same, as it is at this moment: what an object names is read anew. None where that is to be no source any more.
+    async fn at_hand(self: &Arc<Desk>) -> Result<Option<Arc<Desk>>, Failure> {
         match &self.named {
-            None => Ok(self.clone()),
-            Some(named) => Ok(Arc::new(named.at_hand(&self.context).await?)),
+            None => Ok(Some(self.clone())),
+            Some(named) => Ok(named.at_hand(&self.context, &self.settings.name).await?.map(Arc::new)),
         }
+    }
+
+    /// Whether the source is its own, by what the database says of who has named it.
+    fn is_its_own(&self, known: &Sources) -> bool {
+        let by = known.sources.get(&self.settings.name).and_then(|source| source.named_by.as_deref());
+        by == self.named.as_ref().map(Named::called).as_deref()
     }
 
     /// Tells the object that names its repository how it stands after a turn.
@@ -142,6 +164,7 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
     }
     let database = context.database().await?;
     let stop = relay::stop_signal()?;
+    let workers = args.workers.unwrap_or(settings.workers());
     let shared = Arc::new(Shared {
         store: database.store.clone(),
         metrics: context.metrics().clone(),
@@ -149,6 +172,7 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
         presence: Presence::new(replica(context)?, settings.lease()),
         stop: stop.clone(),
         desks: RwLock::new(Desk::all(context, settings, &offices)),
+        slow: Semaphore::new(usize::from(workers.saturating_sub(1).max(1))),
         offices,
         once: args.once,
     });
@@ -195,7 +219,6 @@ pub async fn run(context: &Context, args: &Controller) -> Done {
     let reviewing = (!args.once).then(|| review::start(context, &shared)).flatten();
     let delivering = deliver(context, &shared, args.once);
     let working = async {
-        let workers = args.workers.unwrap_or(settings.workers());
         let workers: Vec<_> = (0..workers).map(|number| worker::start(&shared, number)).collect();
         let mut done = 0;
         for worker in workers {

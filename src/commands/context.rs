@@ -100,6 +100,11 @@ impl Failure {
         Failure { findings, code: ExitCode::Failed, excerpts: Excerpts::default(), commit: None }
     }
 
+    /// The same failure once more, without the lines that it points at.
+    pub fn again(&self) -> Failure {
+        Failure::from_findings(self.findings.clone())
+    }
+
     /// The same failure with the lines that it points at.
     pub fn with_excerpts(self, excerpts: Excerpts) -> Self {
         Failure { excerpts, ..self }

@@ -49,7 +49,7 @@ pub fn refuse_own_signers(lists: &SignerFiles, repository: &Path) -> Result<(), 
 
 /// What the settings and the environment say of how one gets in.
 pub fn credentials(settings: &GitSettings, over_ssh: bool) -> Result<Credentials, Failure> {
-    let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty() && !settings.of_others);
+    let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty() && settings.of_others.is_none());
     let secret = |material: &Option<Material>| -> Result<Option<String>, Failure> {
         let text = material.as_ref().map(Material::text).transpose()?;
         Ok(text.map(|text| text.trim_end_matches(['\n', '\r']).to_owned()))

@@ -329,13 +329,14 @@ fn fetch(context: &Context, url: &str, wanted: Vec<Option<String>>) -> Result<Fe
     let settings = context.git();
     let progress = Arc::new(Progress::new("fetching"));
     let address = Address::parse(url, &settings.allow)?;
+    let cache = settings.cache_dir.clone().unwrap_or_else(default_cache);
     Ok(Fetch {
         credentials: credentials(settings, matches!(address.place(), address::Place::Ssh(_)))?,
         address,
         wanted,
         limits: settings.limits,
         keeps_readings: settings.verify == Verify::None,
-        cache: settings.cache_dir.clone().unwrap_or_else(default_cache),
+        cache: cache.join(settings.of_others.as_deref().unwrap_or_default()),
         progress: Arc::new(move |done, total, _| progress.tell(done, total)),
     })
 }

@@ -63,7 +63,7 @@ pub async fn work(desk: &Desk, store: &Store, batch: &Batch) -> Result<Done, Fai
     let heard = plan::make_for(context, store, &reading, &mut judges, batch.items.keys().cloned()).await?;
     let verdict = plan::judge(context, store, &heard.plan, &judges, &heard.judgements, false).await?;
     if let Some(settled) = come_to_the_same(store, batch, &reading.world, &heard, &verdict).await? {
-        return Ok(Done { run: None, settled });
+        return Ok(Done { run: None, digest: String::new(), changes: 0, settled });
     }
     carry_out(context, store, batch, &reading.world, &judges, &heard, verdict).await
 }

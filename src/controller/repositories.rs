@@ -1,4 +1,5 @@
-//! Repositories that namespaces name: sources that come and go while the controller runs.
+//! Repositories that namespaces name: sources that come and go while the controller runs. Which object has the name of a source
+//! stands in the database, so that no other one ever takes its place by itself.
 
 mod named;
 
@@ -11,15 +12,19 @@ pub use named::Named;
 use super::cluster::{LISTING, Office};
 use super::{Desk, GIT, Shared};
 use crate::commands::context::Context;
-use crate::diff::matches;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::source::cluster::repository::{Repository, Wanted};
 use crate::source::cluster::status::Standing;
 use crate::store::error::StoreError;
+use crate::store::queue::Claim;
 
-/// How often all of them are gone through, whatever was heard.
+/// The most repositories that a namespace may name.
+const REPOSITORIES_MAX: usize = 200;
+
+/// How often all of them are gone through, whatever was heard; and at most.
 const ROUND: Duration = Duration::from_secs(600);
+const GAP: Duration = Duration::from_millis(200);
 
 /// How long to wait before trying again where the database does not answer, and for lists that are still to come.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -44,6 +49,8 @@ type Told = (i64, Standing, String);
 struct Entry {
     office: Arc<Office>,
     repository: Repository,
+    /// Whether its namespace names too many that are older.
+    is_beyond: bool,
 }
 
 impl Entry {
@@ -52,30 +59,12 @@ impl Entry {
     }
 }
 
-/// What is to be done about all of them.
-#[derive(Default)]
-struct Sorted<'e> {
-    /// The sources that there are, with those that are there anyway.
-    desks: Vec<Arc<Desk>>,
-    /// Those that are to be looked at soon.
-    fresh: Vec<String>,
-    /// Objects that are no sources: how they stand, and why.
-    others: Vec<(&'e Entry, Standing, String)>,
-    /// What each says.
-    known: BTreeMap<Box<str>, Option<u64>>,
-}
-
 impl Registry {
     /// Nothing was gone through yet.
     pub fn new(shared: &Arc<Shared>, context: &Context) -> Registry {
         let context = context.of_source("", context.git());
-        Registry {
-            shared: shared.clone(),
-            context,
-            fixed: shared.desks(),
-            known: BTreeMap::new(),
-            told: BTreeMap::new(),
-        }
+        let (known, told) = (BTreeMap::new(), BTreeMap::new());
+        Registry { shared: shared.clone(), context, fixed: shared.desks(), known, told }
     }
 
     /// Whether any namespace may name a repository.
@@ -111,6 +100,7 @@ impl Registry {
                     AGAIN
                 }
             };
+            tokio::time::sleep(GAP).await;
             // Whatever moves between two rounds is heard by the next one.
             let _ = tokio::time::timeout(wait, cluster.repositories_moved()).await;
         }
@@ -119,14 +109,22 @@ impl Registry {
     /// Makes desks of those that may be sources, wakes those that say something new, and tells the others why they are none.
     pub async fn go_through(&mut self) -> Result<(), StoreError> {
         let entries = self.entries();
-        let Sorted { desks, fresh, others, known } = self.sorted(&entries);
-        for desk in &desks[self.fixed.len()..] {
-            self.shared.store.enroll(&desk.settings.name, GIT).await?;
+        let (mut desks, mut others) = (self.fixed.clone(), Vec::new());
+        let mut known = BTreeMap::new();
+        for entry in &entries {
+            let Entry { repository, .. } = entry;
+            match self.desk(entry).await? {
+                Ok(desk) => {
+                    desks.push(Arc::new(desk));
+                    known.insert(repository.uid.clone(), Some(repository.moves));
+                }
+                Err((standing, why)) => {
+                    others.push((entry, standing, why));
+                    known.insert(repository.uid.clone(), None);
+                }
+            }
         }
         self.shared.set_desks(desks);
-        for source in fresh {
-            self.shared.store.wake_source(&source).await?;
-        }
         self.shared.wake.notify_waiters();
         let mut told = BTreeMap::new();
         for (entry, standing, why) in others {
@@ -146,79 +144,78 @@ impl Registry {
         let mut entries = Vec::new();
         for office in self.offices() {
             let repositories = office.at().1.repositories();
-            let there = repositories.all().filter(|repository| !repository.deleting);
-            entries.extend(there.map(|repository| Entry { office: office.clone(), repository: repository.clone() }));
+            let mut there: Vec<&Repository> = repositories.all().filter(|repository| !repository.deleting).collect();
+            there.sort_by_cached_key(|repository| (repository.made_at.clone(), repository.name.clone()));
+            entries.extend(there.into_iter().enumerate().map(|(number, repository)| Entry {
+                office: office.clone(),
+                repository: repository.clone(),
+                is_beyond: number >= REPOSITORIES_MAX,
+            }));
         }
-        entries.sort_by_cached_key(|Entry { office, repository }| {
-            (repository.made_at.clone(), office.at().1.name.clone(), repository.name.clone())
-        });
+        entries.sort_by_cached_key(|entry| entry.repository.made_at.clone());
         entries
     }
 
-    /// What is to be done about each.
-    fn sorted<'e>(&self, entries: &'e [Entry]) -> Sorted<'e> {
-        let by_the_machine = |desk: &Arc<Desk>| (desk.settings.name.clone(), "the settings of the machine".to_owned());
-        let mut taken: BTreeMap<String, String> = self.fixed.iter().map(by_the_machine).collect();
-        let mut sorted = Sorted { desks: self.fixed.clone(), ..Sorted::default() };
-        for entry in entries {
-            let Entry { office, repository } = entry;
-            let stands = self.stands(repository, &taken);
-            if let Ok(wanted) = &repository.said {
-                let by = || format!("{}/{}", office.at().1.name, repository.name);
-                taken.entry(wanted.source.clone()).or_insert_with(by);
-            }
-            let desk = stands.and_then(|wanted| {
-                let desk = |wanted| entry.named().desk(&self.context, wanted, BTreeMap::new());
-                wanted.map(desk).transpose().map_err(|finding| (Standing::InvalidManifest, said(&finding)))
-            });
-            let moves = matches!(desk, Ok(Some(_))).then_some(repository.moves);
-            sorted.known.insert(repository.uid.clone(), moves);
-            match desk {
-                Ok(Some(desk)) => {
-                    if self.is_new(repository) {
-                        sorted.fresh.push(desk.settings.name.clone());
-                    }
-                    sorted.desks.push(Arc::new(desk));
-                }
-                // Nobody can tell yet who was there first.
-                Ok(None) => {}
-                Err((standing, why)) => sorted.others.push((entry, standing, why)),
-            }
-        }
-        sorted
-    }
-
-    /// Whether it says something that nobody has looked at.
-    fn is_new(&self, repository: &Repository) -> bool {
-        match self.known.get(&repository.uid) {
-            Some(moves) => *moves != Some(repository.moves),
-            None => repository.observed != repository.generation,
-        }
-    }
-
-    /// What an object asks for, if it is to be a source now; or how it stands, and why.
-    fn stands<'r>(
-        &self,
-        repository: &'r Repository,
-        taken: &BTreeMap<String, String>,
-    ) -> Result<Option<&'r Wanted>, (Standing, String)> {
-        let wanted = repository.said.as_ref().map_err(|finding| {
-            let standing = if finding.code == Code::NotBound { Standing::NotBound } else { Standing::InvalidManifest };
-            (standing, said(finding))
-        })?;
-        if let Some(by) = taken.get(&wanted.source) {
-            let why = format!("a source that is called `{}` is there already, by {by}", wanted.source);
-            return Err((Standing::OwnedByAnotherSource, why));
-        }
-        if wanted.suspend {
-            return Err((Standing::Suspended, "`spec.suspend` says so".into()));
-        }
-        let may_have_it = |office: &&Arc<Office>| {
-            let bound = office.at().1.binding.repositories.as_ref();
-            bound.is_some_and(|bound| bound.names.iter().any(|pattern| matches(pattern, &wanted.source)))
+    /// The desk of an object that is a source; or how it stands, and why.
+    async fn desk(&self, entry: &Entry) -> Result<Result<Desk, (Standing, String)>, StoreError> {
+        let wanted = match stands(entry) {
+            Ok(wanted) => wanted,
+            Err(why) => return Ok(Err(why)),
         };
-        let known = self.offices().filter(may_have_it).all(|office| office.at().1.repositories().listed);
-        Ok(known.then_some(wanted))
+        // Whoever had the name in the last round has it, unless the database says otherwise in the turn itself.
+        let own = entry.named().called();
+        let has_it = |desk: &Arc<Desk>| {
+            desk.settings.name == wanted.source && desk.named.as_ref().is_some_and(|named| named.called() == own)
+        };
+        let is_as_before = self.known.get(&entry.repository.uid) == Some(&Some(entry.repository.moves));
+        let is_settled = is_as_before && self.shared.desks().iter().any(has_it);
+        if !is_settled && let Some(whose) = self.claim(entry, wanted).await? {
+            let why = format!(
+                "a source that is called `{}` is there already, by {whose}; whoever runs Argus frees the name with \
+                 `argus.forget_source`",
+                wanted.source
+            );
+            return Ok(Err((Standing::OwnedByAnotherSource, why)));
+        }
+        let desk = entry.named().desk(&self.context, wanted, BTreeMap::new());
+        Ok(desk.map_err(|finding| (Standing::InvalidManifest, said(&finding))))
+    }
+
+    /// Claims the name of a source for an object. Gives whose it is, if it is somebody else's.
+    async fn claim(&self, entry: &Entry, wanted: &Wanted) -> Result<Option<String>, StoreError> {
+        let (store, own) = (&self.shared.store, entry.named().called());
+        let said = format!("{:016x}", entry.repository.moves);
+        let other = match store.claim_source(&wanted.source, GIT, &own, &said).await? {
+            Claim::Own => return Ok(None),
+            Claim::Machine => return Ok(Some("the settings of a machine".into())),
+            Claim::Others(other) => other,
+        };
+        // Within a namespace it passes from an object that is gone to the one that comes after it; beyond it never does.
+        let before = named::called(entry.office.at().1, "");
+        if let Some(name) = other.strip_prefix(&before)
+            && matches!(Named::is_there(&entry.office, name).await, Ok(false))
+            && store.hand_over_source(&wanted.source, &other, &own).await?
+        {
+            return Ok(None);
+        }
+        Ok(Some(other))
+    }
+}
+
+/// What an object asks for, if it may be a source now; or how it stands, and why.
+fn stands(entry: &Entry) -> Result<&Wanted, (Standing, String)> {
+    let wanted = entry.repository.said.as_ref().map_err(|finding| {
+        let standing = if finding.code == Code::NotBound { Standing::NotBound } else { Standing::InvalidManifest };
+        (standing, said(finding))
+    })?;
+    if entry.is_beyond {
+        let why =
+            format!("its namespace names {REPOSITORIES_MAX} repositories that are older, and no more are looked at");
+        return Err((Standing::InvalidManifest, why));
+    }
+    match wanted.suspend {
+        true => Err((Standing::Suspended, "`spec.suspend` says so".into())),
+        false => Ok(wanted),
     }
 }
 

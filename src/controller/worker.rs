@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -29,12 +30,18 @@ const BATCH_MAX: usize = 200;
 
 /// Starts a worker, and gives how many turns it has done when it ends.
 pub fn start(shared: &Arc<Shared>, number: u16) -> oneshot::Receiver<usize> {
-    turns::start(shared, format!("worker {number}"), Worker { shared: shared.clone(), number })
+    turns::start(
+        shared,
+        format!("worker {number}"),
+        Worker { shared: shared.clone(), number, turns: AtomicUsize::new(number.into()) },
+    )
 }
 
 struct Worker {
     shared: Arc<Shared>,
     number: u16,
+    /// How many turns were begun.
+    turns: AtomicUsize,
 }
 
 impl Taker for Worker {
@@ -45,17 +52,28 @@ impl Taker for Worker {
     /// One look, or work on one batch.
     async fn turn(&self, holder: &Holder) -> Result<Turn, StoreError> {
         let known = self.shared.store.sources().await?;
-        let desks = self.shared.desks();
+        let mut desks = self.shared.desks();
+        desks.retain(|desk| desk.is_its_own(&known));
+        let slow = self.shared.slow.try_acquire();
+        if slow.is_err() {
+            // Whoever is about one of them wakes all when it is over.
+            desks.retain(|desk| desk.named.is_none());
+        }
+        // Every turn begins somewhere else, so that none of the sources comes last for all of them.
+        let begin = self.turns.fetch_add(1, Ordering::Relaxed) % desks.len().max(1);
+        desks.rotate_left(begin);
         for desk in &desks {
             if look_is_due(desk, &known) && self.look(desk, holder, &known).await? {
+                drop(slow);
+                self.shared.tell_after(desk);
                 return Ok(Turn::Busy);
             }
         }
-        // Every worker begins somewhere else, so that none of the sources comes last for all of them.
-        let (before, after) = desks.split_at(usize::from(self.number) % desks.len().max(1));
-        for desk in after.iter().chain(before) {
+        for desk in &desks {
             let due = known.sources.get(&desk.settings.name).and_then(|source| source.due);
             if due.is_some_and(|due| due <= known.now) && self.work_on_a_batch(desk, holder).await? {
+                drop(slow);
+                self.shared.tell_after(desk);
                 return Ok(Turn::Busy);
             }
         }
@@ -72,12 +90,12 @@ impl Worker {
         let store = &self.shared.store;
         let name = &desk.settings.name;
         let Some(source) = known.sources.get(name) else { return Ok(false) };
+        let Some(at_hand) = self.at_hand(desk).await else { return Ok(false) };
         let Some(taken) = store.take_source(name, holder).await? else { return Ok(false) };
         failpoint("controller.after_take", name);
         let full = desk.settings.rhythm().due(&source.facts, known.now).full;
         let looking = tokio::time::timeout(desk.settings.timeout(), async {
-            let desk = desk.at_hand().await?;
-            look::look(&desk, store, full).await
+            look::look(at_hand.as_ref().map_err(Failure::again)?, store, full).await
         });
         self.shared.metrics.add(&CONTROLLER_TURNS, &[name, "look"], 1.0);
         let looked = looking.await.unwrap_or_else(|_| Err(too_long(desk)));
@@ -101,8 +119,20 @@ impl Worker {
                 }
             }
         }
-        desk.tell(store, None, &[]).await;
+        at_hand.as_ref().unwrap_or(desk).tell(store, None, &[]).await;
         Ok(true)
+    }
+
+    /// A source as it is at this moment, or why it cannot be told; nothing where it is to be none any more.
+    async fn at_hand(&self, desk: &Arc<Desk>) -> Option<Result<Arc<Desk>, Failure>> {
+        match desk.at_hand().await {
+            Ok(Some(at_hand)) => Some(Ok(at_hand)),
+            Ok(None) => {
+                self.shared.drop_desk(desk);
+                None
+            }
+            Err(failure) => Some(Err(failure)),
+        }
     }
 
     /// Works on some organizations of a source that are due, if there are any left.
@@ -112,14 +142,15 @@ impl Worker {
             // Another replica can do it now, and this one cannot.
             return Ok(false);
         }
+        let Some(at_hand) = self.at_hand(desk).await else { return Ok(false) };
         let claimed = store.claim_work(name, holder, desk.settings.concurrency(), BATCH_MAX).await?;
         let Some(batch) = claimed else { return Ok(false) };
         failpoint("controller.after_claim", name);
         self.shared.metrics.add(&CONTROLLER_TURNS, &[name, "work"], 1.0);
         let working = tokio::time::timeout(desk.settings.timeout(), async {
-            let desk = desk.at_hand().await?;
-            pass::work(&desk, store, &batch).await
+            pass::work(at_hand.as_ref().map_err(Failure::again)?, store, &batch).await
         });
+        let told = at_hand.as_ref().unwrap_or(desk);
         match working.await.unwrap_or_else(|_| Err(too_long(desk))) {
             Ok(done) => {
                 failpoint("controller.before_settle", name);
@@ -129,7 +160,7 @@ impl Worker {
                     self.shared.wake.notify_waiters();
                 }
                 failpoint("controller.after_settle", name);
-                desk.tell(store, Some(&done), &[]).await;
+                told.tell(store, Some(&done), &[]).await;
             }
             Err(Failure { findings, .. }) => {
                 self.shared.metrics.add(&CONTROLLER_FAILURES, &[name, "work"], 1.0);
@@ -138,7 +169,7 @@ impl Worker {
                 // Whatever takes too long may be the fault of one of them; what is wrong with the source is not.
                 let alone = findings.iter().any(|finding| finding.code == Code::TookTooLong);
                 store.give_back(&batch, alone, &findings).await?;
-                desk.tell(store, None, &findings).await;
+                told.tell(store, None, &findings).await;
             }
         }
         tellers::report(desk, store).await;

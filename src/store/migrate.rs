@@ -48,6 +48,7 @@ pub static MIGRATIONS: &[Migration] = &[
     Migration { version: 11, name: "notifications", sql: include_str!("../../migrations/0011_notifications.sql") },
     Migration { version: 12, name: "controller", sql: include_str!("../../migrations/0012_controller.sql") },
     Migration { version: 13, name: "forges", sql: include_str!("../../migrations/0013_forges.sql") },
+    Migration { version: 14, name: "named_sources", sql: include_str!("../../migrations/0014_named_sources.sql") },
 ];
 
 /// The roles: none can log in. Whoever logs in is a member of those that it needs. The migrator has to become the owner

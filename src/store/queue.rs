@@ -14,7 +14,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 pub use asking::{Asked, Progress};
-pub use looking::{Found, Look, Moved, SourceState, Sources};
+pub use looking::{Claim, Found, Look, Moved, SourceState, Sources};
 pub use presence::Holder;
 pub use standing::{Outcomes, Standing};
 pub use working::{AGAIN, Batch, FIGHT_ROUNDS, Item, Settled, Undone};

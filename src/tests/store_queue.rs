@@ -9,11 +9,11 @@ use argus::model::id::OrganizationName;
 use argus::store::Store;
 use argus::store::apply::ApplyContext;
 use argus::store::baselines::Moves;
-use argus::store::queue::{Batch, Found, Holder, Moved, Settled, Undone};
+use argus::store::queue::{Batch, Claim, Found, Holder, Moved, Settled, Undone};
 use argus::store::run::{RunEnd, RunId};
 
 use crate::support::plans::{SOURCE, apply, approved, begin, by, create, plan, update};
-use crate::support::postgres::{Database, one, run};
+use crate::support::postgres::{Database, one, refused, run};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -338,4 +338,38 @@ async fn a_run_that_ends_late_leaves_alone_where_others_have_come() {
     // Of what nobody has written since, it says where it stands.
     finish(&store, "slow-globex", &moves(&[("globex", "one")], &none, &[])).await;
     assert_eq!(stand().await, at(&[("acme", "two"), ("globex", "one"), ("initech", "two")]));
+}
+
+/// The name of a source is somebody's, and passes to another one only by those who may.
+#[tokio::test]
+async fn a_name_is_kept_until_it_is_handed_over_or_forgotten() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let claim = async |name: &str, by: &str| store.claim_source(name, "git", by, "1").await.expect("an answer");
+    let asked = async || store.sources().await.expect("sources").sources[SOURCE].facts.asked;
+    assert_eq!(claim(SOURCE, "k/a/one").await, Claim::Own);
+    assert_eq!(claim(SOURCE, "k/a/one").await, Claim::Own);
+    assert_eq!(asked().await, 1);
+    store.claim_source(SOURCE, "git", "k/a/one", "2").await.expect("an answer");
+    assert_eq!(asked().await, 2, "what it says by now is looked at");
+    assert_eq!(claim(SOURCE, "k/b/other").await, Claim::Others("k/a/one".into()));
+    assert_eq!(asked().await, 2, "others ask for nothing");
+    assert!(!store.hand_over_source(SOURCE, "k/b/third", "k/b/other").await.expect("an answer"));
+    assert!(store.hand_over_source(SOURCE, "k/a/one", "k/a/two").await.expect("an answer"));
+    assert_eq!(claim(SOURCE, "k/a/one").await, Claim::Others("k/a/two".into()));
+    // An object has one name: another one that nothing was applied under is free again.
+    assert_eq!(claim("next", "k/a/two").await, Claim::Own);
+    assert_eq!(claim(SOURCE, "k/b/other").await, Claim::Own);
+    // What was applied keeps the name as well.
+    apply(&store, "run", plan("acme", vec![create("Organization", "acme", "{}")])).await.expect("it is applied");
+    assert_eq!(claim("elsewhere", "k/b/other").await, Claim::Own);
+    assert_eq!(claim(SOURCE, "k/a/one").await, Claim::Others("k/b/other".into()));
+    // The settings of a machine have the last word.
+    store.enroll(SOURCE, "git").await.expect("it is enrolled");
+    assert_eq!(claim(SOURCE, "k/b/other").await, Claim::Machine);
+    let forget = format!("SELECT argus.forget_source('{SOURCE}')");
+    let why = refused(&mut database.session_as("onlooker", "argus_planner").await, &forget).await;
+    assert!(why.contains("permission denied"), "{why}");
+    assert_eq!(one(&mut database.session_as("operator", "argus_reconciler").await, &forget).await, "true");
+    assert_eq!(claim(SOURCE, "k/a/one").await, Claim::Own);
 }

@@ -16,6 +16,7 @@ use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::render::text;
 use crate::settings::controller::SourceSettings;
+use crate::source::cluster::Followed;
 use crate::source::cluster::api::Fault;
 use crate::source::cluster::object::Object;
 use crate::source::cluster::repository::{Repository, Wanted};
@@ -23,7 +24,7 @@ use crate::source::cluster::sort::Sort;
 use crate::source::cluster::status::{Came, Entry, Organization, Run, Standing};
 use crate::source::cluster::writing::answer;
 use crate::source::git::material::Material;
-use crate::source::git::settings::{GitSettings, SignerFiles, Verify};
+use crate::source::git::settings::{GitSettings, Limits, SignerFiles, Verify};
 use crate::store::Store;
 use crate::store::queue;
 
@@ -39,12 +40,28 @@ pub struct Named {
     office: Arc<Office>,
     name: Arc<str>,
     uid: Box<str>,
+    /// The generation that was read.
+    generation: i64,
+}
+
+/// How long a fetch may take that somebody else than the machine asks for, in seconds: it keeps a worker busy.
+const FETCH_SECONDS_MAX: u32 = 60;
+
+/// How an object is called that has named a source.
+pub fn called(followed: &Followed, name: &str) -> String {
+    format!("{}/{}/{name}", followed.cluster, followed.name)
 }
 
 impl Named {
     /// The one of this object.
     pub fn new(office: &Arc<Office>, repository: &Repository) -> Named {
-        Named { office: office.clone(), name: repository.name.clone(), uid: repository.uid.clone() }
+        let Repository { name, uid, generation, .. } = repository;
+        Named { office: office.clone(), name: name.clone(), uid: uid.clone(), generation: *generation }
+    }
+
+    /// How it is called.
+    pub fn called(&self) -> String {
+        called(self.office.at().1, &self.name)
     }
 
     /// The desk of what it asks for, with the entries of the Secrets that it names.
@@ -57,18 +74,20 @@ impl Named {
         let (_, followed) = self.office.at();
         let usual = context.git();
         let urls = followed.binding.repositories.as_ref().map(|bound| bound.urls.clone()).unwrap_or_default();
+        let fetch_seconds_max = usual.limits.fetch_seconds_max.min(FETCH_SECONDS_MAX);
         let mut git = GitSettings {
             url: Some(wanted.url.clone()),
             reference: wanted.reference.clone(),
             source: Some(wanted.source.clone()),
             paths: wanted.paths.clone(),
             mode: wanted.mode,
-            allow: if urls.is_empty() { usual.allow.clone() } else { urls },
+            allow: urls,
             cache_dir: usual.cache_dir.clone(),
             ca_file: usual.ca_file.clone(),
             verify: wanted.verify,
-            limits: usual.limits,
-            of_others: true,
+            limits: Limits { fetch_seconds_max, ..usual.limits },
+            // Whoever comes without the Secret does not find what was fetched with it.
+            of_others: Some(format!("{}.{}", followed.name, wanted.secret.as_deref().unwrap_or_default())),
             ..GitSettings::default()
         };
         for (name, entries) in secrets {
@@ -84,15 +103,14 @@ impl Named {
         Ok(Desk { settings, context, office: None, named: Some(self.clone()) })
     }
 
-    /// The desk as it is at this moment, by what the API server says.
-    pub async fn at_hand(&self, context: &Context) -> Result<Desk, Failure> {
+    /// The desk as it is at this moment, by what the API server says; none where it is to be none of this name any more.
+    pub async fn at_hand(&self, context: &Context, source: &str) -> Result<Option<Desk>, Failure> {
         let (cluster, followed) = self.office.at();
         let object = self.object().await.map_err(|fault| self.unreadable(&fault))?;
         let Some(repository) = object.map(|object| followed.repository(&object)).filter(|there| !there.deleting) else {
-            let message = format!("the GitSource `{}` of the namespace `{}` is gone", self.name, followed.name);
-            return Err(Failure::from(Finding::error(Code::ClusterBehind, message)));
+            return Ok(None);
         };
-        let wanted = repository.said.map_err(Failure::from)?;
+        let Some(wanted) = asks_for(&repository).filter(|wanted| wanted.source == source) else { return Ok(None) };
         let mut secrets: BTreeMap<&str, Entries> = BTreeMap::new();
         for name in [&wanted.secret, &wanted.signers].into_iter().flatten() {
             let read = cluster.api().secret(&followed.name, name).await.map_err(|fault| self.unreadable(&fault))?;
@@ -103,7 +121,13 @@ impl Named {
             };
             secrets.insert(name, entries);
         }
-        Ok(self.desk(context, &wanted, secrets)?)
+        Ok(Some(Named::new(&self.office, &repository).desk(context, wanted, secrets)?))
+    }
+
+    /// Whether the object is there, whichever it is.
+    pub async fn is_there(office: &Office, name: &str) -> Result<bool, Fault> {
+        let (cluster, followed) = office.at();
+        Ok(cluster.api().get(&followed.name, Sort::GitSource, name).await?.is_some())
     }
 
     /// The object as it is now, unless another one has taken its name.
@@ -154,6 +178,11 @@ impl Named {
                     return;
                 }
             };
+            // Of what it says by now somebody else tells.
+            let repository = self.office.at().1.repository(&object);
+            if repository.generation != self.generation || asks_for(&repository).is_none() {
+                return;
+            }
             let came = match store.standing(&desk.settings.name).await {
                 Ok(Some(standing)) => came(&object, desk, &standing, (done, failed)),
                 Ok(None) => return,
@@ -187,6 +216,11 @@ impl Named {
             }
         }
     }
+}
+
+/// What an object asks for, if anything is to be done about it.
+fn asks_for(repository: &Repository) -> Option<&Wanted> {
+    repository.said.as_ref().ok().filter(|wanted| !wanted.suspend)
 }
 
 /// What a Secret says of how one gets in, by the names that tools of Kubernetes give its entries.
@@ -250,7 +284,7 @@ fn came(object: &Object, desk: &Desk, standing: &queue::Standing, (done, failed)
         let run = done.run.as_ref().filter(|_| done.changes > 0)?;
         Some(Run { id: run.as_str().to_owned(), plan_digest: done.digest.clone(), changes: done.changes as u64 })
     });
-    let is_trusted = standing.failures == 0 && standing.revision.is_some();
+    let is_trusted = standing.failures == 0 && standing.revision.is_some() && !failed.iter().any(is_of_signatures);
     Came {
         drift: differ.map(|outcomes| format!("{} differ although nobody asked for it", counted(outcomes))),
         rows: Some(standing.organizations.iter().map(entry).collect()),
@@ -274,21 +308,26 @@ fn verified(verify: Verify) -> Option<&'static str> {
 /// The codes of what is not signed as it has to be.
 const SIGNATURES: std::ops::Range<u16> = 1400..1500;
 
+fn is_of_signatures(finding: &Finding) -> bool {
+    SIGNATURES.contains(&finding.code.number())
+}
+
 fn stands(standing: &queue::Standing, failed: &[Finding]) -> (Standing, String) {
     let queue::Standing { failures, findings, is_to_be_looked_at, outcomes, organizations, .. } = standing;
     let wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.is_error()).collect();
     let any = |code: Code| wrong.iter().any(|finding| finding.code == code);
     if *failures > 0 {
-        let unsigned = wrong.iter().any(|finding| SIGNATURES.contains(&finding.code.number()));
         let standing = match () {
-            () if unsigned => Standing::NotVerified,
+            () if wrong.iter().any(|finding| is_of_signatures(finding)) => Standing::NotVerified,
             () if any(Code::NotBound) => Standing::NotBound,
             () => Standing::ReconciliationFailed,
         };
         return (standing, reasons(wrong.into_iter()));
     }
     if !failed.is_empty() {
-        return (Standing::ReconciliationFailed, failed.first().map(said).unwrap_or_default());
+        let unsigned = failed.iter().any(is_of_signatures);
+        let standing = if unsigned { Standing::NotVerified } else { Standing::ReconciliationFailed };
+        return (standing, failed.first().map(said).unwrap_or_default());
     }
     if !wrong.is_empty() {
         let standing = if any(Code::NotBound) { Standing::NotBound } else { Standing::InvalidManifest };
@@ -319,6 +358,7 @@ fn stands(standing: &queue::Standing, failed: &[Finding]) -> (Standing, String) 
     });
     let stands = match worst.word.as_str() {
         "fighting" => Standing::Fighting,
+        "blocked" if worst.findings.iter().any(|finding| finding.code == Code::NotBound) => Standing::NotBound,
         "blocked" if worst.findings.iter().any(|finding| finding.code == Code::OwnedElsewhere) => {
             Standing::OwnedByAnotherSource
         }

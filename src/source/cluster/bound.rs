@@ -45,7 +45,7 @@ impl Binding {
         }
         let name = shown(name);
         let message = format!("{} may not be delivered from `{namespace}` into the namespace {name}", resource.id);
-        let finding = Finding::error(Code::NotBound, message).about(&resource.id);
+        let finding = Finding::error(Code::NotBound, message).about(&resource.id.organization);
         Some(finding.hint("name its own namespace, or have the other one listed in `secretNamespaces` of the settings"))
     }
 }
@@ -86,7 +86,10 @@ impl Bound {
                 Some(origin) => finding.at(origin),
                 None => finding,
             });
-            world.organizations.remove(&name);
+            // What it would take the place of stays as well.
+            let renamed = world.organizations.remove(&name).into_iter().flat_map(|desired| desired.resources);
+            let roots = renamed.filter(|resource| resource.id.kind.is(&organization::KIND));
+            world.blocked.extend(roots.filter_map(|root| root.previous_name));
             world.unread.remove(&name);
             world.blocked.insert(name);
         }
@@ -140,9 +143,9 @@ mod tests {
         let left: Vec<&str> = world.organizations.keys().map(|name| &**name).collect();
         assert_eq!(left, ["acme"], "{:?}", world.findings);
         let blocked: Vec<&str> = world.blocked.iter().map(|name| &**name).collect();
-        assert_eq!(blocked, ["acme-eu", "globex"]);
+        assert_eq!(blocked, ["acme-eu", "acme-old", "globex", "initech"]);
         let places = world.findings.iter().filter(|finding| finding.code == Code::NotBound);
-        assert_eq!(places.filter(|finding| finding.origin.is_some()).count(), 2, "{:?}", world.findings);
+        assert_eq!(places.filter(|finding| finding.origin.is_some()).count(), 3, "{:?}", world.findings);
     }
 
     #[test]

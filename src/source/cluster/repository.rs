@@ -23,8 +23,8 @@ use crate::model::time::parse_duration;
 use crate::source::git::address::{Address, Place};
 use crate::source::git::settings::Verify;
 
-/// The most repositories that a namespace may name.
-const REPOSITORIES_MAX: usize = 200;
+/// How often a repository may be looked at by itself at most.
+const INTERVAL_MIN: TimeDelta = TimeDelta::seconds(30);
 
 /// The most paths of one.
 const PATHS_MAX: usize = 100;
@@ -157,10 +157,14 @@ fn wanted(name: &str, spec: Option<&Json>, namespace: &str, binding: &Binding) -
     if !bound.names.iter().any(|pattern| matches(pattern, &source)) {
         return unbound(format!("sources that are called `{source}`"));
     }
-    let address = Address::parse(&spec.url, &bound.urls).map_err(|finding| match bound.urls.is_empty() {
-        true => finding,
-        false => Box::new(finding.hint("`gitSources.urls` in the binding of the namespace says which may be")),
-    })?;
+    // Also what every pattern would match.
+    let address = Address::parse(&spec.url, &[])?;
+    if Address::parse(&spec.url, &bound.urls).is_err() {
+        return unbound(format!("repositories at {address}"));
+    }
+    if spec.url.contains(['?', '#']) {
+        return Err(wrong("the address of a repository has no `?` and no `#`".into()));
+    }
     if matches!(address.place(), Place::Here(_)) {
         return Err(wrong("a repository on the machine of Argus is nothing that a namespace can name".into()));
     }
@@ -181,12 +185,16 @@ fn wanted(name: &str, spec: Option<&Json>, namespace: &str, binding: &Binding) -
         Ok(length) => Ok(length),
         Err(_) => Err(wrong("a length of time is written `30s`, `5m` or `1h`".into())),
     };
+    let interval = length(spec.interval)?;
+    if interval.is_some_and(|interval| interval < INTERVAL_MIN) {
+        return Err(wrong("`interval` is at least 30s; `argus.io/requestedAt` asks for a look at once".into()));
+    }
     Ok(Wanted {
         source,
         url: spec.url,
         reference: spec.reference,
         paths,
-        interval: length(spec.interval)?,
+        interval,
         timeout: length(spec.timeout)?,
         verify: spec.verify,
         signers,
@@ -208,9 +216,9 @@ pub struct Repositories {
 }
 
 impl Repositories {
-    /// All of them; of too many, the first.
+    /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Repository> {
-        self.known.values().take(REPOSITORIES_MAX)
+        self.known.values()
     }
 
     /// Takes a whole list: what it does not hold is no longer there.
@@ -283,8 +291,10 @@ mod tests {
                 Code::NotBound,
             ),
             ("acme-a", json!({ "url": url, "verify": "head" }), Code::BadSettings),
-            ("acme-a", json!({ "url": "https://git.example/globex/config.git" }), Code::BadRepository),
-            ("acme-a", json!({ "url": "/etc" }), Code::BadRepository),
+            ("acme-a", json!({ "url": "https://git.example/globex/config.git" }), Code::NotBound),
+            ("acme-a", json!({ "url": format!("{url}?again") }), Code::BadSettings),
+            ("acme-a", json!({ "url": url, "interval": "1s" }), Code::BadSettings),
+            ("acme-a", json!({ "url": "/etc" }), Code::NotBound),
             ("acme-a", json!({ "url": "file:///etc" }), Code::BadRepository),
             ("acme-a", json!({ "url": url, "interval": "often" }), Code::BadSettings),
             ("acme-a", json!({ "url": url, "passwordFile": "/etc/shadow" }), Code::BadSettings),
@@ -298,7 +308,8 @@ mod tests {
 
     #[test]
     fn a_path_of_this_machine_is_refused_even_where_every_address_may_be_read() {
-        let repositories = RepositoryBinding { names: vec!["*".into()], ..RepositoryBinding::default() };
+        let all = || vec!["*".to_owned()];
+        let repositories = RepositoryBinding { names: all(), urls: all(), secrets: Vec::new() };
         let binding = Binding { repositories: Some(repositories), ..Binding::default() };
         for url in ["/srv/acme.git", "./acme", "file:///srv/acme.git"] {
             assert!(wanted("acme", Some(&json!({ "url": url })), "team-a", &binding).is_err(), "{url}");

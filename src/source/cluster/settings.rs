@@ -101,7 +101,7 @@ pub struct Binding {
 pub struct RepositoryBinding {
     /// What sources may be called; `*` stands for any run of characters.
     pub names: Vec<String>,
-    /// Where repositories may be; `*` stands for any run of characters. None leaves it to `git.allow`.
+    /// Where repositories may be; `*` stands for any run of characters. A Secret goes nowhere else.
     pub urls: Vec<String>,
     /// The Secrets of the namespace that may be read for them.
     pub secrets: Vec<String>,
@@ -111,6 +111,9 @@ impl RepositoryBinding {
     fn fault(&self) -> Option<String> {
         if self.names.is_empty() {
             return Some("has `gitSources` without `names`: say what its sources may be called".into());
+        }
+        if self.urls.is_empty() {
+            return Some("has `gitSources` without `urls`: say where its repositories may be".into());
         }
         if [&self.names, &self.urls, &self.secrets].iter().any(|list| list.len() > PATTERNS_MAX) {
             return Some(format!("has more than {PATTERNS_MAX} entries in a list of `gitSources`"));

@@ -45,9 +45,10 @@ pub struct GitSettings {
     pub signers: SignerFiles,
     /// How much is too much.
     pub limits: Limits,
-    /// Whether somebody else than the machine says all this: then nobody signs in with what the machine's environment holds.
+    /// Who says all this, if the machine does not: then nobody signs in with what the machine's environment holds, and
+    /// mirrors are theirs alone. It is part of a path.
     #[serde(skip)]
-    pub of_others: bool,
+    pub of_others: Option<String>,
 }
 
 impl GitSettings {

@@ -36,6 +36,19 @@ pub struct SourceState {
     pub waiting: i64,
     /// When the first of those that wait is due.
     pub due: Option<DateTime<Utc>>,
+    /// The object that names it, if one does.
+    pub named_by: Option<String>,
+}
+
+/// Whose the name of a source is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is the object's own.
+    Own,
+    /// Another object has it.
+    Others(String),
+    /// The settings of a machine list it.
+    Machine,
 }
 
 impl SourceState {
@@ -87,12 +100,14 @@ pub struct Moved {
 }
 
 impl Store {
-    /// Notes that there is such a source. It is looked at as soon as somebody can.
+    /// Notes that there is such a source, by the word of the machine: no object names it any more. It is looked at as soon as
+    /// somebody can.
     pub async fn enroll(&self, name: &str, form: &str) -> Result<(), StoreError> {
         let mut transaction = self.reconciling().await?;
         sqlx::query(
             "INSERT INTO argus.source AS s (name, form) VALUES ($1, $2)
-             ON CONFLICT (name) DO UPDATE SET form = excluded.form WHERE s.form <> excluded.form",
+             ON CONFLICT (name) DO UPDATE SET form = excluded.form, named_by = NULL
+                 WHERE s.form <> excluded.form OR s.named_by IS NOT NULL",
         )
         .bind(name)
         .bind(form)
@@ -102,12 +117,73 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that an object names such a source, unless the name is somebody else's: then it gives who that is. An object
+    /// has one name: others that it had are free again, if nothing was ever applied under them. Where the object says something
+    /// else than when it was last noticed, a look is asked for.
+    pub async fn claim_source(&self, name: &str, form: &str, by: &str, said: &str) -> Result<Claim, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        sqlx::query(
+            "INSERT INTO argus.source (name, form, named_by) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(name)
+        .bind(form)
+        .bind(by)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "DELETE FROM argus.source s
+             WHERE s.named_by = $2 AND s.name <> $1 AND NOT argus.is_held(s.holder)
+               AND NOT EXISTS (SELECT FROM argus.applied a WHERE a.source = s.name)",
+        )
+        .bind(name)
+        .bind(by)
+        .execute(&mut *transaction)
+        .await?;
+        let whose: Option<String> = sqlx::query_scalar("SELECT named_by FROM argus.source WHERE name = $1")
+            .bind(name)
+            .fetch_one(&mut *transaction)
+            .await?;
+        if whose.as_deref() == Some(by) {
+            sqlx::query(
+                "WITH moved AS (
+                     UPDATE argus.source SET asked = CASE WHEN named_as IS NULL THEN asked ELSE asked + 1 END, named_as = $2
+                     WHERE name = $1 AND named_as IS DISTINCT FROM $2 RETURNING name)
+                 SELECT pg_notify('argus_work', '') FROM moved",
+            )
+            .bind(name)
+            .bind(said)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        transaction.commit().await?;
+        Ok(match whose {
+            Some(whose) if whose == by => Claim::Own,
+            Some(whose) => Claim::Others(whose),
+            None => Claim::Machine,
+        })
+    }
+
+    /// Gives the name of a source from one object to another one. Says whether it was still the first one's.
+    pub async fn hand_over_source(&self, name: &str, from: &str, to: &str) -> Result<bool, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let handed = sqlx::query(
+            "UPDATE argus.source SET named_by = $3, named_as = NULL, asked = asked + 1 WHERE name = $1 AND named_by = $2",
+        )
+            .bind(name)
+            .bind(from)
+            .bind(to)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(handed.rows_affected() > 0)
+    }
+
     /// All sources, as they are now.
     pub async fn sources(&self) -> Result<Sources, StoreError> {
         let mut transaction = self.reconciling().await?;
         let rows = sqlx::query(
             "SELECT s.name, s.asked, s.answered, s.looked_at, s.full_at, s.failures, argus.is_held(s.holder), s.revision,
-                    COALESCE(w.waiting, 0), w.due, COALESCE(w.worked_on, false)
+                    COALESCE(w.waiting, 0), w.due, COALESCE(w.worked_on, false), s.named_by
              FROM argus.source s
              LEFT JOIN (SELECT source, count(*) AS waiting, bool_or(argus.is_held(holder)) AS worked_on,
                                min(due) FILTER (WHERE NOT argus.is_held(holder)) AS due
@@ -135,6 +211,7 @@ impl Store {
                 waiting: row.try_get(8)?,
                 due: row.try_get(9)?,
                 worked_on: row.try_get(10)?,
+                named_by: row.try_get(11)?,
             };
             sources.insert(name, state);
         }
