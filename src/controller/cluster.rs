@@ -410,7 +410,8 @@ fn digest_of(world: &World, organization: &OrganizationName, correct_drift: bool
 async fn held(api: &Api, namespace: &str, seen: &answer::Seen) -> Result<(), Box<Finding>> {
     let key: &Key = &seen.key;
     let failed = |fault: Fault| Box::new(fault.finding(&format!("put the finalizer on {} `{}`", key.0, key.1)));
-    if hold(api, namespace, key, &seen.uid).await.map_err(failed)? {
+    if let Some(version) = hold(api, namespace, key, &seen.uid, seen.free_at()).await.map_err(failed)? {
+        seen.is_held_at(version);
         return Ok(());
     }
     let message = format!("{} `{}` has gone while its organization was planned", key.0, key.1);

@@ -17,6 +17,7 @@ pub mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch as word};
 use tokio::task::JoinSet;
@@ -52,6 +53,8 @@ pub struct Followed {
     /// What it may describe.
     pub binding: Binding,
     cache: Mutex<Cache>,
+    /// When a page of it was last listed.
+    heard_at: Mutex<Instant>,
     waker: Arc<Waker>,
     /// Counts how often somebody has asked for a list of everything.
     anew: word::Sender<u64>,
@@ -69,6 +72,16 @@ impl Followed {
     pub fn cache(&self) -> MutexGuard<'_, Cache> {
         // A cache is whole between any two statements that may panic.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long ago the last page of it was listed, or since when it is followed. Large namespaces take their time; one of which
+    /// nothing comes any more is one that cannot be listed.
+    pub fn silence(&self) -> Duration {
+        self.heard_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    fn heard(&self) {
+        *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// Has everything listed anew: something was missed.
@@ -132,6 +145,7 @@ impl Cluster {
                 name: name.as_str().into(),
                 source: settings.source_of(name),
                 binding: binding.clone(),
+                heard_at: Mutex::new(Instant::now()),
                 cache: Mutex::new(Cache::new(&cluster, name, settings.deletion_policy)),
                 waker: waker.clone(),
                 anew: word::Sender::new(0),

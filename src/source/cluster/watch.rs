@@ -16,7 +16,7 @@ use kube::runtime::WatchStreamExt;
 use super::Followed;
 use super::api::{Api, Fault};
 use super::cache::Moved;
-use super::object::{Key, Object, keep, version};
+use super::object::{Key, Object, keep_anew, version};
 use crate::model::code::Code;
 use crate::model::finding::Finding;
 use crate::model::kind::KindId;
@@ -99,6 +99,7 @@ async fn list(api: &Api, namespace: &Followed, kind: KindId) -> Result<u64, (Box
     let mut token: Option<String> = None;
     let listed = loop {
         let page = api.page(&namespace.name, kind, token.as_deref()).await.map_err(failed)?;
+        namespace.heard();
         kept.extend(page.items.into_iter().map(|object| take(namespace, kind, object)));
         if kept.len() > OBJECTS_MAX {
             let message = format!("there are more than {OBJECTS_MAX} {} in `{}`", plural(kind), namespace.name);
@@ -120,7 +121,8 @@ async fn list(api: &Api, namespace: &Followed, kind: KindId) -> Result<u64, (Box
 }
 
 fn take(namespace: &Followed, kind: KindId, object: Object) -> super::object::Kept {
-    keep(&namespace.cluster, &namespace.name, &namespace.binding, kind, object)
+    let known = namespace.cache().object(&(kind, object.metadata.name.as_str().into())).cloned();
+    keep_anew(&namespace.cluster, &namespace.name, &namespace.binding, kind, object, known)
 }
 
 /// Takes what happens from a version on.
@@ -157,7 +159,8 @@ async fn watch(api: &Api, namespace: &Followed, kind: KindId, from: u64) -> Ende
         let moved: BTreeSet<Moved> = match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 reached = reached.max(object.metadata.version());
-                namespace.cache().change(take(namespace, kind, object))
+                let kept = take(namespace, kind, object);
+                namespace.cache().change(kept)
             }
             WatchEvent::Deleted(object) => {
                 reached = reached.max(object.metadata.version());
