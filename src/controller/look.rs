@@ -32,7 +32,7 @@ pub async fn look(desk: &Desk, store: &Store, full: bool) -> Result<Found, Failu
     let place = context.vouched_place(&as_set_up())?;
     let settings = context.source_settings(&place, &as_set_up())?;
     let correct_drift = settings.mode == Mode::Enforce;
-    let known = store.asked_for(name).await?;
+    let known = store.asked_for(name, None).await?;
     let is_known = |organization: &str, said: &str| known.get(organization).is_some_and(|(known, _)| known == said);
     let settled = |organization: &str, unread: &Unread| {
         is_known(organization, &digest::of(&unread.said, &unread.places, correct_drift))
@@ -56,7 +56,7 @@ pub async fn look(desk: &Desk, store: &Store, full: bool) -> Result<Found, Failu
         commit = leads_on.then(|| checkout.revision.commit.id.clone());
     }
     let mut planning = store.planning().await?.into();
-    let census = census(&reading.world, &mut planning, name, correct_drift).await?;
+    let census = census(&reading.world, &mut planning, name, correct_drift, None).await?;
     let all = full.then(|| census.iter().map(|(organization, ..)| organization.clone()).collect());
     let moved = census.into_iter().filter(|(organization, said, _)| full || !is_known(organization, said));
     let moved = moved.map(|(organization, said, version)| Moved { organization, said, version }).collect();

@@ -1,6 +1,6 @@
 //! Looks at sources: who makes one, what it has found, and which organizations are asked for because of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row as _};
@@ -233,14 +233,31 @@ impl Store {
         Ok(())
     }
 
-    /// What was last asked for of the organizations of a source: what was said of them, and the version of their rows.
-    pub async fn asked_for(&self, source: &str) -> Result<BTreeMap<OrganizationName, (String, i64)>, StoreError> {
+    /// Whether somebody waits for a look at a source.
+    pub async fn is_asked_for(&self, source: &str) -> Result<bool, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let waits: Option<bool> = sqlx::query_scalar("SELECT asked > answered FROM argus.source WHERE name = $1")
+            .bind(source)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        Ok(waits.unwrap_or(true))
+    }
+
+    /// What was last asked for of organizations of a source, of these or of all: what was said of them, and the version of
+    /// their rows.
+    pub async fn asked_for(
+        &self,
+        source: &str,
+        only: Option<&BTreeSet<OrganizationName>>,
+    ) -> Result<BTreeMap<OrganizationName, (String, i64)>, StoreError> {
         let mut transaction = self.reconciling().await?;
         let rows: Vec<(String, String, i64)> = sqlx::query_as(
             "SELECT organization, said, version FROM argus.work
-             WHERE source = $1 AND said IS NOT NULL AND version IS NOT NULL",
+             WHERE source = $1 AND said IS NOT NULL AND version IS NOT NULL
+               AND ($2::text[] IS NULL OR organization = ANY ($2))",
         )
         .bind(source)
+        .bind(only.map(|only| only.iter().map(ToString::to_string).collect::<Vec<String>>()))
         .fetch_all(&mut *transaction)
         .await?;
         Ok(rows.into_iter().map(|(name, said, version)| (name.into(), (said, version))).collect())
