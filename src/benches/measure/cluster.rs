@@ -215,7 +215,8 @@ impl Scene {
 
     fn moment_of(&mut self, controller: f64) -> Result<Moment, Box<dyn Error>> {
         let (api_server, etcd) = self.served.processor_seconds()?;
-        let transactions = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+        let transactions =
+            "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
         let transactions = self.session.ask(transactions)?.parse()?;
         let (server, asked) = (postgres::server_seconds()?, self.served.asked());
         Ok(Moment { at: Instant::now(), controller, server, api_server, etcd, transactions, asked })

@@ -66,7 +66,8 @@ impl Asked {
 
     /// Requests of some verbs.
     pub fn of(&self, verbs: &[&str]) -> f64 {
-        verbs.iter().filter_map(|verb| self.verbs.get(*verb)).sum()
+        // A sum of nothing would be -0.
+        verbs.iter().filter_map(|verb| self.verbs.get(*verb)).fold(0.0, |all, count| all + count)
     }
 }
 
@@ -175,7 +176,12 @@ impl Served {
     }
 
     /// Makes organizations, with all that belongs to them.
-    pub async fn fill(&self, namespace: &str, place: usize, numbers: std::ops::Range<usize>) -> Result<(), Box<dyn Error>> {
+    pub async fn fill(
+        &self,
+        namespace: &str,
+        place: usize,
+        numbers: std::ops::Range<usize>,
+    ) -> Result<(), Box<dyn Error>> {
         let mut all = Vec::new();
         for number in numbers {
             all.extend(documents(&organization(place, number))?);
@@ -232,7 +238,12 @@ impl Served {
 
     /// Writes to so many organizations what a controller writes to each of their objects: the finalizer, this status, and an
     /// event. Gives how long that takes, in seconds.
-    pub async fn write_bare(&self, namespace: &str, numbers: std::ops::Range<usize>, status: &Json) -> Result<f64, Box<dyn Error>> {
+    pub async fn write_bare(
+        &self,
+        namespace: &str,
+        numbers: std::ops::Range<usize>,
+        status: &Json,
+    ) -> Result<f64, Box<dyn Error>> {
         self.fill(namespace, 9, numbers.clone()).await?;
         let mut all = Vec::new();
         for number in numbers {
@@ -248,7 +259,8 @@ impl Served {
                 let held = json!({ "metadata": { "finalizers": [FINALIZER] } });
                 api.merge(&namespace, kind_id, name, &held).await.map_err(|fault| fault.message)?;
                 let metadata = json!({ "name": name, "namespace": &*namespace });
-                let told = json!({ "apiVersion": API_VERSION, "kind": kind.name, "metadata": metadata, "status": &*status });
+                let told =
+                    json!({ "apiVersion": API_VERSION, "kind": kind.name, "metadata": metadata, "status": &*status });
                 let object = api.apply_status(&namespace, kind_id, name, &told).await.map_err(|fault| fault.message)?;
                 let metadata: &Metadata = &object.metadata;
                 let told = Told { is_well: true, reason: "Applied", note: "the rows are as it says", at: Utc::now() };
@@ -266,7 +278,9 @@ impl Served {
         for line in metrics.lines() {
             let Some((name, count)) = line.rsplit_once(' ') else { continue };
             let count = || count.parse::<f64>().unwrap_or_default();
-            if name.starts_with("apiserver_flowcontrol_dispatched_requests_total{") && label(name, "flow_schema") == "argus" {
+            if name.starts_with("apiserver_flowcontrol_dispatched_requests_total{")
+                && label(name, "flow_schema") == "argus"
+            {
                 asked.all += count();
             }
             let ours = ["argus.io", "events.k8s.io"].contains(&label(name, "group"));
