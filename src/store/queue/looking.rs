@@ -102,15 +102,16 @@ impl Store {
         Ok(())
     }
 
-    /// All sources, as they are now.
+    /// All sources, as they are now. To ask whether somebody is there is dear, so it is asked of those that have a holder.
     pub async fn sources(&self) -> Result<Sources, StoreError> {
         let mut transaction = self.reconciling().await?;
         let rows = sqlx::query(
             "SELECT s.name, s.asked, s.answered, s.looked_at, s.full_at, s.failures, argus.is_held(s.holder), s.revision,
                     COALESCE(w.waiting, 0), w.due, COALESCE(w.worked_on, false)
              FROM argus.source s
-             LEFT JOIN (SELECT source, count(*) AS waiting, bool_or(argus.is_held(holder)) AS worked_on,
-                               min(due) FILTER (WHERE NOT argus.is_held(holder)) AS due
+             LEFT JOIN (SELECT source, count(*) AS waiting,
+                               bool_or(holder IS NOT NULL AND argus.is_held(holder)) AS worked_on,
+                               min(due) FILTER (WHERE holder IS NULL OR NOT argus.is_held(holder)) AS due
                         FROM argus.work WHERE asked > answered GROUP BY source) w ON w.source = s.name
              ORDER BY s.name",
         )
@@ -196,7 +197,8 @@ impl Store {
         if let Some(all) = all {
             let names: Vec<String> = all.iter().map(ToString::to_string).collect();
             sqlx::query(
-                "DELETE FROM argus.work WHERE source = $1 AND NOT organization = ANY ($2) AND NOT argus.is_held(holder)",
+                "DELETE FROM argus.work WHERE source = $1 AND NOT organization = ANY ($2)
+                   AND (holder IS NULL OR NOT argus.is_held(holder))",
             )
             .bind(&look.source)
             .bind(names)
