@@ -114,7 +114,7 @@ pub async fn plan<'a>(
     let owns_shared = scope::owns_shared(world, &mut planning, pass.source).await?;
     let gone = scope::no_longer_described(world, &states, pass.source, owns_shared);
     let scope = scope::Scope::new(world, &gone, &states, &mut planning, pass).await?;
-    let tiers = scope::tiers(&mut planning).await?;
+    let tiers = scope::tiers(&mut planning, pass.targets).await?;
     let declared_tiers = scope::declared_tiers(world);
     let rules = diff::Rules {
         source: pass.source,

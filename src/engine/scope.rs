@@ -327,9 +327,13 @@ pub fn no_longer_described(
     gone.map(|name| (name.clone(), Desired { organization: name, ..Desired::default() })).collect()
 }
 
-/// The tiers that exist, each with the organizations that use it.
-pub async fn tiers(planning: &mut View) -> Result<BTreeMap<Arc<str>, Vec<OrganizationName>>, StoreError> {
-    let mut tiers = planning.tier_users().await?;
+/// The tiers that exist, each with the organizations that use it where the pass may take one away.
+pub async fn tiers(
+    planning: &mut View,
+    targets: &Targets,
+) -> Result<BTreeMap<Arc<str>, Vec<OrganizationName>>, StoreError> {
+    let is_of_interest = targets.touch(GLOBAL) || planning.database().is_none();
+    let mut tiers = if is_of_interest { planning.tier_users().await? } else { BTreeMap::new() };
     let shared = planning.live(&[Arc::from(GLOBAL)]).await?;
     for (_, name) in shared.values().flat_map(|live| live.rows.keys()) {
         tiers.entry(name.clone()).or_default();

@@ -105,6 +105,12 @@ async fn what_was_planned_is_what_is_live_for_every_kind() {
     let states = planning.states(SOURCE, None).await.expect("states");
     assert_eq!((states[&acme].version, states[&acme].exists), (1, true));
     assert_eq!(states[&acme].owner.as_deref(), Some(SOURCE));
+    for (only, known) in [(vec![acme.clone(), "globex".into()], vec![acme.clone()]), (vec!["".into()], vec!["".into()])]
+    {
+        let only = planning.states(SOURCE, Some(&only.into_iter().collect())).await.expect("states");
+        assert_eq!(only.keys().cloned().collect::<Vec<Arc<str>>>(), known);
+        assert!(only.iter().all(|(name, state)| states[name] == *state));
+    }
     assert_eq!(planning.owned_organizations(SOURCE).await.expect("owned"), [acme.clone()].into());
     let files: [Arc<str>; 1] = ["acme.yaml".into()];
     assert_eq!(planning.organizations_of_files(SOURCE, &files).await.expect("files"), [acme].into());
