@@ -56,7 +56,8 @@ pub fn report(figures: &Figures) -> String {
         out,
         "\n**At rest**, in a window of {seconds:.0} s with {looks} scheduled looks at namespaces: {all:.0} requests to the API \
          server, of which {watches:.0} began a watch anew (each lasts four to five minutes), {reads:.0} read and {writes:.0} \
-         wrote; {transactions:.0} transactions in PostgreSQL. Projected from that window, an hour takes {all_hour:.0} requests, \
+         wrote; {transactions:.0} transactions in PostgreSQL, those of its own housekeeping (autovacuum) among them. Projected from \
+         that window, an hour takes {all_hour:.0} requests, \
          {transactions_hour:.0} transactions, {cpu_hour:.1} s of processor time of the controller and {server_hour:.1} s of \
          PostgreSQL.\n",
         seconds = idle.seconds,
