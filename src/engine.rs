@@ -93,7 +93,7 @@ pub struct Heard {
     pub access: BTreeMap<OrganizationName, Access>,
     /// The organizations that stay as they are because part of what describes them cannot be used.
     pub unseen: BTreeSet<OrganizationName>,
-    /// What was known of all organizations when it was planned.
+    /// What was known of the organizations that the pass was limited to, or of all, when it was planned.
     pub states: BTreeMap<OrganizationName, OrganizationState>,
 }
 
@@ -110,11 +110,11 @@ pub async fn plan<'a>(
     progress: Progress<'_>,
 ) -> Result<Heard, StoreError> {
     let mut planning = ground.into().view(world, pass.now).await?;
-    let states = planning.states(pass.source).await?;
+    let states = planning.states(pass.source, scope::concerned(world, pass.targets).as_ref()).await?;
     let owns_shared = scope::owns_shared(world, &mut planning, pass.source).await?;
     let gone = scope::no_longer_described(world, &states, pass.source, owns_shared);
     let scope = scope::Scope::new(world, &gone, &states, &mut planning, pass).await?;
-    let tiers = scope::tiers(&mut planning).await?;
+    let tiers = scope::tiers(&mut planning, pass.targets).await?;
     let declared_tiers = scope::declared_tiers(world);
     let rules = diff::Rules {
         source: pass.source,

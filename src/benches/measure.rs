@@ -7,10 +7,14 @@
 //! and verifying the audit of the first apply. And for one number of events: delivering them to Kafka. And for one number of
 //! pushes: how long it is until the controller has applied them, with the resources of `--git`.
 //!
+//! `--cluster` measures nothing but the controller over a cluster of so many organizations, each of 10 children, because it
+//! takes half an hour and a real API server, which ARGUS_KUBERNETES names as for the tests.
+//!
 //! ```text
 //! measure [--sizes 1000,10000,100000] [--seed 7] [--runs 3] [--argus PATH] [--work DIR]
 //!         [--terraform PROGRAM] [--terraform-max 10000] [--judging 1000] [--git 100000] [--audit 100000]
 //!         [--events 200000] [--pushes 200] [--policies policies] [--opa PROGRAM] [--write docs/performance.md]
+//! measure --cluster 10000 [--idle 600] [--argus PATH] [--work DIR] [--write docs/performance.md]
 //! ```
 //!
 //! It starts itself again under `argus db run`, which keeps the private PostgreSQL up meanwhile, so that no figure holds
@@ -19,6 +23,8 @@
 
 #[path = "measure/audit.rs"]
 mod audit;
+#[path = "measure/cluster.rs"]
+mod cluster;
 #[path = "measure/controller.rs"]
 mod controller;
 #[path = "measure/events.rs"]
@@ -48,6 +54,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use audit::Audit;
+use cluster::Cluster;
 use controller::Controller;
 use events::Events;
 use git::Git;
@@ -70,6 +77,8 @@ struct Options {
     audit: usize,
     events: usize,
     pushes: usize,
+    cluster: usize,
+    idle: u64,
     policies: PathBuf,
     opa: String,
     write: Option<PathBuf>,
@@ -112,7 +121,16 @@ fn main() -> Outcome<()> {
             let figures = Controller { argus, data, folder, repo, pushes: pushes.parse()? }.measure()?;
             report::write(&folder.join("figures"), &figures)
         }
-        _ => measure_all(&options(words)?),
+        ["inner-cluster", argus, data, folder, organizations, idle] => {
+            let [argus, data, folder] = [argus, data, folder].map(Path::new);
+            let (organizations, idle) = (organizations.parse()?, idle.parse()?);
+            let report = Cluster { argus, data, folder, organizations, idle }.measure()?;
+            Ok(std::fs::write(folder.join("report.md"), report)?)
+        }
+        _ => {
+            let options = options(words)?;
+            if options.cluster > 0 { measure_cluster(&options) } else { measure_all(&options) }
+        }
     }
 }
 
@@ -132,6 +150,8 @@ fn options(words: Vec<String>) -> Outcome<Options> {
         audit: 100_000,
         events: 200_000,
         pushes: 200,
+        cluster: 0,
+        idle: 600,
         policies: "policies".into(),
         opa: "opa".into(),
         write: None,
@@ -150,6 +170,8 @@ fn options(words: Vec<String>) -> Outcome<Options> {
             "--audit" => options.audit = value.parse()?,
             "--events" => options.events = value.parse()?,
             "--pushes" => options.pushes = value.parse()?,
+            "--cluster" => options.cluster = value.parse()?,
+            "--idle" => options.idle = value.parse()?,
             "--git" => options.git = value.parse()?,
             "--judging" => options.judging = value.parse()?,
             "--policies" => options.policies = value.into(),
@@ -161,11 +183,13 @@ fn options(words: Vec<String>) -> Outcome<Options> {
     Ok(options)
 }
 
+fn work_folder(options: &Options) -> PathBuf {
+    let own = || std::env::temp_dir().join(format!("argus-measure-{}", std::process::id()));
+    options.work.clone().unwrap_or_else(own)
+}
+
 fn measure_all(options: &Options) -> Outcome<()> {
-    let work = match &options.work {
-        Some(work) => work.clone(),
-        None => std::env::temp_dir().join(format!("argus-measure-{}", std::process::id())),
-    };
+    let work = work_folder(options);
     let terraform = terraform::version(&options.terraform);
     let mut figures = Vec::new();
     for resources in &options.sizes {
@@ -207,7 +231,7 @@ fn measure_all(options: &Options) -> Outcome<()> {
     }
     println!("{report}");
     if let Some(path) = &options.write {
-        report::write_between_marks(path, &report)?;
+        report::write_between_marks(path, report::MARKS, &report)?;
     }
     Ok(())
 }
@@ -284,6 +308,30 @@ fn measure_controller(options: &Options, folder: &Path) -> Outcome<String> {
     let figures = inner(options, "inner-controller", folder, &[repo.as_ref(), pushes.to_string().as_ref()])?;
     std::fs::remove_dir_all(folder)?;
     Ok(report::controller(organizations, pushes, &figures))
+}
+
+/// Measures the controller over a cluster of so many organizations.
+fn measure_cluster(options: &Options) -> Outcome<()> {
+    if cluster::binary().is_none() {
+        return Err("ARGUS_KUBERNETES names no API server: `.ci/install e2e` builds one, and says where".into());
+    }
+    let folder = work_folder(options).join("cluster");
+    let data = folder.join("data");
+    expect(0, Command::new(&options.argus).args(["db", "migrate", "--data-dir"]).arg(&data))?;
+    let (organizations, idle) = (options.cluster.to_string(), options.idle.to_string());
+    let arguments: [&OsStr; 5] =
+        [options.argus.as_ref(), data.as_ref(), folder.as_ref(), organizations.as_ref(), idle.as_ref()];
+    under_server(options, &data, "inner-cluster", &arguments)?;
+    let report = std::fs::read_to_string(folder.join("report.md"))?;
+    std::fs::remove_dir_all(folder)?;
+    if options.work.is_none() {
+        std::fs::remove_dir_all(work_folder(options))?;
+    }
+    println!("{report}");
+    if let Some(path) = &options.write {
+        report::write_between_marks(path, report::CLUSTER_MARKS, &report)?;
+    }
+    Ok(())
 }
 
 /// Measures Argus on one server, and the bare COPY on another that is as fresh as the first was.

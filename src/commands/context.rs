@@ -390,7 +390,7 @@ impl Context {
             return Ok((reading, self.database().await?));
         }
         let database = self.database().await?;
-        let states = database.store.planning().await?.states(&settings.source).await?;
+        let states = database.store.planning().await?.states(&settings.source, None).await?;
         let (source, correct_drift) = (settings.source.clone(), how.corrects_drift(settings.mode));
         let settled = |name: &str, unread: &Unread| {
             let digest = digest::of(&unread.said, &unread.places, correct_drift);

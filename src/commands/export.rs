@@ -27,7 +27,7 @@ const TIERS_FILE: &str = "tiers.yaml";
 pub async fn run(context: &Context, args: &Export) -> Done {
     let database = context.database().await?;
     let mut planning = database.store.planning().await?;
-    let states = planning.states("").await?;
+    let states = planning.states("", None).await?;
     let wanted: Vec<OrganizationName> = match args.organizations.is_empty() {
         true => states.iter().filter(|(_, state)| state.exists).map(|(name, _)| name.clone()).collect(),
         false => args.organizations.iter().map(|name| Arc::from(name.as_str())).collect(),

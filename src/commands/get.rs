@@ -72,7 +72,7 @@ pub async fn run(context: &Context, args: &Get) -> Done {
 }
 
 async fn read(planning: &mut Planning, kind: &'static Kind, args: &Get) -> Result<Vec<Row>, Failure> {
-    let states = planning.states("").await?;
+    let states = planning.states("", None).await?;
     let organizations: Vec<OrganizationName> = match (kind.scope, &args.organization) {
         (Scope::Global, _) => vec![GLOBAL.into()],
         (_, Some(name)) if states.get(name.as_str()).is_some_and(|state| state.exists) => vec![name.as_str().into()],

@@ -134,7 +134,7 @@ async fn list(context: &Context, args: &List) -> Done {
 }
 
 async fn exists(store: &Store, organization: &str) -> Result<(), Failure> {
-    let states = store.planning().await?.states("").await?;
+    let states = store.planning().await?.states("", None).await?;
     match states.get(organization).is_some_and(|state| state.exists) {
         true => Ok(()),
         false => Err(missing("organization", organization, "`argus get orgs` lists those that there are".into())),

@@ -139,6 +139,6 @@ fn end(args: &Suspend) -> Result<End, Failure> {
 }
 
 async fn exists(store: &Store, organization: &str) -> Result<bool, Failure> {
-    let states = store.planning().await?.states("").await?;
+    let states = store.planning().await?.states("", None).await?;
     Ok(states.get(organization).is_some_and(|state| state.exists))
 }

@@ -39,7 +39,7 @@ use crate::store::queue::{Batch, Found, Moved};
 use crate::telemetry::measure;
 use crate::verdict::Verdict;
 
-/// How long a namespace may take to be listed before it counts as one that cannot be.
+/// How long nothing may come of a namespace that is being listed before it counts as one that cannot be.
 pub const LISTING: Duration = Duration::from_secs(15);
 
 /// How long a plan waits for what another replica has heard already, and how often it looks.
@@ -54,12 +54,15 @@ const BEHIND: Duration = Duration::from_secs(20);
 const GAP: Duration = Duration::from_millis(200);
 const LATER: Duration = Duration::from_secs(2);
 
+/// How long a look may confine itself to what has moved. What went without anybody hearing of it is found by the next one
+/// that does not.
+const CONFINED: Duration = Duration::from_secs(270);
+
 /// A namespace that is a source.
 pub struct Office {
     cluster: Arc<Cluster>,
     followed: Arc<Followed>,
     moved: Mutex<Heard>,
-    since: Instant,
 }
 
 /// What was heard of a namespace.
@@ -75,6 +78,9 @@ struct Heard {
     rests: Option<Instant>,
     /// When this replica was last found to be behind others.
     behind: Option<Instant>,
+    /// When all that is owned was last compared with all that is there; and when by the look that is under way, if it does so.
+    whole: Option<Instant>,
+    taken_whole: Option<Instant>,
 }
 
 /// Follows the namespaces of the settings, if there are any.
@@ -97,7 +103,7 @@ pub async fn open(context: &Context, settings: &ControllerSettings) -> Result<Ve
     let cluster = Arc::new(Cluster::follow(cluster, &replica, Times::default()).await?);
     let office = |followed: &Arc<Followed>| {
         let (cluster, followed) = (cluster.clone(), followed.clone());
-        Arc::new(Office { cluster, followed, moved: Mutex::default(), since: Instant::now() })
+        Arc::new(Office { cluster, followed, moved: Mutex::default() })
     };
     Ok(cluster.namespaces().map(office).collect())
 }
@@ -139,7 +145,7 @@ impl Office {
 
     /// Whether it can be looked at: all of it is listed, or was given the time to be.
     pub fn is_ready(&self) -> bool {
-        self.followed.cache().standing().0 || self.since.elapsed() > LISTING
+        self.followed.cache().standing().0 || self.followed.silence() > LISTING
     }
 
     /// How long to wait for the next look; none where nothing has moved that was not looked at, or it cannot be looked at.
@@ -148,7 +154,7 @@ impl Office {
         let heard = self.moved();
         if !listed {
             // Nobody tells when the last list has come, because nothing moves with it.
-            let comes = self.since.elapsed() <= LISTING && !heard.touched.is_empty();
+            let comes = self.followed.silence() <= LISTING && !heard.touched.is_empty();
             return comes.then_some(GAP);
         }
         let rest = heard.rests.map_or(Duration::ZERO, |end| end.saturating_duration_since(Instant::now()));
@@ -164,6 +170,11 @@ impl Office {
         self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it is enough to look at what has moved: something has, and the whole was compared a while ago.
+    fn may_be_confined(&self, touched: &BTreeSet<Touched>) -> bool {
+        !touched.is_empty() && self.moved().whole.is_some_and(|whole| whole.elapsed() < CONFINED)
+    }
+
     /// Compares what has moved with what was last asked for; what belongs to no organization is answered at once.
     pub async fn look(&self, desk: &Desk, store: &Store, full: bool) -> Result<Found, Failure> {
         let touched: BTreeSet<Touched> = {
@@ -172,19 +183,22 @@ impl Office {
             heard.taken = heard.touched.clone();
             heard.taken.keys().cloned().collect()
         };
-        let Compared { found, later, nothing_left } = self.compared(desk, store, full, &touched).await?;
+        let begun = Instant::now();
+        let Compared { found, later, nothing_left, confined } = self.compared(desk, store, full, &touched).await?;
         answer::strays(&self.cluster, &self.followed, store, &nothing_left, desk.context.now()).await;
         let mut heard = self.moved();
         heard.taken.retain(|touched, _| !later.contains(touched));
         if later.is_empty() {
             heard.rests = Some(Instant::now() + GAP);
         }
+        heard.taken_whole = (later.is_empty() && !confined).then_some(begun);
         Ok(found)
     }
 
     /// Takes that what the last look has found is noted. What has moved meanwhile is looked at again.
     pub fn noted(&self) {
         let mut heard = self.moved();
+        heard.whole = heard.taken_whole.take().or(heard.whole);
         for (touched, times) in std::mem::take(&mut heard.taken) {
             if heard.touched.get(&touched) == Some(&times) {
                 heard.touched.remove(&touched);
@@ -200,23 +214,26 @@ impl Office {
         touched: &BTreeSet<Touched>,
     ) -> Result<Compared, Failure> {
         let (now, source) = (desk.context.now(), self.source());
-        let (world, marks, findings) = {
+        // Somebody who waits for a look wants all of it.
+        let confined = !full && self.may_be_confined(touched) && !store.is_asked_for(source).await?;
+        let (wanted, world, marks, findings) = {
             let cache = self.followed.cache();
-            let all = cache.organizations();
-            let wanted = match full {
-                true => all,
+            let wanted: BTreeSet<OrganizationName> = match full {
+                true => cache.organizations(),
                 false => touched.iter().flatten().cloned().collect(),
             };
             let marks: BTreeMap<OrganizationName, Mark> =
                 wanted.iter().map(|name| (name.clone(), Mark::of(&cache, name))).collect();
             // All of it was listed once, so that a watch that fails for now is no error: it goes on where it was.
             let faults = cache.standing().1.into_iter().map(|fault| Finding { severity: Severity::Warning, ..fault });
-            (cache.world(&wanted, now)?, marks, faults.collect())
+            let world = if confined { cache.part(&wanted, now)? } else { cache.world(&wanted, now)? };
+            (wanted, world, marks, faults.collect())
         };
-        let known = store.asked_for(source).await?;
+        let only = confined.then_some(&wanted);
+        let known = store.asked_for(source, only).await?;
         let correct_drift = self.followed.binding.terms.mode == Mode::Enforce;
         let mut planning = store.planning().await?.into();
-        let census = census(&world, &mut planning, source, correct_drift).await?;
+        let census = census(&world, &mut planning, source, correct_drift, only).await?;
         let (mut moved, mut later) = (Vec::new(), BTreeSet::new());
         let mut nothing_left: BTreeSet<OrganizationName> = marks.keys().cloned().collect();
         for (organization, said, version) in census {
@@ -240,7 +257,7 @@ impl Office {
             }
         }
         let found = Found { revision: None, full, findings, moved, all: None, commit: None };
-        Ok(Compared { found, later, nothing_left })
+        Ok(Compared { found, later, nothing_left, confined })
     }
 }
 
@@ -251,6 +268,8 @@ struct Compared {
     later: BTreeSet<Touched>,
     /// Organizations that are neither described nor owned any more.
     nothing_left: BTreeSet<OrganizationName>,
+    /// Whether it was about nothing but what had moved.
+    confined: bool,
 }
 
 /// How an organization is known.
@@ -308,7 +327,7 @@ async fn carry_out(
         let cache = followed.cache();
         let marks: Vec<(OrganizationName, Mark)> =
             names.iter().map(|name| (name.clone(), Mark::of(&cache, name))).collect();
-        (cache.world(names, now)?, answer::Seen::all(&cache, names), marks)
+        (cache.part(names, now)?, answer::Seen::all(&cache, names), marks)
     };
     // It may say more by now than when it was asked for. Whoever looks next compares with what was planned.
     let correct_drift = followed.binding.terms.mode == Mode::Enforce;
@@ -342,9 +361,9 @@ impl Office {
         store: &Store,
         names: &BTreeSet<OrganizationName>,
     ) -> Result<BTreeMap<OrganizationName, String>, Failure> {
-        let known = store.asked_for(self.source()).await?;
-        let known = known.into_iter().filter(|(name, _)| names.contains(name)).map(|(name, (said, _))| (name, said));
-        let known: BTreeMap<OrganizationName, String> = known.collect();
+        let known = store.asked_for(self.source(), Some(names)).await?;
+        let known: BTreeMap<OrganizationName, String> =
+            known.into_iter().map(|(name, (said, _))| (name, said)).collect();
         let wanted = names.iter().filter_map(|name| Some((name, Mark::read(known.get(name)?).1)));
         let wanted: Vec<(&OrganizationName, u64)> = wanted.collect();
         let begun = Instant::now();
@@ -410,7 +429,8 @@ fn digest_of(world: &World, organization: &OrganizationName, correct_drift: bool
 async fn held(api: &Api, namespace: &str, seen: &answer::Seen) -> Result<(), Box<Finding>> {
     let key: &Key = &seen.key;
     let failed = |fault: Fault| Box::new(fault.finding(&format!("put the finalizer on {} `{}`", key.0, key.1)));
-    if hold(api, namespace, key, &seen.uid).await.map_err(failed)? {
+    if let Some(version) = hold(api, namespace, key, &seen.uid, seen.free_at()).await.map_err(failed)? {
+        seen.is_held_at(version);
         return Ok(());
     }
     let message = format!("{} `{}` has gone while its organization was planned", key.0, key.1);

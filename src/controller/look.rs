@@ -34,7 +34,7 @@ pub async fn look(desk: &Desk, store: &Store, full: bool) -> Result<Found, Failu
     let its_fault = |failure: Failure| failure.of_commit(id.as_deref());
     let settings = context.source_settings(&place, &as_set_up()).map_err(its_fault)?;
     let correct_drift = settings.mode == Mode::Enforce;
-    let known = store.asked_for(name).await?;
+    let known = store.asked_for(name, None).await?;
     let is_known = |organization: &str, said: &str| known.get(organization).is_some_and(|(known, _)| known == said);
     let settled = |organization: &str, unread: &Unread| {
         is_known(organization, &digest::of(&unread.said, &unread.places, correct_drift))
@@ -58,7 +58,7 @@ pub async fn look(desk: &Desk, store: &Store, full: bool) -> Result<Found, Failu
         commit = leads_on.then(|| checkout.revision.commit.id.clone());
     }
     let mut planning = store.planning().await?.into();
-    let mut census = census(&reading.world, &mut planning, name, correct_drift).await?;
+    let mut census = census(&reading.world, &mut planning, name, correct_drift, None).await?;
     // What it owns and may describe no longer stays as it is.
     census.retain(|(organization, ..)| context.bound().is_none_or(|bound| bound.binding.covers(organization)));
     let all = full.then(|| census.iter().map(|(organization, ..)| organization.clone()).collect());

@@ -80,9 +80,13 @@ impl From<Planning> for View {
 
 impl View {
     /// See [`Planning::states`].
-    pub async fn states(&mut self, source: &str) -> Result<BTreeMap<OrganizationName, OrganizationState>, StoreError> {
+    pub async fn states(
+        &mut self,
+        source: &str,
+        only: Option<&BTreeSet<OrganizationName>>,
+    ) -> Result<BTreeMap<OrganizationName, OrganizationState>, StoreError> {
         match self {
-            View::Database(planning) => planning.states(source).await,
+            View::Database(planning) => planning.states(source, only).await,
             View::Picture(seen) => Ok(seen.states()),
         }
     }

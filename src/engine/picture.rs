@@ -146,7 +146,7 @@ impl Picture {
     ) -> Result<Picture, StoreError> {
         let salt = Salt::new(random);
         let mut veil = Veil::new(&salt);
-        let states = planning.states(source).await?;
+        let states = planning.states(source, None).await?;
         let owned = planning.owned_organizations(source).await?;
         let is_ours = |name: &str| name == GLOBAL || owned.contains(name);
         let others = states.iter().filter(|(name, _)| !is_ours(name));

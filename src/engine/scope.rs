@@ -87,6 +87,15 @@ impl Targets {
         self.0.iter().filter_map(whole).collect()
     }
 
+    /// The organizations of which something is meant, where not everything is.
+    fn organizations_touched(&self) -> BTreeSet<OrganizationName> {
+        let name = |target: &Target| match target {
+            Target::Organization(name) => name.clone(),
+            Target::Resource(id) => id.organization.clone(),
+        };
+        self.0.iter().map(name).collect()
+    }
+
     /// The organizations that are named and not known.
     pub fn unmatched<'a>(&'a self, known: &'a dyn Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
         let name = |target: &'a Target| match target {
@@ -250,23 +259,43 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Every organization that a source describes or owns, with the digest of what is said of it and the version of its rows.
-/// What was not read is not among them.
+/// Every organization that a source describes or owns, or those of these names alone, with the digest of what is said of it
+/// and the version of its rows. What was not read is not among them.
 pub async fn census(
     world: &World,
     planning: &mut View,
     source: &str,
     correct_drift: bool,
+    only: Option<&BTreeSet<OrganizationName>>,
 ) -> Result<Vec<(OrganizationName, String, i64)>, StoreError> {
-    let states = planning.states(source).await?;
-    let owns_shared = owns_shared(world, planning, source).await?;
+    let counts = |name: &OrganizationName| only.is_none_or(|only| only.contains(name));
+    let states = planning.states(source, only).await?;
+    let owns_shared = counts(&GLOBAL.into()) && owns_shared(world, planning, source).await?;
     let gone = no_longer_described(world, &states, source, owns_shared);
-    let described = world.organizations.iter().chain(&gone);
+    let described = world.organizations.iter().chain(&gone).filter(|(name, _)| counts(name));
     let counted = described.map(|(name, desired)| {
         let digest = digest::of(&digest::said(desired), &digest::places(desired), correct_drift);
         (name.clone(), digest, states.get(name).map_or(0, |state| state.version))
     });
     Ok(counted.collect())
+}
+
+/// The organizations of which a pass has to know how they stand: those that it is limited to and what they were called
+/// before. All of them where it is limited to none, or where it has to be told how many the source describes no more.
+pub fn concerned(world: &World, targets: &Targets) -> Option<BTreeSet<OrganizationName>> {
+    let is_empty = world.unread.is_empty() && world.organizations.keys().all(|name| &**name == GLOBAL);
+    if targets.all() || is_empty {
+        return None;
+    }
+    let mut concerned: BTreeSet<OrganizationName> = targets.organizations_touched();
+    let touched = concerned.iter().filter_map(|name| world.organizations.get(name));
+    let before = touched.flat_map(|desired| &desired.resources);
+    let before: Vec<OrganizationName> = before
+        .filter(|resource| resource.id.kind.is(&kinds::organization::KIND))
+        .filter_map(|resource| resource.previous_name.clone())
+        .collect();
+    concerned.extend(before);
+    Some(concerned)
 }
 
 /// Whether the source owns something that all share. Only of interest where it describes nothing of that kind.
@@ -298,9 +327,13 @@ pub fn no_longer_described(
     gone.map(|name| (name.clone(), Desired { organization: name, ..Desired::default() })).collect()
 }
 
-/// The tiers that exist, each with the organizations that use it.
-pub async fn tiers(planning: &mut View) -> Result<BTreeMap<Arc<str>, Vec<OrganizationName>>, StoreError> {
-    let mut tiers = planning.tier_users().await?;
+/// The tiers that exist, each with the organizations that use it where the pass may take one away.
+pub async fn tiers(
+    planning: &mut View,
+    targets: &Targets,
+) -> Result<BTreeMap<Arc<str>, Vec<OrganizationName>>, StoreError> {
+    let is_of_interest = targets.touch(GLOBAL) || planning.database().is_none();
+    let mut tiers = if is_of_interest { planning.tier_users().await? } else { BTreeMap::new() };
     let shared = planning.live(&[Arc::from(GLOBAL)]).await?;
     for (_, name) in shared.values().flat_map(|live| live.rows.keys()) {
         tiers.entry(name.clone()).or_default();

@@ -20,6 +20,7 @@ pub mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch as word};
 use tokio::task::JoinSet;
@@ -27,7 +28,7 @@ use tokio::task::JoinSet;
 use api::{Api, Fault, Times};
 use bound::Bound;
 use cache::{Cache, Moved, Stale};
-use object::{Kept, Key, Object, keep};
+use object::{Kept, Key, Object, keep_anew};
 use repository::{Repositories, Repository};
 use settings::{Binding, ClusterSettings};
 use sort::Sort;
@@ -61,6 +62,8 @@ pub struct Followed {
     pub binding: Binding,
     cache: Mutex<Cache>,
     repositories: Mutex<Repositories>,
+    /// When a page of it was last listed.
+    heard_at: Mutex<Instant>,
     waker: Arc<Waker>,
     /// Counts how often somebody has asked for a list of everything.
     anew: word::Sender<u64>,
@@ -96,6 +99,16 @@ impl Followed {
     pub fn repository(&self, object: &Object) -> Repository {
         let at = format!("{}/{}/{}/{}", self.cluster, self.name, Sort::GitSource, object.metadata.name);
         Repository::of(object, &self.name, &self.binding, &at)
+    }
+
+    /// How long ago the last page of it was listed, or since when it is followed. Large namespaces take their time; one of which
+    /// nothing comes any more is one that cannot be listed.
+    pub fn silence(&self) -> Duration {
+        self.heard_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    fn heard(&self) {
+        *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// Has everything listed anew: something was missed.
@@ -165,6 +178,7 @@ impl Cluster {
                 name: name.as_str().into(),
                 source: settings.source_of(name),
                 binding: binding.clone(),
+                heard_at: Mutex::new(Instant::now()),
                 cache: Mutex::new(Cache::new(&cluster, name, settings.deletion_policy)),
                 repositories: Mutex::default(),
                 waker: waker.clone(),
@@ -231,7 +245,8 @@ impl Keeps for OfKind {
 
     fn take(&self, object: Object) -> Kept {
         let Followed { cluster, name, binding, .. } = &*self.namespace;
-        keep(cluster, name, binding, self.kind, object)
+        let known = self.namespace.cache().object(&(self.kind, object.metadata.name.as_str().into())).cloned();
+        keep_anew(cluster, name, binding, self.kind, object, known)
     }
 
     fn replace(&self, listed: u64, all: Vec<Kept>) -> Result<(), Stale> {

@@ -66,8 +66,12 @@ impl Planning {
     }
 
     /// Every organization that the database has ever known, and [`GLOBAL`](crate::model::id::GLOBAL), with the last
-    /// pass of this source.
-    pub async fn states(&mut self, source: &str) -> Result<BTreeMap<OrganizationName, OrganizationState>, StoreError> {
+    /// pass of this source; or those of these names alone.
+    pub async fn states(
+        &mut self,
+        source: &str,
+        only: Option<&BTreeSet<OrganizationName>>,
+    ) -> Result<BTreeMap<OrganizationName, OrganizationState>, StoreError> {
         let rows = sqlx::query(
             "SELECT c.organization, c.version, c.organization = '' OR o.name IS NOT NULL, a.source,
                     p.digest, p.version, p.notes::text
@@ -75,9 +79,11 @@ impl Planning {
              LEFT JOIN argus.organization o ON o.name = c.organization
              LEFT JOIN argus.applied a
                ON a.organization = c.organization AND a.kind = 'Organization' AND a.name = c.organization
-             LEFT JOIN argus.pass p ON p.organization = c.organization AND p.source = $1",
+             LEFT JOIN argus.pass p ON p.organization = c.organization AND p.source = $1
+             WHERE $2::text[] IS NULL OR c.organization = ANY ($2)",
         )
         .bind(source)
+        .bind(only.map(|only| only.iter().map(ToString::to_string).collect::<Vec<String>>()))
         .fetch_all(&mut *self.transaction)
         .await?;
         let mut known = Known::default();

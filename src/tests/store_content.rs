@@ -65,7 +65,7 @@ async fn no_content_of_any_column_makes_reading_fail() {
             }
             tried += 1;
             let mut planning = store.planning().await.expect("planning");
-            planning.states("test").await.unwrap_or_else(|error| panic!("{write}: {error}"));
+            planning.states("test", None).await.unwrap_or_else(|error| panic!("{write}: {error}"));
             let names = ["acme".into(), "".into()];
             planning.live(&names).await.unwrap_or_else(|error| panic!("{write}: {error}"));
             planning.applied(&names).await.unwrap_or_else(|error| panic!("{write}: {error}"));

@@ -201,6 +201,25 @@ async fn a_look_counts_only_for_whoever_still_has_the_source() {
 
 /// Asking while somebody works is not lost: it is answered by the next one.
 #[tokio::test]
+async fn what_was_asked_for_is_known_of_all_or_of_some_and_whether_somebody_waits_for_a_look() {
+    let database = Database::new().await;
+    let store = database.store().await;
+    let one = replica(&store, "one").await;
+    waiting(&store, &one, &["acme", "globex"]).await;
+    let known = async |only: Option<&[&str]>| {
+        let only = only.map(|only| only.iter().map(|name| OrganizationName::from(*name)).collect());
+        let known = store.asked_for(SOURCE, only.as_ref()).await.expect("an answer");
+        known.into_iter().map(|(name, (said, version))| format!("{name} {said} {version}")).collect::<Vec<_>>()
+    };
+    assert_eq!(known(None).await, ["acme 1 0", "globex 1 0"]);
+    assert_eq!(known(Some(&["globex", "initech"])).await, ["globex 1 0"]);
+    assert!(known(Some(&[])).await.is_empty());
+    assert!(!store.is_asked_for(SOURCE).await.expect("an answer"), "the look has answered it");
+    assert!(store.wake_source(SOURCE).await.expect("an answer"));
+    assert!(store.is_asked_for(SOURCE).await.expect("an answer"));
+}
+
+#[tokio::test]
 async fn what_is_asked_for_meanwhile_is_done_again() {
     let database = Database::new().await;
     let store = database.store().await;
@@ -361,7 +380,11 @@ async fn a_name_is_kept_until_it_is_handed_over_or_forgotten() {
     assert_eq!(claim("next", "k/a/two").await, Claim::Own);
     assert_eq!(claim(SOURCE, "k/b/other").await, Claim::Own);
     // What was applied keeps the name as well.
-    apply(&store, "run", plan("acme", vec![create("Organization", "acme", "{}")])).await.expect("it is applied");
+    let record = format!(
+        "INSERT INTO argus.applied (source, kind, organization, name, spec, file, line, col, run)
+         VALUES ('{SOURCE}', 'Organization', 'acme', 'acme', '{{}}', 'acme.yaml', 1, 1, 'run')"
+    );
+    run(&mut database.session().await, &record).await;
     assert_eq!(claim("elsewhere", "k/b/other").await, Claim::Own);
     assert_eq!(claim(SOURCE, "k/a/one").await, Claim::Others("k/b/other".into()));
     // The settings of a machine have the last word.

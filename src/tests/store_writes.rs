@@ -102,9 +102,15 @@ async fn what_was_planned_is_what_is_live_for_every_kind() {
     }
     let applied = planning.applied(std::slice::from_ref(&acme)).await.expect("applied");
     assert_eq!(applied[&acme].rows.len(), wanted.records.len());
-    let states = planning.states(SOURCE).await.expect("states");
+    let states = planning.states(SOURCE, None).await.expect("states");
     assert_eq!((states[&acme].version, states[&acme].exists), (1, true));
     assert_eq!(states[&acme].owner.as_deref(), Some(SOURCE));
+    for (only, known) in [(vec![acme.clone(), "globex".into()], vec![acme.clone()]), (vec!["".into()], vec!["".into()])]
+    {
+        let only = planning.states(SOURCE, Some(&only.into_iter().collect())).await.expect("states");
+        assert_eq!(only.keys().cloned().collect::<Vec<Arc<str>>>(), known);
+        assert!(only.iter().all(|(name, state)| states[name] == *state));
+    }
     assert_eq!(planning.owned_organizations(SOURCE).await.expect("owned"), [acme.clone()].into());
     let files: [Arc<str>; 1] = ["acme.yaml".into()];
     assert_eq!(planning.organizations_of_files(SOURCE, &files).await.expect("files"), [acme].into());
@@ -217,7 +223,7 @@ async fn an_unrelated_write_makes_no_plan_stale_but_leaves_it_unsettled() {
     (first.settles, first.read_at) = (Some("digest".into()), Some(0));
     assert!(apply(&store, "r1", first).await.expect("applied").settled);
     let acme: OrganizationName = "acme".into();
-    let states = store.planning().await.expect("planning").states(SOURCE).await.expect("states");
+    let states = store.planning().await.expect("planning").states(SOURCE, None).await.expect("states");
     let pass = states[&acme].pass.as_ref().expect("a pass");
     assert_eq!((pass.digest.as_str(), pass.version), ("digest", 1));
 
@@ -244,7 +250,7 @@ async fn an_organization_goes_with_all_of_its_rows_and_only_those_that_were_plan
     for table in ["organization", "role", "member", "member_role", "team", "api_key", "budget", "invitation"] {
         assert_eq!(one(&mut session, &format!("SELECT count(*) FROM argus.{table}")).await, "0", "{table}");
     }
-    let states = store.planning().await.expect("planning").states(SOURCE).await.expect("states");
+    let states = store.planning().await.expect("planning").states(SOURCE, None).await.expect("states");
     assert_eq!((states["acme"].exists, states["acme"].version), (false, 4), "the clock goes on");
 }
 

@@ -36,14 +36,14 @@ pub struct Controller<'a> {
 }
 
 /// A session of `psql` that answers one line at a time.
-struct Session {
+pub struct Session {
     _psql: Ended,
     into: ChildStdin,
     out: BufReader<ChildStdout>,
 }
 
 /// A process that ends with this.
-struct Ended(Child);
+pub struct Ended(pub Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -53,7 +53,8 @@ impl Drop for Ended {
 }
 
 impl Session {
-    fn new() -> Result<Session, Box<dyn Error>> {
+    /// One with the server that is up.
+    pub fn new() -> Result<Session, Box<dyn Error>> {
         let mut psql = Command::new("psql");
         psql.args(["-X", "-qAt", "-v", "ON_ERROR_STOP=1"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = psql.spawn()?;
@@ -61,7 +62,8 @@ impl Session {
         Ok(Session { _psql: Ended(child), into, out: BufReader::new(out) })
     }
 
-    fn ask(&mut self, sql: &str) -> Result<String, Box<dyn Error>> {
+    /// The one line that SQL answers.
+    pub fn ask(&mut self, sql: &str) -> Result<String, Box<dyn Error>> {
         writeln!(self.into, "{sql};")?;
         self.into.flush()?;
         let mut line = String::new();
@@ -70,7 +72,7 @@ impl Session {
     }
 
     /// Asks again and again until this is said.
-    fn until(&mut self, sql: &str, said: &str) -> Result<(), Box<dyn Error>> {
+    pub fn until(&mut self, sql: &str, said: &str) -> Result<(), Box<dyn Error>> {
         let began = Instant::now();
         while self.ask(sql)? != said {
             if began.elapsed() > PATIENCE {
@@ -189,7 +191,8 @@ fn used(controller: &Ended, wall: Duration, server_seconds: f64) -> Result<Usage
     Ok(Usage { cpu_seconds, wall_seconds: wall.as_secs_f64(), rss_kib, server_seconds })
 }
 
-fn processor_seconds(controller: &Ended) -> Result<f64, Box<dyn Error>> {
+/// The processor time that a controller has used, in seconds.
+pub fn processor_seconds(controller: &Ended) -> Result<f64, Box<dyn Error>> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", controller.0.id()))?;
     // Behind the name of the program: user and system time are the 12th and 13th field, in hundredths of a second.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();

@@ -273,29 +273,34 @@ pub fn events(events: usize, figures: &Figures) -> String {
     out
 }
 
-fn machine() -> String {
+/// The machine, in words.
+pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).and_then(|line| line.split_once(": "));
     format!("{cores} cores of {}", model.map_or("an unknown model", |(_, name)| name))
 }
 
-fn postgres() -> String {
+/// The database, in words.
+pub fn postgres() -> String {
     let output = std::process::Command::new("psql").arg("--version").output();
     let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let version = said.split_whitespace().nth(2).unwrap_or("of an unknown version");
     format!("PostgreSQL {version}")
 }
 
-/// Puts the report between the two marks of a document.
-pub fn write_between_marks(path: &Path, report: &str) -> Result<(), Box<dyn Error>> {
-    const START: &str = "<!-- figures: written by `make measure` -->";
-    const END: &str = "<!-- end of figures -->";
+/// The marks between which a document holds what `make measure` writes, and those for the figures of a cluster.
+pub const MARKS: [&str; 2] = ["<!-- figures: written by `make measure` -->", "<!-- end of figures -->"];
+pub const CLUSTER_MARKS: [&str; 2] =
+    ["<!-- a cluster: written by `measure --cluster 10000` -->", "<!-- end of a cluster -->"];
+
+/// Puts the report between two marks of a document.
+pub fn write_between_marks(path: &Path, [start, end]: [&str; 2], report: &str) -> Result<(), Box<dyn Error>> {
     let text = std::fs::read_to_string(path)?;
-    let (Some(start), Some(end)) = (text.find(START), text.find(END)) else {
+    let (Some(from), Some(to)) = (text.find(start), text.find(end)) else {
         return Err(format!("{} has no place for the figures", path.display()).into());
     };
-    let written = format!("{}{START}\n\n{report}\n\n{}", &text[..start], &text[end..]);
+    let written = format!("{}{start}\n\n{}\n\n{}", &text[..from], report.trim(), &text[to..]);
     Ok(std::fs::write(path, written)?)
 }
 

@@ -1,12 +1,14 @@
-//! A real broker, as the tests start it.
+//! A real broker and a real API server, as the tests start them.
 #![allow(dead_code, reason = "the tests use the rest")]
 
 #[path = "../../tests/support/kafka.rs"]
 pub mod kafka;
+#[path = "../../tests/support/kubernetes.rs"]
+pub mod kubernetes;
 #[path = "../../tests/support/tls.rs"]
 pub mod tls;
 
-/// What the broker needs of a database's folder.
+/// What both need of a database's folder.
 mod postgres {
     /// A folder that nobody else has.
     pub fn scratch(name: &str) -> std::path::PathBuf {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -47,6 +48,9 @@ pub struct Seen {
     pub held: bool,
     /// Where it is, as findings and ownership records tell it.
     pub place: Arc<str>,
+    free: bool,
+    /// The version in which it was last seen, or in which the finalizer was put on it.
+    version: AtomicU64,
     generation: i64,
     told: u64,
     rows: Vec<Entry>,
@@ -56,6 +60,20 @@ impl Seen {
     /// Whether its rows need it: it is not going, and the finalizer is not on it yet. What stands for no rows needs none.
     pub fn is_to_be_held(&self) -> bool {
         !self.held && !self.deleting && !self.rows.is_empty()
+    }
+
+    /// The version in which it was last seen, if nothing held it back then.
+    pub fn free_at(&self) -> Option<u64> {
+        self.free.then(|| self.version())
+    }
+
+    /// Takes that the finalizer is on it, as of this version.
+    pub fn is_held_at(&self, version: u64) {
+        self.version.store(version, Ordering::Relaxed);
+    }
+
+    fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
     }
 
     fn of(cache: &Cache, kept: &Kept, organization: &OrganizationName) -> Seen {
@@ -75,6 +93,8 @@ impl Seen {
             deleting: kept.deleting,
             held: kept.held,
             place: cache.place(&kept.key),
+            free: kept.free,
+            version: AtomicU64::new(kept.version),
             generation: kept.generation,
             told: kept.told,
             rows: rows.into_iter().map(|resource| row(&resource.id)).collect(),
@@ -145,7 +165,7 @@ impl Answering<'_> {
         for seen in all {
             let came = Came::new(seen.generation, self.now, Standing::ReconciliationFailed, message.clone());
             let (api, namespace) = (self.cluster.api(), &*self.followed.name);
-            if let Err(fault) = report(api, namespace, &seen.key, &seen.uid, seen.told, &came).await {
+            if let Err(fault) = report(api, namespace, &seen.key, &seen.uid, (seen.told, seen.version()), &came).await {
                 // It would fail with the others just the same.
                 tracing::warn!(place = &*seen.place, "{} is not told that it failed: {fault}", seen.place);
                 return;
@@ -233,7 +253,7 @@ async fn answer(
             return release(api, namespace, &seen.key, &seen.uid).await.map_err(said);
         }
     }
-    report(api, namespace, &seen.key, &seen.uid, seen.told, came).await.map(drop).map_err(said)
+    report(api, namespace, &seen.key, &seen.uid, (seen.told, seen.version()), came).await.map(drop).map_err(said)
 }
 
 /// Requests under way, a bounded number at the same time. What failed is given back.
@@ -336,7 +356,8 @@ pub async fn strays(
             }
             let Some((standing, message)) = stands_so else { return Ok(()) };
             let came = Came::new(seen.generation, now, standing, message);
-            report(api, namespace, &seen.key, &seen.uid, seen.told, &came).await.map(drop).map_err(said)
+            let told = (seen.told, seen.version());
+            report(api, namespace, &seen.key, &seen.uid, told, &came).await.map(drop).map_err(said)
         };
         if let Err(why) = answered.await {
             tracing::warn!(place = &*seen.place, why, "{} is not told what came of it: {why}", seen.place);

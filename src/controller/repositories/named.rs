@@ -21,8 +21,8 @@ use crate::source::cluster::api::Fault;
 use crate::source::cluster::object::Object;
 use crate::source::cluster::repository::{Repository, Wanted};
 use crate::source::cluster::sort::Sort;
-use crate::source::cluster::status::{Came, Entry, Organization, Run, Standing};
-use crate::source::cluster::writing::answer;
+use crate::source::cluster::status::{Came, Entry, Organization, Run, Standing, Status};
+use crate::source::cluster::writing::{As, answer};
 use crate::source::git::material::Material;
 use crate::source::git::settings::{GitSettings, Limits, SignerFiles, Verify};
 use crate::store::Store;
@@ -200,7 +200,11 @@ impl Named {
 
     async fn write(&self, object: &Object, came: &Came) -> Result<bool, Fault> {
         let (cluster, followed) = self.office.at();
-        answer(cluster.api(), &followed.name, Sort::GitSource, object, came, true).await
+        let metadata = &object.metadata;
+        let status = object.status.clone().map(Status::from_json).unwrap_or_default();
+        let version = Some(metadata.resource_version.clone());
+        let seen = As { name: &metadata.name, uid: &metadata.uid, status, version };
+        answer(cluster.api(), &followed.name, Sort::GitSource, &seen, came).await
     }
 
     /// Whether somebody else was faster; anything else that goes wrong is told, and comes right after the next turn.

@@ -12,7 +12,7 @@ use super::object::{Kept, Key, Said, place};
 use super::settings::DeletionPolicy;
 use crate::model::code::Code;
 use crate::model::finding::Finding;
-use crate::model::id::OrganizationName;
+use crate::model::id::{GLOBAL, OrganizationName};
 use crate::model::kind::{KINDS, KindId};
 use crate::model::kinds::{organization, removal};
 use crate::model::origin::Origin;
@@ -39,6 +39,8 @@ pub struct Cache {
     members: BTreeMap<OrganizationName, BTreeSet<Key>>,
     /// Objects of which it is not known whose they are.
     strays: BTreeSet<Key>,
+    /// Organizations that say what they were called before: what they are called now and were then.
+    renames: BTreeMap<Key, (OrganizationName, OrganizationName)>,
     /// The newest version of anything that was seen of each organization, of what went as well.
     newest: BTreeMap<OrganizationName, u64>,
 }
@@ -82,6 +84,7 @@ impl Cache {
             objects: BTreeMap::new(),
             members: BTreeMap::new(),
             strays: BTreeSet::new(),
+            renames: BTreeMap::new(),
             newest: BTreeMap::new(),
         }
     }
@@ -164,12 +167,17 @@ impl Cache {
             }
             None => drop(self.strays.insert(kept.key.clone())),
         }
+        match rename(&kept) {
+            Some(rename) => drop(self.renames.insert(kept.key.clone(), rename)),
+            None => drop(self.renames.remove(&kept.key)),
+        }
         self.objects.insert(kept.key.clone(), kept);
         moved
     }
 
     fn take_out(&mut self, key: &Key, version: u64) -> BTreeSet<Moved> {
         let Some(known) = self.objects.remove(key) else { return BTreeSet::new() };
+        self.renames.remove(key);
         let whose = whose(&known);
         match &whose {
             Some(organization) => {
@@ -241,11 +249,26 @@ impl Cache {
         self.objects.is_empty()
     }
 
-    /// What the namespace says of these organizations, checked. Others are only named: a pass over this world has to be
+    /// What the namespace says of these organizations, checked. All others are only named: a pass over this world has to be
     /// limited to them.
     ///
     /// There is none before everything was listed once: what was not asked for would look like what is not there.
     pub fn world(&self, wanted: &BTreeSet<OrganizationName>, now: DateTime<Utc>) -> Result<World, Box<Finding>> {
+        self.world_of(wanted, now, usize::MAX)
+    }
+
+    /// What the namespace says of these organizations, checked, and whether it describes others: one of them is named. It is
+    /// for who asks of these alone, and is not to wait longer where there are more.
+    pub fn part(&self, wanted: &BTreeSet<OrganizationName>, now: DateTime<Utc>) -> Result<World, Box<Finding>> {
+        self.world_of(wanted, now, 1)
+    }
+
+    fn world_of(
+        &self,
+        wanted: &BTreeSet<OrganizationName>,
+        now: DateTime<Utc>,
+        named_max: usize,
+    ) -> Result<World, Box<Finding>> {
         let (listed, faults) = self.standing();
         if !listed {
             let message = format!("not all of the namespace `{}` could be listed yet", self.namespace);
@@ -254,7 +277,7 @@ impl Cache {
             return Err(Box::new(finding.hint(why.unwrap_or_else(|| "it is being listed; try again".into()))));
         }
         let wanted = self.with_renamed(wanted);
-        let shared: OrganizationName = crate::model::id::GLOBAL.into();
+        let shared: OrganizationName = GLOBAL.into();
         let keys = wanted.iter().chain([&shared]).collect::<BTreeSet<_>>();
         let members = keys.into_iter().filter_map(|name| self.members.get(name)).flatten();
         let kept = members.chain(&self.strays).filter_map(|key| self.objects.get(key));
@@ -268,30 +291,23 @@ impl Cache {
         for name in &wanted {
             self.release_orphans(name, &mut world);
         }
-        for name in self.members.keys().filter(|name| !wanted.contains(*name)) {
-            // An organization of which all objects go is not described any more.
-            if self.objects(name).any(|kept| !kept.deleting) && !world.organizations.contains_key(name) {
-                let named = Desired { organization: name.clone(), ..Desired::default() };
-                world.organizations.insert(name.clone(), named);
-            }
+        // An organization of which all objects go is not described any more.
+        let is_described = |name: &&OrganizationName| self.objects(name).any(|kept| !kept.deleting);
+        let others = || self.members.keys().filter(|name| !wanted.contains(*name)).filter(is_described);
+        let shared = self.members.get_key_value(GLOBAL).map(|(name, _)| name).filter(is_described);
+        for name in shared.into_iter().chain(others().filter(|name| &***name != GLOBAL).take(named_max)) {
+            let named = || Desired { organization: name.clone(), ..Desired::default() };
+            world.organizations.entry(name.clone()).or_insert_with(named);
         }
         Ok(world)
     }
 
     /// The wanted organizations, and those that were called so before or claim to have been.
     fn with_renamed(&self, wanted: &BTreeSet<OrganizationName>) -> BTreeSet<OrganizationName> {
-        let root = KindId::of(&organization::KIND);
-        let from = (root, Arc::from(""));
-        let roots = self.objects.range(from..).take_while(|(key, _)| key.0 == root);
-        let renames = roots.filter_map(|(_, kept)| match &kept.said {
-            Said::Read(reading) => reading.resources.iter().find(|resource| resource.id.kind == root),
-            Said::Refused(_) => None,
-        });
-        let renames = renames.filter_map(|root| Some((root.id.organization.clone(), root.previous_name.clone()?)));
         let mut all = wanted.clone();
-        for (now, before) in renames {
-            if wanted.contains(&now) || wanted.contains(&before) {
-                all.extend([now, before]);
+        for (now, before) in self.renames.values() {
+            if wanted.contains(now) || wanted.contains(before) {
+                all.extend([now.clone(), before.clone()]);
             }
         }
         all
@@ -343,6 +359,14 @@ fn whose(kept: &Kept) -> Moved {
         Said::Read(_) => kept.organization.clone(),
         Said::Refused(_) => None,
     }
+}
+
+/// What an organization is called and was called before, if it says so.
+fn rename(kept: &Kept) -> Option<(OrganizationName, OrganizationName)> {
+    let root = KindId::of(&organization::KIND);
+    let Said::Read(reading) = &kept.said else { return None };
+    let resource = reading.resources.iter().find(|resource| kept.key.0 == root && resource.id.kind == root)?;
+    Some((resource.id.organization.clone(), resource.previous_name.clone()?))
 }
 
 /// What a person would write to let go of a row.
@@ -495,6 +519,24 @@ mod tests {
         cache.change(kept("Team", "other", 62, json!({ "organization": "acme", "name": "core" })));
         let world = cache.world(&wanted(&["acme"]), now()).expect("a world");
         assert_eq!(names(&world, "acme"), ["acme", "core", "web"]);
+    }
+
+    #[test]
+    fn a_part_says_the_same_of_what_was_asked_for_and_of_all_others_that_there_is_one() {
+        let mut cache = listed(50, &[("core", 40)]);
+        for name in ["acme-a", "acme-b", "acme-c"] {
+            cache.change(kept("Organization", name, 60, json!({})));
+        }
+        let described = |wanted: &BTreeSet<OrganizationName>| {
+            let world = cache.part(wanted, now()).expect("a world");
+            assert_eq!(names(&world, "acme"), if wanted.contains("acme") { vec!["acme", "core"] } else { vec![] });
+            world.organizations.keys().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(described(&wanted(&["acme"])), ["acme", "acme-a"]);
+        // One of which nothing is left is not taken for all of them.
+        assert_eq!(described(&wanted(&["acme-gone"])), ["acme"]);
+        let all = wanted(&["acme", "acme-a", "acme-b", "acme-c"]);
+        assert_eq!(described(&all), ["acme", "acme-a", "acme-b", "acme-c"]);
     }
 
     #[test]

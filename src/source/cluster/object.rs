@@ -102,6 +102,8 @@ pub struct Kept {
     pub deleting: bool,
     /// Whether the finalizer is on it.
     pub held: bool,
+    /// Whether nothing holds it back, of Argus or of others.
+    pub free: bool,
     /// What becomes of its rows when it is deleted, where it says so itself.
     pub deletion: Option<DeletionPolicy>,
     /// A digest of all that moves the organization: what it says, whether it goes, and when a look was asked for.
@@ -118,9 +120,9 @@ pub struct Kept {
 #[derive(Clone, Debug)]
 pub enum Said {
     /// Resources, or what is wrong with them.
-    Read(Box<FileReading>),
+    Read(Arc<FileReading>),
     /// Nothing that counts: its namespace is not bound to the organization. Nothing of it was read.
-    Refused(Box<Finding>),
+    Refused(Arc<Finding>),
 }
 
 /// The place of an object: `kubernetes/team-a/Organization/acme`.
@@ -137,14 +139,40 @@ pub fn key_at(cluster: &str, namespace: &str, place: &str) -> Option<Key> {
 
 /// Takes from an object what is to be kept.
 pub fn keep(cluster: &str, namespace: &str, binding: &Binding, kind: KindId, object: Object) -> Kept {
+    keep_anew(cluster, namespace, binding, kind, object, None)
+}
+
+/// Takes from an object what is to be kept, where this was kept of it before. If it says the same as then, it is not read
+/// again: most of what is heard of objects is what Argus has written to them.
+pub fn keep_anew(
+    cluster: &str,
+    namespace: &str,
+    binding: &Binding,
+    kind: KindId,
+    object: Object,
+    known: Option<Kept>,
+) -> Kept {
     let Object { metadata, spec, status } = object;
-    let key: Key = (kind, metadata.name.as_str().into());
-    let file = place(cluster, namespace, &key);
     let organization = named_organization(kind.get(), &metadata, spec.as_ref());
     let policy = metadata.annotations.get(DELETION_POLICY);
     let document = document(kind.get(), &metadata, spec).to_string();
+    let moves = digest(&[
+        document.as_bytes(),
+        metadata.uid.as_bytes(),
+        metadata.deletion_timestamp.as_deref().unwrap_or_default().as_bytes(),
+        metadata.annotations.get(REQUESTED_AT).map(String::as_bytes).unwrap_or_default(),
+        policy.map(String::as_bytes).unwrap_or_default(),
+    ]);
+    let told = status.map(Status::from_json).unwrap_or_default().digest();
+    let (generation, version) = (metadata.generation, metadata.version());
+    let (held, free) = (metadata.is_held(), metadata.finalizers.is_empty());
+    if let Some(known) = known.filter(|known| known.moves == moves && *known.uid == metadata.uid) {
+        return Kept { generation, version, held, free, told, ..known };
+    }
+    let key: Key = (kind, metadata.name.as_str().into());
+    let file = place(cluster, namespace, &key);
     let said = match refusal(kind.get(), namespace, binding, organization.as_deref(), &metadata) {
-        Some(finding) => Said::Refused(Box::new(finding.at(Origin::file(&file)))),
+        Some(finding) => Said::Refused(Arc::new(finding.at(Origin::file(&file)))),
         None => {
             let mut reading = read(&file, &document, binding, namespace);
             if let Some(word) = policy.filter(|word| DeletionPolicy::named(word).is_none()) {
@@ -153,25 +181,19 @@ pub fn keep(cluster: &str, namespace: &str, binding: &Binding, kind: KindId, obj
                 reading.findings.push(finding.hint("correct the annotation, or remove it"));
                 reading.blocked.extend(organization.clone());
             }
-            Said::Read(Box::new(reading))
+            Said::Read(Arc::new(reading))
         }
     };
-    let moves = digest(&[
-        document.as_bytes(),
-        metadata.uid.as_bytes(),
-        metadata.deletion_timestamp.as_deref().unwrap_or_default().as_bytes(),
-        metadata.annotations.get(REQUESTED_AT).map(String::as_bytes).unwrap_or_default(),
-        policy.map(String::as_bytes).unwrap_or_default(),
-    ]);
     Kept {
         uid: metadata.uid.as_str().into(),
-        generation: metadata.generation,
-        version: metadata.version(),
+        generation,
+        version,
         deleting: metadata.deletion_timestamp.is_some(),
-        held: metadata.is_held(),
+        held,
+        free,
         deletion: policy.and_then(|word| DeletionPolicy::named(word)),
         moves,
-        told: status.map(Status::from_json).unwrap_or_default().digest(),
+        told,
         organization,
         said,
         key,
@@ -361,6 +383,30 @@ mod tests {
         assert_ne!(moves(json!({ REQUESTED_AT: "now" }), json!({ "displayName": "Acme" })), before);
         assert_ne!(moves(json!({ DELETION_POLICY: "orphan" }), json!({ "displayName": "Acme" })), before);
         assert_ne!(moves(json!({ PREVIOUS_NAME: "acme-old" }), json!({ "displayName": "Acme" })), before);
+    }
+
+    #[test]
+    fn what_says_the_same_as_before_is_not_read_again_and_all_else_of_it_is_new() {
+        let binding = Binding { organizations: vec!["acme".into()], ..Binding::default() };
+        let again = |metadata: Json, spec: Json, known: &Kept| {
+            let object = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).expect("an object");
+            keep_anew("kubernetes", "team-a", &binding, known.key.0, object, Some(known.clone()))
+        };
+        let shares = |a: &Kept, b: &Kept| match (&a.said, &b.said) {
+            (Said::Read(a), Said::Read(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        let first = kept("Organization", json!({}), json!({ "displayName": "Acme" }));
+        let metadata = |uid: &str| json!({ "name": "acme", "uid": uid, "generation": 3, "resourceVersion": "43" });
+        let same = again(metadata("1"), json!({ "displayName": "Acme" }), &first);
+        assert!(shares(&same, &first) && same.moves == first.moves);
+        assert_eq!((same.version, same.held, same.free, first.held, first.free), (43, false, true, true, false));
+        for (uid, name) in [("1", "Acme Inc"), ("2", "Acme")] {
+            let other = again(metadata(uid), json!({ "displayName": name }), &first);
+            assert!(!shares(&other, &first) && *other.uid == *uid && other.moves != first.moves);
+            let Said::Read(reading) = &other.said else { panic!("{other:?}") };
+            assert_eq!(reading.resources[0].text("displayName"), Some(name));
+        }
     }
 
     #[test]

@@ -124,6 +124,7 @@ async fn list<K: Keeps>(api: &Api, namespace: &Followed, keeper: &K) -> Result<u
     let mut token: Option<String> = None;
     let listed = loop {
         let page = api.page(&namespace.name, keeper.sort(), token.as_deref()).await.map_err(failed)?;
+        namespace.heard();
         kept.extend(page.items.into_iter().map(|object| keeper.take(object)));
         if kept.len() > OBJECTS_MAX {
             let message = format!("there are more than {OBJECTS_MAX} {plural} in `{}`", namespace.name);

@@ -71,17 +71,37 @@ impl Cluster {
     }
 }
 
-/// Puts the finalizer on an object, before anything of it is written for the first time. Says whether it is on it then:
-/// it is not where the object is gone, or going.
-pub async fn hold(api: &Api, namespace: &str, key: &Key, uid: &str) -> Result<bool, Fault> {
-    change_finalizers(api, namespace, key, uid, |metadata| {
+/// Puts the finalizer on an object, before anything of it is written for the first time. Gives the version in which it is
+/// on it; none where the object is gone, or going.
+///
+/// `free` is the version in which it was last seen, if nothing held it back then: as long as it has not changed since, it
+/// need not be asked for.
+pub async fn hold(api: &Api, namespace: &str, key: &Key, uid: &str, free: Option<u64>) -> Result<Option<u64>, Fault> {
+    if let Some(version) = free {
+        let patch = json!({
+            "metadata": { "uid": uid, "resourceVersion": version.to_string(), "finalizers": [FINALIZER] },
+        });
+        match api.merge(namespace, key.0.into(), &key.1, &patch).await {
+            Ok(object) => return Ok(held_at(Some(&object.metadata))),
+            Err(fault) if fault.is_absent() => return Ok(None),
+            // It is another one by now, or going.
+            Err(fault) if fault.is_conflict() || fault.status == 422 => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    let metadata = change_finalizers(api, namespace, key, uid, |metadata| {
         if metadata.deletion_timestamp.is_some() || metadata.is_held() {
             return None;
         }
         Some(metadata.finalizers.iter().map(String::as_str).chain([FINALIZER]).map(str::to_owned).collect())
     })
-    .await
-    .map(|metadata| metadata.is_some_and(|metadata| metadata.is_held()))
+    .await?;
+    Ok(held_at(metadata.as_ref()))
+}
+
+/// The version of an object that has the finalizer.
+fn held_at(metadata: Option<&Metadata>) -> Option<u64> {
+    metadata.filter(|metadata| metadata.is_held()).map(Metadata::version)
 }
 
 /// Takes the finalizer off an object, once its rows are gone, released, or were never there. Does nothing where it is not
@@ -129,14 +149,37 @@ fn same(object: Option<Object>, uid: &str) -> Option<Object> {
 }
 
 /// Writes what came of a pass to the status of an object, and tells of it in an event, where something has changed.
-/// `told` is the digest of the status that it had when it was last seen. Says whether something was written.
-pub async fn report(api: &Api, namespace: &str, key: &Key, uid: &str, told: u64, came: &Came) -> Result<bool, Fault> {
+/// `told` is the digest of the status that it had when it was last seen, and `version` the one in which it was that: what
+/// had none need not be asked for, as long as it has not changed since. Says whether something was written.
+pub async fn report(
+    api: &Api,
+    namespace: &str,
+    key: &Key,
+    uid: &str,
+    (told, version): (u64, u64),
+    came: &Came,
+) -> Result<bool, Fault> {
     if came.run.is_none() && status(&Status::default(), came).digest() == told {
         return Ok(false);
     }
+    let mut blank = (version > 0 && told == Status::default().digest()).then_some(version);
     for _ in 0..TRIES {
-        let Some(object) = same(api.get(namespace, key.0.into(), &key.1).await?, uid) else { return Ok(false) };
-        match answer(api, namespace, key.0.into(), &object, came, false).await {
+        let seen = match blank.take() {
+            Some(version) => {
+                let version = Some(version.to_string());
+                As { name: &key.1, uid, status: Status::default(), version }
+            }
+            None => {
+                let Some(object) = same(api.get(namespace, key.0.into(), &key.1).await?, uid) else { return Ok(false) };
+                As {
+                    name: &key.1,
+                    uid,
+                    status: object.status.map(Status::from_json).unwrap_or_default(),
+                    version: None,
+                }
+            }
+        };
+        match answer(api, namespace, key.0.into(), &seen, came).await {
             Err(fault) if fault.is_absent() => return Ok(false),
             Err(fault) if fault.is_conflict() => {}
             answered => return answered,
@@ -145,30 +188,33 @@ pub async fn report(api: &Api, namespace: &str, key: &Key, uid: &str, told: u64,
     Ok(false)
 }
 
-/// Writes what came of a pass to the status of an object as it was just read, and tells of it in an event, where something
-/// has changed. With `exact`, whoever has written it since then makes this a conflict.
-pub async fn answer(
-    api: &Api,
-    namespace: &str,
-    sort: Sort,
-    object: &Object,
-    came: &Came,
-    exact: bool,
-) -> Result<bool, Fault> {
-    let Metadata { name, uid, resource_version, .. } = &object.metadata;
-    let before = object.status.clone().map(Status::from_json).unwrap_or_default();
+/// An object as it was when its status was read.
+pub struct As<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What tells it from one that had the name before.
+    pub uid: &'a str,
+    /// Its status.
+    pub status: Status,
+    /// Its version, where whoever has written it since then makes writing a conflict.
+    pub version: Option<String>,
+}
+
+/// Writes what came of a pass to the status of an object, and tells of it in an event, where something has changed.
+pub async fn answer(api: &Api, namespace: &str, sort: Sort, seen: &As<'_>, came: &Came) -> Result<bool, Fault> {
+    let As { name, uid, status: before, version } = seen;
     // Somebody else knows a later generation of it already.
     if before.observed_generation > came.generation {
         return Ok(false);
     }
-    let after = status(&before, came);
-    if after == before {
+    let after = status(before, came);
+    if after == *before {
         return Ok(false);
     }
     // With the id: one that was made anew under the same name gets nothing of this.
     let mut metadata = json!({ "name": name, "namespace": namespace, "uid": uid });
-    if exact {
-        metadata["resourceVersion"] = json!(resource_version);
+    if let Some(version) = version {
+        metadata["resourceVersion"] = json!(version);
     }
     let applied = json!({
         "apiVersion": API_VERSION,
@@ -177,7 +223,7 @@ pub async fn answer(
         "status": serde_json::to_value(&after).unwrap_or(Json::Null),
     });
     let object = api.apply_status(namespace, sort, name, &applied).await?;
-    tell(api, namespace, sort, &object.metadata, (&before, &after), came).await;
+    tell(api, namespace, sort, &object.metadata, (before, &after), came).await;
     Ok(true)
 }
 

@@ -133,7 +133,7 @@ impl Store {
                  due = CASE WHEN w.undone >= $1 THEN GREATEST(w.due, clock_timestamp()) ELSE clock_timestamp() END
              FROM (SELECT w.source, w.organization, c.version FROM argus.work w
                    JOIN argus.clock c ON c.organization = w.organization AND c.version IS DISTINCT FROM w.version
-                   WHERE NOT argus.is_held(w.holder)
+                   WHERE w.holder IS NULL OR NOT argus.is_held(w.holder)
                    FOR UPDATE OF w SKIP LOCKED) m
              WHERE w.source = m.source AND w.organization = m.organization",
         )

@@ -181,7 +181,8 @@ pub(in crate::store) async fn seen(connection: &mut PgConnection) -> Result<(Vec
                                AS new,
                            count(*) FILTER (WHERE asked > answered AND outcome NOT IN ('applied', 'unchanged')) AS again,
                            extract(epoch FROM clock_timestamp() - min(due)
-                               FILTER (WHERE asked > answered AND NOT argus.is_held(holder)))::float8 AS oldest,
+                               FILTER (WHERE asked > answered
+                                         AND (holder IS NULL OR NOT argus.is_held(holder))))::float8 AS oldest,
                            count(*) FILTER (WHERE undone >= $1 AND undone_at > clock_timestamp() - interval '1 hour') AS fighting
                     FROM argus.work GROUP BY source) w ON w.source = s.name
          ORDER BY s.name",

@@ -1,6 +1,6 @@
 //! Looks at sources: who makes one, what it has found, and which organizations are asked for because of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row as _};
@@ -178,15 +178,16 @@ impl Store {
         Ok(handed.rows_affected() > 0)
     }
 
-    /// All sources, as they are now.
+    /// All sources, as they are now. To ask whether somebody is there is dear, so it is asked of those that have a holder.
     pub async fn sources(&self) -> Result<Sources, StoreError> {
         let mut transaction = self.reconciling().await?;
         let rows = sqlx::query(
             "SELECT s.name, s.asked, s.answered, s.looked_at, s.full_at, s.failures, argus.is_held(s.holder), s.revision,
                     COALESCE(w.waiting, 0), w.due, COALESCE(w.worked_on, false), s.named_by
              FROM argus.source s
-             LEFT JOIN (SELECT source, count(*) AS waiting, bool_or(argus.is_held(holder)) AS worked_on,
-                               min(due) FILTER (WHERE NOT argus.is_held(holder)) AS due
+             LEFT JOIN (SELECT source, count(*) AS waiting,
+                               bool_or(holder IS NOT NULL AND argus.is_held(holder)) AS worked_on,
+                               min(due) FILTER (WHERE holder IS NULL OR NOT argus.is_held(holder)) AS due
                         FROM argus.work WHERE asked > answered GROUP BY source) w ON w.source = s.name
              ORDER BY s.name",
         )
@@ -273,7 +274,8 @@ impl Store {
         if let Some(all) = all {
             let names: Vec<String> = all.iter().map(ToString::to_string).collect();
             sqlx::query(
-                "DELETE FROM argus.work WHERE source = $1 AND NOT organization = ANY ($2) AND NOT argus.is_held(holder)",
+                "DELETE FROM argus.work WHERE source = $1 AND NOT organization = ANY ($2)
+                   AND (holder IS NULL OR NOT argus.is_held(holder))",
             )
             .bind(&look.source)
             .bind(names)
@@ -311,14 +313,31 @@ impl Store {
         Ok(noted.rows_affected() > 0)
     }
 
-    /// What was last asked for of the organizations of a source: what was said of them, and the version of their rows.
-    pub async fn asked_for(&self, source: &str) -> Result<BTreeMap<OrganizationName, (String, i64)>, StoreError> {
+    /// Whether somebody waits for a look at a source.
+    pub async fn is_asked_for(&self, source: &str) -> Result<bool, StoreError> {
+        let mut transaction = self.reconciling().await?;
+        let waits: Option<bool> = sqlx::query_scalar("SELECT asked > answered FROM argus.source WHERE name = $1")
+            .bind(source)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        Ok(waits.unwrap_or(true))
+    }
+
+    /// What was last asked for of organizations of a source, of these or of all: what was said of them, and the version of
+    /// their rows.
+    pub async fn asked_for(
+        &self,
+        source: &str,
+        only: Option<&BTreeSet<OrganizationName>>,
+    ) -> Result<BTreeMap<OrganizationName, (String, i64)>, StoreError> {
         let mut transaction = self.reconciling().await?;
         let rows: Vec<(String, String, i64)> = sqlx::query_as(
             "SELECT organization, said, version FROM argus.work
-             WHERE source = $1 AND said IS NOT NULL AND version IS NOT NULL",
+             WHERE source = $1 AND said IS NOT NULL AND version IS NOT NULL
+               AND ($2::text[] IS NULL OR organization = ANY ($2))",
         )
         .bind(source)
+        .bind(only.map(|only| only.iter().map(ToString::to_string).collect::<Vec<String>>()))
         .fetch_all(&mut *transaction)
         .await?;
         Ok(rows.into_iter().map(|(name, said, version)| (name.into(), (said, version))).collect())

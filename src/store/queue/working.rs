@@ -134,7 +134,7 @@ impl Store {
         let due: Vec<(String, bool)> = sqlx::query_as(
             "SELECT organization, tries > 0 FROM argus.work
              WHERE source = $1 AND asked > answered AND due <= clock_timestamp()
-               AND NOT argus.is_held(holder) AND (organization = '' OR NOT $2)
+               AND (holder IS NULL OR NOT argus.is_held(holder)) AND (organization = '' OR NOT $2)
              ORDER BY organization <> '', tries > 0, due, organization LIMIT $3 FOR UPDATE SKIP LOCKED",
         )
         .bind(source)
@@ -246,7 +246,8 @@ impl Store {
             // What was missing to others may be there now.
             sqlx::query(
                 "UPDATE argus.work SET due = clock_timestamp()
-                 WHERE source = $1 AND asked > answered AND outcome IN ('blocked', 'failed') AND NOT argus.is_held(holder)",
+                 WHERE source = $1 AND asked > answered AND outcome IN ('blocked', 'failed')
+                   AND (holder IS NULL OR NOT argus.is_held(holder))",
             )
             .bind(&batch.source)
             .execute(&mut *transaction)

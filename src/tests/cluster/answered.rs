@@ -34,7 +34,7 @@ impl Follower {
         let (uid, told) = {
             let cache = self.followed().cache();
             let kept = cache.object(&key).expect("the object");
-            (kept.uid.to_string(), kept.told)
+            (kept.uid.to_string(), (kept.told, kept.version))
         };
         let report = report(self.cluster.api(), &self.namespace.name, &key, &uid, told, came);
         self.runtime.block_on(report).expect("it is written")
@@ -62,7 +62,10 @@ fn the_finalizer_goes_on_once_holds_and_comes_off_once_beside_those_of_others() 
     let (key, uid) = (key("Organization", "acme"), follower.uid("org/acme"));
     let namespace = follower.namespace.name.as_str();
     let api = follower.cluster.api();
-    let hold = |uid: &str| follower.runtime.block_on(hold(api, namespace, &key, uid)).expect("it is asked");
+    let hold = |uid: &str| {
+        let held = follower.runtime.block_on(hold(api, namespace, &key, uid, None));
+        held.expect("it is asked").is_some()
+    };
     let release = |uid: &str| follower.runtime.block_on(release(api, namespace, &key, uid)).expect("it is asked");
     assert!(hold(&uid) && hold(&uid));
     assert_eq!(follower.finalizers("org/acme"), ["example.com/other", FINALIZER]);
@@ -83,6 +86,53 @@ fn the_finalizer_goes_on_once_holds_and_comes_off_once_beside_those_of_others() 
     follower.until("gone", |cache| cache.object(&key).is_none());
     release(&uid);
     assert!(!hold(&uid));
+}
+
+#[test]
+#[ignore = "it needs an API server of Kubernetes: make e2e"]
+fn what_nothing_held_back_is_held_and_told_without_being_asked_for_unless_it_has_changed_since() {
+    let follower = Follower::new(&["acme", "globex"]);
+    for name in ["acme", "globex"] {
+        follower.create("Organization", name, &json!({}));
+    }
+    follower.listed();
+    let api = follower.cluster.api();
+    let seen = |name: &str| {
+        let cache = follower.followed().cache();
+        let kept = cache.object(&key("Organization", name)).expect("the object");
+        (kept.uid.to_string(), kept.free.then_some(kept.version), kept.told)
+    };
+    let applied = came(1, Standing::Applied, "the rows are as it says");
+    for (name, is_changed) in [("acme", false), ("globex", true)] {
+        let (key, what) = (key("Organization", name), format!("org/{name}"));
+        let (uid, free, told) = seen(name);
+        assert!(free.is_some());
+        if is_changed {
+            // The versions that are known are old by now, and what others have written stays.
+            let others = r#"{"metadata":{"finalizers":["example.com/other"]}}"#;
+            follower.namespace.kubectl(&["patch", &what, "--type=merge", "-p", others]).well();
+        }
+        let held = follower.runtime.block_on(hold(api, &follower.namespace.name, &key, &uid, free));
+        let held = held.expect("it is asked").expect("it is held");
+        let others = if is_changed { vec!["example.com/other", FINALIZER] } else { vec![FINALIZER] };
+        assert_eq!(follower.finalizers(&what), others);
+        if is_changed {
+            follower.namespace.kubectl(&["annotate", &what, "example.com/seen=now"]).well();
+        }
+        let report = report(api, &follower.namespace.name, &key, &uid, (told, held), &applied);
+        assert!(follower.runtime.block_on(report).expect("it is written"));
+        let stored = follower.json(&what);
+        assert_eq!(stored["status"]["conditions"][0]["status"], "True", "{stored}");
+        assert_ne!(stored["metadata"]["resourceVersion"], json!(held.to_string()));
+    }
+    // Another one of that name is neither held nor told.
+    follower.until("held", |cache| cache.object(&key("Organization", "acme")).is_some_and(|kept| kept.held));
+    let other = "00000000-0000-0000-0000-000000000000";
+    let key = key("Organization", "acme");
+    let held = follower.runtime.block_on(hold(api, &follower.namespace.name, &key, other, Some(1)));
+    assert_eq!(held.expect("it is asked"), None);
+    let report = report(api, &follower.namespace.name, &key, other, (0, 1), &applied);
+    assert!(!follower.runtime.block_on(report).expect("it is asked"));
 }
 
 #[test]

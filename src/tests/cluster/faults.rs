@@ -175,8 +175,8 @@ fn where_somebody_else_was_faster_the_finalizer_is_put_on_what_they_wrote() {
     });
     let key = key("Organization", "acme");
     let uid = follower.followed().cache().object(&key).expect("the object").uid.to_string();
-    let held = follower.runtime.block_on(hold(follower.cluster.api(), &follower.namespace.name, &key, &uid));
-    assert!(held.expect("it is asked") && conflicts.load(Ordering::SeqCst) == 4);
+    let held = follower.runtime.block_on(hold(follower.cluster.api(), &follower.namespace.name, &key, &uid, None));
+    assert!(held.expect("it is asked").is_some() && conflicts.load(Ordering::SeqCst) == 4);
     let finalizers =
         follower.namespace.kubectl(&["get", "org", "acme", "-o", "jsonpath={.metadata.finalizers}"]).well();
     assert!(finalizers.out.contains(FINALIZER), "{finalizers:?}");

@@ -241,6 +241,8 @@ fn whoever_may_write_to_a_namespace_reaches_no_other_organization_through_any_fi
     follower.create("Organization", "acme-keys", &json!({}));
     follower.create("ApiKey", "bot", &key);
     follower.listed();
+    let bot = self::key("ApiKey", "bot");
+    follower.until("told of all", |cache| cache.object(&bot).is_some());
     let world = follower.world(&["acme", "acme-new", "acme-keys", "globex", ""]).expect("a world");
     let described: Vec<&str> = world.organizations.keys().map(|name| &**name).collect();
     assert_eq!(described, ["acme", "acme-keys"]);

@@ -1,6 +1,7 @@
 //! What would be known if one object were another: a copy of what that concerns, with the other one put in its place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Cache;
 use crate::model::id::{GLOBAL, OrganizationName};
@@ -23,6 +24,7 @@ impl Cache {
             objects: BTreeMap::new(),
             members: BTreeMap::new(),
             strays: BTreeSet::new(),
+            renames: BTreeMap::new(),
             newest: BTreeMap::new(),
         };
         for name in self.members.keys() {
@@ -40,7 +42,8 @@ impl Cache {
     /// An object that says no more than that its organization is there; none where all of it goes.
     fn stand_in(&self, organization: &str) -> Option<Kept> {
         let one = self.objects(organization).find(|kept| !kept.deleting)?;
-        let Kept { key, uid, generation, version, deleting, held, deletion, moves, told, organization, said: _ } = one;
+        let Kept { key, uid, generation, version, deleting, held, free, deletion, moves, told, organization, said: _ } =
+            one;
         Some(Kept {
             key: key.clone(),
             uid: uid.clone(),
@@ -48,19 +51,18 @@ impl Cache {
             version: *version,
             deleting: *deleting,
             held: *held,
+            free: *free,
             deletion: *deletion,
             moves: *moves,
             told: *told,
             organization: organization.clone(),
-            said: Said::Read(Box::new(FileReading::empty(&self.place(key)))),
+            said: Said::Read(Arc::new(FileReading::empty(&self.place(key)))),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use chrono::{DateTime, Utc};
     use serde_json::{Value as Json, json};
 
