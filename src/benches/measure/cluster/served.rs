@@ -232,7 +232,7 @@ impl Served {
     pub async fn rename(&self, namespace: &str, organization: &str, name: &str) -> Result<(), Box<dyn Error>> {
         let change = json!({ "spec": { "displayName": name } });
         let team = format!("{organization}-core");
-        let merged = self.api.merge(namespace, KindId::of(kind("Team")?), &team, &change).await;
+        let merged = self.api.merge(namespace, KindId::of(kind("Team")?).into(), &team, &change).await;
         merged.map(drop).map_err(|fault| fault.message.into())
     }
 
@@ -257,14 +257,15 @@ impl Served {
             async move {
                 let name = document["metadata"]["name"].as_str().unwrap_or_default();
                 let held = json!({ "metadata": { "finalizers": [FINALIZER] } });
-                api.merge(&namespace, kind_id, name, &held).await.map_err(|fault| fault.message)?;
+                api.merge(&namespace, kind_id.into(), name, &held).await.map_err(|fault| fault.message)?;
                 let metadata = json!({ "name": name, "namespace": &*namespace });
                 let told =
                     json!({ "apiVersion": API_VERSION, "kind": kind.name, "metadata": metadata, "status": &*status });
-                let object = api.apply_status(&namespace, kind_id, name, &told).await.map_err(|fault| fault.message)?;
+                let object =
+                    api.apply_status(&namespace, kind_id.into(), name, &told).await.map_err(|fault| fault.message)?;
                 let metadata: &Metadata = &object.metadata;
                 let told = Told { is_well: true, reason: "Applied", note: "the rows are as it says", at: Utc::now() };
-                api.tell(&namespace, kind_id, metadata, &told).await.map_err(|fault| fault.message)
+                api.tell(&namespace, kind_id.into(), metadata, &told).await.map_err(|fault| fault.message)
             }
         })
         .await?;
