@@ -136,8 +136,9 @@ mod tests {
     #[test]
     fn what_a_namespace_is_not_bound_to_is_taken_out_and_stays_as_it_is() {
         let renames = "  annotations: {argus.io/previous-name: globex}\n";
-        let text =
-            [organization("acme", ""), organization("globex", ""), organization("acme-eu", renames)].join("---\n");
+        let away = "  annotations: {argus.io/previous-name: acme-old}\n";
+        let texts = [("acme", ""), ("globex", ""), ("acme-eu", renames), ("initech", away)];
+        let text = texts.map(|(name, more)| organization(name, more)).join("---\n");
         let mut world = world(&text);
         bound().restrict(&mut world);
         let left: Vec<&str> = world.organizations.keys().map(|name| &**name).collect();
