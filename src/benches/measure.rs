@@ -4,8 +4,10 @@
 //! `argus apply`, a bare COPY of the same rows into the same tables, and `terraform plan` where there is a terraform.
 //! And for one number of organizations: plans with and without policies, and what OPA takes for the same documents. And for
 //! one number of resources in a Git repository: a plan after a commit of one file. And for one number of resources: sealing
-//! and verifying the audit of the first apply. And for one number of events: delivering them to Kafka. And for one number of
-//! pushes: how long it is until the controller has applied them, with the resources of `--git`.
+//! and verifying the audit of the first apply. And for one number of events: delivering them to Kafka.
+//!
+//! `--pushes` measures nothing but how long it is until the controller has applied what was pushed, so many times, with the
+//! resources of `--git`.
 //!
 //! `--cluster` measures nothing but the controller over a cluster of so many organizations, each of 10 children, because it
 //! takes half an hour and a real API server, which ARGUS_KUBERNETES names as for the tests.
@@ -13,7 +15,8 @@
 //! ```text
 //! measure [--sizes 1000,10000,100000] [--seed 7] [--runs 3] [--argus PATH] [--work DIR]
 //!         [--terraform PROGRAM] [--terraform-max 10000] [--judging 1000] [--git 100000] [--audit 100000]
-//!         [--events 200000] [--pushes 200] [--policies policies] [--opa PROGRAM] [--write docs/performance.md]
+//!         [--events 200000] [--policies policies] [--opa PROGRAM] [--write docs/performance.md]
+//! measure --pushes 200 [--git 100000] [--argus PATH] [--work DIR] [--write docs/performance.md]
 //! measure --cluster 10000 [--idle 600] [--argus PATH] [--work DIR] [--write docs/performance.md]
 //! ```
 //!
@@ -129,7 +132,11 @@ fn main() -> Outcome<()> {
         }
         _ => {
             let options = options(words)?;
-            if options.cluster > 0 { measure_cluster(&options) } else { measure_all(&options) }
+            match () {
+                () if options.cluster > 0 => measure_cluster(&options),
+                () if options.pushes > 0 => measure_controller(&options),
+                () => measure_all(&options),
+            }
         }
     }
 }
@@ -149,7 +156,7 @@ fn options(words: Vec<String>) -> Outcome<Options> {
         git: 100_000,
         audit: 100_000,
         events: 200_000,
-        pushes: 200,
+        pushes: 0,
         cluster: 0,
         idle: 600,
         policies: "policies".into(),
@@ -223,9 +230,6 @@ fn measure_all(options: &Options) -> Outcome<()> {
     if options.events > 0 {
         report += &measure_events(options, &work.join("events"))?;
     }
-    if options.pushes > 0 {
-        report += &measure_controller(options, &work.join("controller"))?;
-    }
     if options.work.is_none() {
         std::fs::remove_dir_all(&work)?;
     }
@@ -298,16 +302,28 @@ fn measure_events(options: &Options, folder: &Path) -> Outcome<String> {
 }
 
 /// Measures the controller with a repository of as many resources as for a plan, and so many pushes.
-fn measure_controller(options: &Options, folder: &Path) -> Outcome<String> {
-    eprintln!("pushing {} times ...", options.pushes);
+fn measure_controller(options: &Options) -> Outcome<()> {
+    let folder = work_folder(options).join("controller");
     let repo = folder.join("repo");
     let organizations = world::write(&repo, options.git, options.seed)?;
     git::git(&repo, &["init", "-q", "-b", "main"])?;
     git::commit(&repo)?;
     let pushes = options.pushes.min(organizations);
-    let figures = inner(options, "inner-controller", folder, &[repo.as_ref(), pushes.to_string().as_ref()])?;
+    let figures = inner(options, "inner-controller", &folder, &[repo.as_ref(), pushes.to_string().as_ref()])?;
+    tell_apart(options, &folder, report::PUSHES_MARKS, &report::controller(organizations, pushes, &figures))
+}
+
+/// Tells what was measured by itself, and writes it between marks of its own.
+fn tell_apart(options: &Options, folder: &Path, marks: [&str; 2], report: &str) -> Outcome<()> {
     std::fs::remove_dir_all(folder)?;
-    Ok(report::controller(organizations, pushes, &figures))
+    if options.work.is_none() {
+        std::fs::remove_dir_all(work_folder(options))?;
+    }
+    println!("{report}");
+    match &options.write {
+        Some(path) => report::write_between_marks(path, marks, report),
+        None => Ok(()),
+    }
 }
 
 /// Measures the controller over a cluster of so many organizations.
@@ -323,15 +339,7 @@ fn measure_cluster(options: &Options) -> Outcome<()> {
         [options.argus.as_ref(), data.as_ref(), folder.as_ref(), organizations.as_ref(), idle.as_ref()];
     under_server(options, &data, "inner-cluster", &arguments)?;
     let report = std::fs::read_to_string(folder.join("report.md"))?;
-    std::fs::remove_dir_all(folder)?;
-    if options.work.is_none() {
-        std::fs::remove_dir_all(work_folder(options))?;
-    }
-    println!("{report}");
-    if let Some(path) = &options.write {
-        report::write_between_marks(path, report::CLUSTER_MARKS, &report)?;
-    }
-    Ok(())
+    tell_apart(options, &folder, report::CLUSTER_MARKS, &report)
 }
 
 /// Measures Argus on one server, and the bare COPY on another that is as fresh as the first was.

@@ -289,8 +289,9 @@ pub fn postgres() -> String {
     format!("PostgreSQL {version}")
 }
 
-/// The marks between which a document holds what `make measure` writes, and those for the figures of a cluster.
+/// The marks between which a document holds what `make measure` writes, and those for what is measured by itself.
 pub const MARKS: [&str; 2] = ["<!-- figures: written by `make measure` -->", "<!-- end of figures -->"];
+pub const PUSHES_MARKS: [&str; 2] = ["<!-- pushes: written by `measure --pushes 200` -->", "<!-- end of pushes -->"];
 pub const CLUSTER_MARKS: [&str; 2] =
     ["<!-- a cluster: written by `measure --cluster 10000` -->", "<!-- end of a cluster -->"];
 
@@ -306,7 +307,7 @@ pub fn write_between_marks(path: &Path, [start, end]: [&str; 2], report: &str) -
 
 /// The controller with so many organizations and pushes.
 pub fn controller(organizations: usize, pushes: usize, figures: &Figures) -> String {
-    let mut out = format!("\n\n### The controller, with {organizations} organizations\n\n");
+    let mut out = format!("With {organizations} organizations, on {}:\n\n", machine());
     out.push_str("| what | wall s | CPU s | server CPU s | peak MiB |\n|---|---:|---:|---:|---:|\n");
     for (key, name) in [
         ("controller-first", "from nothing until everything is applied and noted"),
