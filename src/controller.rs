@@ -19,7 +19,7 @@ mod worker;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 
 use cluster::Office;
 use presence::Presence;
@@ -96,9 +96,18 @@ impl Shared {
         *self.desks.write().unwrap_or_else(PoisonError::into_inner) = desks;
     }
 
-    /// Wakes whoever has left out what objects name, once a turn about one of them is over.
-    fn tell_after(&self, desk: &Desk) {
-        if desk.named.is_some() {
+    /// A place for a turn about a source; none where too many are about repositories that objects name, and it is one of them.
+    fn place(&self, desk: &Desk) -> Option<Option<SemaphorePermit<'_>>> {
+        match &desk.named {
+            None => Some(None),
+            Some(_) => self.slow.try_acquire().ok().map(Some),
+        }
+    }
+
+    /// Gives a place back, and wakes whoever found none.
+    fn free(&self, place: Option<SemaphorePermit<'_>>) {
+        if place.is_some() {
+            drop(place);
             self.wake.notify_waiters();
         }
     }

@@ -54,29 +54,30 @@ impl Taker for Worker {
         let known = self.shared.store.sources().await?;
         let mut desks = self.shared.desks();
         desks.retain(|desk| desk.is_its_own(&known));
-        let slow = self.shared.slow.try_acquire();
-        if slow.is_err() {
-            // Whoever is about one of them wakes all when it is over.
-            desks.retain(|desk| desk.named.is_none());
-        }
         // Every turn begins somewhere else, so that none of the sources comes last for all of them.
         let begin = self.turns.fetch_add(1, Ordering::Relaxed) % desks.len().max(1);
         desks.rotate_left(begin);
         for desk in &desks {
-            if look_is_due(desk, &known) && self.look(desk, holder, &known).await? {
-                drop(slow);
-                self.shared.tell_after(desk);
+            if look_is_due(desk, &known)
+                && let Some(place) = self.shared.place(desk)
+                && self.look(desk, holder, &known).await?
+            {
+                self.shared.free(place);
                 return Ok(Turn::Busy);
             }
         }
         for desk in &desks {
             let due = known.sources.get(&desk.settings.name).and_then(|source| source.due);
-            if due.is_some_and(|due| due <= known.now) && self.work_on_a_batch(desk, holder).await? {
-                drop(slow);
-                self.shared.tell_after(desk);
+            if due.is_some_and(|due| due <= known.now)
+                && let Some(place) = self.shared.place(desk)
+                && self.work_on_a_batch(desk, holder).await?
+            {
+                self.shared.free(place);
                 return Ok(Turn::Busy);
             }
         }
+        // Whoever is about one of those that have no place now wakes all when it is over.
+        desks.retain(|desk| self.shared.place(desk).is_some());
         let wait = until_next(&desks, &known);
         // What somebody has just asked for is due in a moment.
         let is_over = self.shared.once && TimeDelta::from_std(wait).is_ok_and(|wait| wait > GAP);
