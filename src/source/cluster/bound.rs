@@ -45,7 +45,7 @@ impl Binding {
         }
         let name = shown(name);
         let message = format!("{} may not be delivered from `{namespace}` into the namespace {name}", resource.id);
-        let finding = Finding::error(Code::NotBound, message).about(&resource.id.organization);
+        let finding = Finding::error(Code::NotBound, message).about(&resource.id);
         Some(finding.hint("name its own namespace, or have the other one listed in `secretNamespaces` of the settings"))
     }
 }
@@ -65,7 +65,8 @@ impl Bound {
             }
             let elsewhere = desired.resources.iter().filter_map(|resource| {
                 let finding = self.binding.delivery_elsewhere(namespace, resource)?;
-                Some(finding.at(resource.origin.clone()))
+                // About the organization, because it is what stays as it is.
+                Some(finding.about(name).at(resource.origin.clone()))
             });
             let elsewhere: Vec<Finding> = elsewhere.collect();
             if !elsewhere.is_empty() {

@@ -468,7 +468,7 @@ fn a_repository_that_a_namespace_may_not_name_is_refused() {
     assert!(source(&json!({})).done);
     for (more, said) in [
         (json!({ "source": "production" }), "ARG1913"),
-        (json!({ "url": "https://git.example/globex/config.git" }), "gitSources.urls"),
+        (json!({ "url": "https://git.example/globex/config.git" }), "not bound to repositories at"),
         (json!({ "secretRef": { "name": "of-others" } }), "not bound to the Secret"),
     ] {
         let ran = source(&more);
