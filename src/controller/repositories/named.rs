@@ -357,7 +357,10 @@ fn stands(standing: &queue::Standing, failed: &[Finding]) -> (Standing, String) 
         return (Standing::Applied, format!("the rows are as it says: {}", text::counted(all, "organization")));
     };
     let message = unwell.iter().map(|outcomes| {
-        let why = outcomes.findings.first().map(|finding| format!(" ({}: {})", finding.code, finding.said()));
+        let why = match &outcomes.fight {
+            Some(fight) if outcomes.word == "fighting" => Some(format!(" ({fight})")),
+            _ => outcomes.findings.first().map(|finding| format!(" ({}: {})", finding.code, finding.said())),
+        };
         format!("{}: {}{}", outcomes.word, counted(outcomes), why.unwrap_or_default())
     });
     let stands = match worst.word.as_str() {

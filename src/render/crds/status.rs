@@ -34,7 +34,7 @@ fn status(about_inventory: &str, keys: &[&str], entry: Node, entries_max: u32) -
         condition(),
         "map",
         20,
-        "How it stands: `Ready` always; `Reconciling`, `Stalled`, `Drifted` and `SourceVerified` only where they are true.",
+        "How it stands: `Ready` always; `Reconciling`, `Stalled`, `Drifted`, `Fighting` and `SourceVerified` only where they are true.",
     );
     conditions["x-kubernetes-list-map-keys"] = json!(["type"]);
     let mut status = Node::new();

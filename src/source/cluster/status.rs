@@ -243,7 +243,10 @@ pub fn status(before: &Status, came: &Came) -> Status {
         conditions.push(("Reconciling", "True", meaning.reason, message.clone()));
     }
     if meaning.stalled {
-        conditions.push(("Stalled", "True", meaning.reason, message));
+        conditions.push(("Stalled", "True", meaning.reason, message.clone()));
+    }
+    if came.standing == Standing::Fighting {
+        conditions.push(("Fighting", "True", "UndoneAgain", message));
     }
     if let Some(drift) = &came.drift {
         conditions.push(("Drifted", "True", "RowsDiffer", shortened(drift)));
@@ -430,7 +433,6 @@ mod tests {
             Standing::NotVerified,
             Standing::Denied,
             Standing::Held,
-            Standing::Fighting,
             Standing::OwnedByAnotherSource,
         ] {
             assert_eq!(types(&of(standing)), [("Ready", "False"), ("Stalled", "True")], "{standing:?}");
@@ -442,6 +444,8 @@ mod tests {
         {
             assert_eq!(types(&of(standing)), [("Ready", "False")], "{standing:?}");
         }
+        let fighting = types(&of(Standing::Fighting)).iter().map(|(about, _)| about.to_string()).collect::<Vec<_>>();
+        assert_eq!(fighting, ["Ready", "Stalled", "Fighting"]);
         let verified = Came { verified: Some("head".into()), ..came(0, 1, Standing::Applied) };
         assert!(status(&Status::default(), &verified).is("SourceVerified"));
         let drifted = Came { drift: Some("1 row differs".into()), ..came(0, 1, Standing::Observed) };

@@ -42,6 +42,8 @@ pub struct Outcomes {
     pub first: Vec<String>,
     /// Why, of the very first.
     pub findings: Vec<Finding>,
+    /// What somebody has undone of it last, and who.
+    pub fight: Option<String>,
 }
 
 impl Store {
@@ -58,8 +60,10 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         let outcomes = sqlx::query(
             "SELECT w.word, count(*), (array_agg(w.organization ORDER BY w.organization COLLATE \"C\"))[1:$3],
-                    (array_agg(w.findings::text ORDER BY w.organization COLLATE \"C\"))[1]
+                    (array_agg(w.findings::text ORDER BY w.organization COLLATE \"C\"))[1],
+                    (array_agg(w.fight ORDER BY w.organization COLLATE \"C\"))[1]
              FROM (SELECT organization, findings,
+                          undone_what || ' is undone again and again, last by ' || undone_by AS fight,
                           CASE WHEN undone >= $2 AND undone_at > clock_timestamp() - interval '1 hour' THEN 'fighting'
                                WHEN asked > answered AND (outcome IS NULL OR outcome IN ('applied', 'unchanged'))
                                    THEN 'waiting'
@@ -78,6 +82,7 @@ impl Store {
                 count: row.try_get(1)?,
                 first: row.try_get(2)?,
                 findings: read_findings(row, 3)?,
+                fight: content::text(row, 4)?,
             })
         });
         let outcomes = outcomes.collect::<Result<_, StoreError>>()?;

@@ -230,6 +230,20 @@ fn an_edit_a_drift_and_a_deletion_reach_the_rows_and_the_object() {
 
 #[test]
 #[ignore = "it needs an API server of Kubernetes: make e2e"]
+fn whoever_undoes_an_object_is_named_in_a_condition() {
+    let controlled = Controlled::new(&json!(["acme"]));
+    controlled.apply(&organization(&json!({ "displayName": "Acme" })));
+    controlled.wait("org/acme", "ready");
+    for _ in 0..3 {
+        controlled.sql("UPDATE argus.organization SET display_name = 'Mine'");
+        controlled.until("SELECT display_name FROM argus.organization", "Acme");
+    }
+    controlled.wait("org/acme", "fighting");
+    controlled.reason("org/acme", "Fighting");
+}
+
+#[test]
+#[ignore = "it needs an API server of Kubernetes: make e2e"]
 fn an_organization_is_not_deleted_with_its_object_but_with_a_removal_or_let_go() {
     let controlled = Controlled::new(&json!(["acme"]));
     controlled.apply(&organization(&json!({})));

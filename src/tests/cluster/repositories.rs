@@ -265,3 +265,20 @@ fn of_two_that_want_the_same_name_the_first_has_it() {
     world.controlled.wait("gitsource/team-other", "ready");
     assert_eq!(world.controlled.sql(NAMES), "acme=acme");
 }
+
+#[test]
+#[ignore = "it needs an API server of Kubernetes: make e2e"]
+fn whoever_undoes_a_repository_is_named_in_a_condition() {
+    let world = World::new(&json!({ "organizations": ["acme"] }));
+    world.let_in();
+    world.commit(&organization("acme", ""));
+    world.name("team-acme", &json!({}));
+    world.controlled.wait("gitsource/team-acme", "ready");
+    for _ in 0..3 {
+        world.controlled.sql("UPDATE argus.organization SET display_name = 'Mine'");
+        world.controlled.until(NAMES, "acme=acme");
+    }
+    world.controlled.wait("gitsource/team-acme", "fighting");
+    let said = world.status().to_string();
+    assert!(said.contains("Organization/acme is undone again and again, last by"), "{said}");
+}
